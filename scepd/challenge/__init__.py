@@ -1,0 +1,1 @@
+"""Challenge methods: who may enrol."""

@@ -1,0 +1,1 @@
+"""The scepd command, one module a noun."""

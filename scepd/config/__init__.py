@@ -1,0 +1,1 @@
+"""From what the operator writes to compiled settings."""

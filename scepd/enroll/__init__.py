@@ -1,0 +1,1 @@
+"""From PKIMessage bytes to CertRep bytes."""

@@ -1,0 +1,1 @@
+"""RFC 8894 and CMS, both directions: bytes in, values out."""

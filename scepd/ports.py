@@ -1,0 +1,102 @@
+"""The seams between the rooms, as Protocols."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from scepd.message.algorithms import KeyTransport
+from scepd.message.csr import CertificationRequest
+from scepd.records import (
+    Certificate,
+    Challenge,
+    Identity,
+    Intent,
+    Refusal,
+    Step,
+    Transaction,
+    TransactionKey,
+)
+from scepd.refusal import Reason
+
+# A key that signs is a subclass of cryptography's private-key classes, so that its builders sign in the token.
+SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def now(self) -> datetime:
+        """Return the present as an aware UTC datetime."""
+
+
+class DecryptionKey(Protocol):
+    """An RA decryption key in a token (or, in tests, in memory)."""
+
+    def supports(self, transport: KeyTransport) -> bool:
+        """Return whether the token can undo this key transport at all."""
+
+    def unwrap(self, encrypted_key: bytes, transport: KeyTransport, length: int) -> bytes:
+        """Return a content key of `length` octets; a pseudo-random one where padding or length is wrong.
+
+        The same token calls are made for good and bad input (implicit rejection); only faults of the
+        token itself raise (`hsm.lanes.TokenFault`).
+        """
+
+
+class Store(Protocol):
+    """What the enrolment path needs from the store; every call is synchronous and runs in a lane."""
+
+    def recall(self, key: TransactionKey) -> Transaction | None:
+        """Return the newest transaction of that identity."""
+
+    def transaction(self, number: int) -> Transaction | None:
+        """Return one transaction by its row number."""
+
+    def find_challenge(self, profile: str, digest: bytes) -> Challenge | None:
+        """Return the one-time challenge of that profile with that keyed digest, whatever its state."""
+
+    def claim(self, intent: Intent) -> tuple[Transaction, bool]:
+        """In one write transaction: recall, reserve serial and challenge, write the intent and its audit row.
+
+        Returns the transaction and whether this call created it. Raises `Reject(challenge_replayed)` when
+        the challenge was taken meanwhile, `SerialTaken` when the serial exists.
+        """
+
+    def record(self, transaction: Transaction, certificate_der: bytes, trail: tuple[Step, ...]) -> Transaction:
+        """In one write transaction: ISSUING → ISSUED, certificate, spent challenge, audit row.
+
+        Returns the row as stored; where another finished it first, that one's row (same serial).
+        """
+
+    def abandon(self, transaction: Transaction, reason: Reason, detail: str, trail: tuple[Step, ...]) -> Transaction:
+        """In one write transaction: ISSUING → REJECTED, serial failed, challenge free again, audit row."""
+
+    def unfinished(self, owner: str) -> Sequence[Transaction]:
+        """Return the ISSUING transactions claimed by that owner."""
+
+    def retire(self, transaction: Transaction) -> None:
+        """Let a finished transaction answer no more, so that its identity can be used anew (revoked or past half its life)."""
+
+    def certificate(self, issuer: str, serial: int) -> Certificate | None:
+        """Return a certificate row."""
+
+    def refused(self, refusals: Sequence[Refusal]) -> None:
+        """Append to the bounded table of refusals, in one write transaction."""
+
+
+class SerialTaken(Exception):  # noqa: N818 - a collision, not an error: the caller draws another serial
+    """The serial number exists already for that issuer."""
+
+
+class ChallengeMethod(Protocol):
+    """A local challenge method: judged read-only here, reserved and spent by the store."""
+
+    name: str
+
+    def authenticate(self, csr: CertificationRequest, store: Store, now: datetime) -> Identity | None:
+        """Return who asked; None when this method does not know the challenge.
+
+        Raises `Reject` when the challenge is this method's and may not be used (expired, spent, another device's).
+        """

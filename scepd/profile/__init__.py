@@ -1,0 +1,1 @@
+"""Profiles: what a requester may get."""

@@ -1,0 +1,284 @@
+"""The frozen values that the rooms hand to each other."""
+
+import enum
+import hmac
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from scepd.refusal import Reason
+
+SAN_KINDS = ("dns", "ip", "email", "uri", "upn", "directory", "registered_id")
+
+
+class Secret:
+    """A secret text: `repr` hides it, `==` is constant time, `reveal` is the one way to its value."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        """Keep the text."""
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the secret itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        """Show that there is a secret, not which."""
+        return "Secret(***)"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare in constant time."""
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        """Refuse hashing: a secret is no dictionary key."""
+        raise TypeError("a Secret cannot be hashed")
+
+    def __bool__(self) -> bool:
+        """Return whether there is any text."""
+        return bool(self._value)
+
+
+@attrs.frozen
+class Origin:
+    """Where a request came from: the client's address as the listener decided it, and its request id."""
+
+    address: str
+    request_id: str
+
+
+@attrs.frozen
+class GeneralName:
+    """One subjectAltName: kind is one of SAN_KINDS, value its text (ip: canonical text; directory: hex of the DER)."""
+
+    kind: str
+    value: str
+
+
+@attrs.frozen
+class Attribute:
+    """One AttributeTypeAndValue of a name: dotted OID, text, and the universal tag number it came with (12 = UTF8String)."""
+
+    oid: str
+    value: str
+    tag: int = 12
+
+
+# A distinguished name: a tuple of RDNs, each a tuple of attributes.
+Name = tuple[tuple[Attribute, ...], ...]
+
+
+@attrs.frozen
+class Template:
+    """What a certificate shall say, decided by a profile; only the public key comes from the request (RFC 2986 section 3)."""
+
+    subject: Name
+    names: tuple[GeneralName, ...]
+    key_usage: frozenset[str]
+    extended_key_usage: tuple[str, ...]
+    validity: timedelta
+    backdate: timedelta = timedelta(minutes=5)
+    crl_urls: tuple[str, ...] = ()
+    ocsp_urls: tuple[str, ...] = ()
+    issuer_urls: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Identity:
+    """Who asked, as a challenge method established it."""
+
+    method: str
+    name: str
+    challenge_id: int | None = None
+
+
+@attrs.frozen
+class Step:
+    """One step of a trail: its name, milliseconds since the request began, and a remark without secrets."""
+
+    name: str
+    at: float
+    note: str = ""
+
+
+class TransactionState(enum.Enum):
+    """The states of a transaction; `enroll.state` holds the table of moves."""
+
+    PENDING = "PENDING"
+    APPROVED = "APPROVED"
+    ISSUING = "ISSUING"
+    ISSUED = "ISSUED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+
+
+class CertificateState(enum.Enum):
+    """The life of a certificate row: reserved with its serial before signing, then issued or failed; later revoked."""
+
+    RESERVED = "reserved"
+    ISSUED = "issued"
+    FAILED = "failed"
+    REVOKED = "revoked"
+
+
+class ChallengeState(enum.Enum):
+    """The life of a one-time challenge."""
+
+    FREE = "free"
+    RESERVED = "reserved"
+    SPENT = "spent"
+    CANCELLED = "cancelled"
+
+
+@attrs.frozen
+class TransactionKey:
+    """The identity of a transaction: profile, transactionID as received, SHA-256 of the signer's SubjectPublicKeyInfo."""
+
+    profile: str
+    transaction_id: str
+    requester: bytes
+
+
+@attrs.frozen
+class Intent:
+    """What is durable before the token signs: the transaction, the reserved serial, the placeholder-signed draft."""
+
+    key: TransactionKey
+    message_type: int
+    issuer: str
+    serial: int
+    draft_der: bytes
+    csr_der: bytes  # challengePassword removed
+    csr_fingerprint: str  # SHA-256 of the PKCS#10 as received, hex
+    wishes: bytes  # SHA-256 over subject, public key and extension wishes: equal for the same request re-signed
+    subject: str
+    names: tuple[str, ...]
+    public_key: bytes  # SHA-256 of the request's SubjectPublicKeyInfo
+    not_before: datetime
+    not_after: datetime
+    identity: Identity
+    address: str
+    trail: tuple[Step, ...] = ()
+
+
+@attrs.frozen
+class Transaction:
+    """A stored transaction."""
+
+    id: int
+    key: TransactionKey
+    state: TransactionState
+    message_type: int
+    issuer: str
+    serial: int
+    draft_der: bytes
+    csr_der: bytes
+    csr_fingerprint: str
+    wishes: bytes
+    subject: str
+    names: tuple[str, ...]
+    identity: Identity
+    owner: str  # "node/slot" of the worker that claimed it
+    address: str
+    trail: tuple[Step, ...]
+    created: datetime
+    updated: datetime
+    certificate_der: bytes | None = None
+    certificate_state: CertificateState | None = None
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    reason: Reason | None = None
+    detail: str = ""
+
+
+@attrs.frozen
+class Certificate:
+    """A stored certificate row."""
+
+    issuer: str
+    serial: int
+    state: CertificateState
+    profile: str
+    subject: str
+    names: tuple[str, ...]
+    public_key: bytes
+    not_before: datetime
+    not_after: datetime
+    der: bytes | None
+    transaction: int | None
+    created: datetime
+
+
+@attrs.frozen
+class Challenge:
+    """A stored one-time challenge: never its text, only the keyed digest."""
+
+    id: int
+    profile: str
+    digest: bytes
+    common_name: str | None
+    names: tuple[str, ...]  # as "dns:host"; empty = the profile's own rules alone
+    expires: datetime
+    uses: int
+    uses_left: int
+    state: ChallengeState
+    created: datetime
+    created_by: str
+    transaction: int | None = None  # the last transaction that reserved or spent it
+    spent_by: bytes | None = None  # SHA-256 of that requester's SubjectPublicKeyInfo
+
+
+@attrs.frozen
+class Refusal:
+    """A refused request, kept in a bounded table so that an operator can see where a device stopped."""
+
+    at: datetime
+    profile: str
+    transaction_id: str
+    requester: bytes
+    message_type: int
+    reason: Reason
+    detail: str
+    subject: str
+    address: str
+    request_id: str
+    trail: tuple[Step, ...] = ()
+
+
+@attrs.frozen
+class Issued:
+    """Outcome: a certificate exists and is on record."""
+
+    transaction: Transaction
+    certificate_der: bytes
+    again: bool = False  # delivered before: the same answer for the same transaction
+
+
+@attrs.frozen
+class Pending:
+    """Outcome: a person must decide."""
+
+    transaction: Transaction
+
+
+@attrs.frozen
+class Rejected:
+    """Outcome: refused; `reason` decides the wire answer."""
+
+    reason: Reason
+    detail: str = ""
+
+
+Outcome = Issued | Pending | Rejected
+
+
+def to_json(value: Mapping[str, Any] | list[Any] | tuple[Any, ...]) -> str:
+    """Return canonical JSON: sorted keys, no spaces, so that equal values hash equally."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,135 @@
+"""Why a request is refused: the closed list of reasons, and what each becomes on the wire."""
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+
+
+class FailInfo(enum.IntEnum):
+    """The failInfo values of RFC 8894 section 3.2.1.4."""
+
+    badAlg = 0
+    badMessageCheck = 1
+    badRequest = 2
+    badTime = 3
+    badCertId = 4
+
+
+class Reason(enum.Enum):
+    """Every cause of a refusal: metric label, log field, audit word; `FailInfo` and text follow from `WIRE`."""
+
+    # Decided from clear data.
+    algorithm_unsupported = "algorithm_unsupported"
+    signer_key_refused = "signer_key_refused"
+    signature_invalid = "signature_invalid"
+    signer_missing = "signer_missing"
+    signed_attributes_invalid = "signed_attributes_invalid"
+    message_type_unsupported = "message_type_unsupported"
+    envelope_missing = "envelope_missing"
+    envelope_invalid = "envelope_invalid"
+    recipient_unknown = "recipient_unknown"
+    signing_time_refused = "signing_time_refused"
+    # Decided from decrypted bytes, before the requester has proved that it wrote them: one uniform answer.
+    decryption_failed = "decryption_failed"
+    content_malformed = "content_malformed"
+    csr_signature_invalid = "csr_signature_invalid"
+    signer_mismatch = "signer_mismatch"
+    # Decided after that proof.
+    csr_algorithm_refused = "csr_algorithm_refused"
+    csr_invalid = "csr_invalid"
+    key_refused = "key_refused"
+    challenge_missing = "challenge_missing"
+    challenge_invalid = "challenge_invalid"
+    challenge_expired = "challenge_expired"
+    challenge_replayed = "challenge_replayed"
+    challenge_not_for_request = "challenge_not_for_request"
+    subject_refused = "subject_refused"
+    name_refused = "name_refused"
+    extension_refused = "extension_refused"
+    lint_failed = "lint_failed"
+    validity_exhausted = "validity_exhausted"
+    transaction_conflict = "transaction_conflict"
+    transaction_unknown = "transaction_unknown"
+    certificate_revoked = "certificate_revoked"
+    rejected_by_approver = "rejected_by_approver"
+    interrupted = "interrupted"
+
+
+_UNIFORM = (FailInfo.badRequest, "request refused")
+
+WIRE: Mapping[Reason, tuple[FailInfo, str]] = MappingProxyType(
+    {
+        Reason.algorithm_unsupported: (FailInfo.badAlg, "algorithm not accepted"),
+        Reason.signer_key_refused: (FailInfo.badAlg, "signer key not accepted"),
+        Reason.signature_invalid: (FailInfo.badMessageCheck, "message signature invalid"),
+        Reason.signer_missing: (FailInfo.badMessageCheck, "signer certificate missing or ambiguous"),
+        Reason.signed_attributes_invalid: (FailInfo.badMessageCheck, "signed attributes invalid"),
+        Reason.message_type_unsupported: (FailInfo.badRequest, "message type not supported"),
+        Reason.envelope_missing: (FailInfo.badRequest, "encrypted content missing"),
+        Reason.envelope_invalid: (FailInfo.badRequest, "encrypted content malformed"),
+        Reason.recipient_unknown: (FailInfo.badRequest, "not encrypted to this server"),
+        Reason.signing_time_refused: (FailInfo.badTime, "signing time not accepted"),
+        Reason.decryption_failed: _UNIFORM,
+        Reason.content_malformed: _UNIFORM,
+        Reason.csr_signature_invalid: _UNIFORM,
+        Reason.signer_mismatch: _UNIFORM,
+        Reason.csr_algorithm_refused: (FailInfo.badAlg, "request algorithm not accepted"),
+        Reason.csr_invalid: (FailInfo.badRequest, "certification request not accepted"),
+        Reason.key_refused: (FailInfo.badRequest, "key rejected"),
+        Reason.challenge_missing: (FailInfo.badRequest, "challenge rejected"),
+        Reason.challenge_invalid: (FailInfo.badRequest, "challenge rejected"),
+        Reason.challenge_expired: (FailInfo.badRequest, "challenge rejected"),
+        Reason.challenge_replayed: (FailInfo.badRequest, "challenge rejected"),
+        Reason.challenge_not_for_request: (FailInfo.badRequest, "challenge rejected"),
+        Reason.subject_refused: (FailInfo.badRequest, "subject not allowed"),
+        Reason.name_refused: (FailInfo.badRequest, "subject alternative name not allowed"),
+        Reason.extension_refused: (FailInfo.badRequest, "extension not allowed"),
+        Reason.lint_failed: (FailInfo.badRequest, "certificate would be invalid"),
+        Reason.validity_exhausted: (FailInfo.badRequest, "issuer expires too soon"),
+        Reason.transaction_conflict: (FailInfo.badRequest, "transaction already used for another request"),
+        Reason.transaction_unknown: (FailInfo.badCertId, "no such transaction"),
+        Reason.certificate_revoked: (FailInfo.badRequest, "certificate revoked"),
+        Reason.rejected_by_approver: (FailInfo.badRequest, "request rejected"),
+        Reason.interrupted: (FailInfo.badRequest, "request could not be completed"),
+    },
+)
+
+
+class Reject(Exception):  # noqa: N818 - the house's word for a protocol refusal
+    """A request is refused: `reason` decides the wire answer, `detail` goes to log and trail only."""
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        """Keep the closed reason and the operator's detail (never a secret)."""
+        super().__init__(reason.value, detail)
+        self.reason = reason
+        self.detail = detail
+
+    @property
+    def fail_info(self) -> FailInfo:
+        """The failInfo of the CertRep."""
+        return WIRE[self.reason][0]
+
+    @property
+    def fail_info_text(self) -> str:
+        """The fixed failInfoText of the CertRep (RFC 8894 section 3.2.1.4)."""
+        return WIRE[self.reason][1]
+
+
+class Unavailable(Exception):  # noqa: N818 - a state of ours, not an error of the caller
+    """We cannot answer now (token, store, overload): HTTP 503 with Retry-After, never a FAILURE to the device."""
+
+    def __init__(self, cause: str, retry_after: int = 5) -> None:
+        """Keep the cause (for the log) and the seconds after which a retry makes sense."""
+        super().__init__(cause)
+        self.cause = cause
+        self.retry_after = retry_after
+
+
+class OperatorError(Exception):
+    """Something the operator must mend: what is wrong, and a command or configuration line to try."""
+
+    def __init__(self, problem: str, hint: str) -> None:
+        """Keep both halves of the message."""
+        super().__init__(f"{problem}\n  try: {hint}")
+        self.problem = problem
+        self.hint = hint

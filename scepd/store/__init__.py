@@ -1,0 +1,1 @@
+"""What is durable: transactions, certificates, challenges, audit."""

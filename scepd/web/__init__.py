@@ -1,0 +1,1 @@
+"""Twisted resources: limits while bytes arrive, the SCEP tree."""

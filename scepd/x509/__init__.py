@@ -1,0 +1,1 @@
+"""Certificates, names, keys and lint: drafts before signatures."""
