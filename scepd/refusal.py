@@ -29,6 +29,7 @@ class Reason(enum.Enum):
     envelope_invalid = "envelope_invalid"
     recipient_unknown = "recipient_unknown"
     signing_time_refused = "signing_time_refused"
+    reply_unprotectable = "reply_unprotectable"
     # Decided from decrypted bytes, before the requester has proved that it wrote them: one uniform answer.
     decryption_failed = "decryption_failed"
     content_malformed = "content_malformed"
@@ -69,6 +70,7 @@ WIRE: Mapping[Reason, tuple[FailInfo, str]] = MappingProxyType(
         Reason.envelope_invalid: (FailInfo.badRequest, "encrypted content malformed"),
         Reason.recipient_unknown: (FailInfo.badRequest, "not encrypted to this server"),
         Reason.signing_time_refused: (FailInfo.badTime, "signing time not accepted"),
+        Reason.reply_unprotectable: (FailInfo.badRequest, "no encryption method for this key"),
         Reason.decryption_failed: _UNIFORM,
         Reason.content_malformed: _UNIFORM,
         Reason.csr_signature_invalid: _UNIFORM,

@@ -1,0 +1,56 @@
+# The two commands: `make run` serves a first CA from a token of its own, `make test` proves the tree.
+DIR     ?= var
+HTTP    ?= 127.0.0.1:8080
+HTTPS   ?= 127.0.0.1:8443
+WORKERS ?=
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+SCALE   ?= 1
+
+RUN_PACKAGES  := softhsm2 python3-venv
+TEST_PACKAGES := $(RUN_PACKAGES) opensc openssl scep strongswan-pki libstrongswan-extra-plugins certmonger dbus
+
+.PHONY: run test test-long bench bench-long checklist lint setup setup-test pure
+
+run: setup
+	@$(BIN)/scepd init --if-needed --directory "$(DIR)" --http "$(HTTP)" --https "$(HTTPS)" $(if $(WORKERS),--workers $(WORKERS))
+	@exec $(BIN)/scepd run --welcome --config "$(DIR)/scepd.toml"
+
+setup: $(VENV)/.run
+setup-test: $(VENV)/.test
+
+$(VENV)/.run: setup.py softhsm/packages.sh
+	@sh softhsm/packages.sh $(RUN_PACKAGES)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: setup.py softhsm/packages.sh
+	@sh softhsm/packages.sh $(TEST_PACKAGES)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --editable ".[test]"
+	@touch $@ $(VENV)/.run
+
+lint: setup-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	SCALE=$(SCALE) $(BIN)/python tests/suite.py
+
+test-long: lint
+	SCALE=10 $(BIN)/python tests/suite.py
+
+pure: setup-test
+	$(BIN)/python -m pytest tests/message tests/x509 tests/profile tests/enroll tests/config
+
+checklist: setup-test
+	$(BIN)/python tests/checklist.py
+
+bench: setup-test
+	$(BIN)/python -m bench.all --directory "$(DIR)"
+
+bench-long: setup-test
+	$(BIN)/python -m bench.all --directory "$(DIR)" --long

@@ -1,0 +1,167 @@
+"""What the processes run on: the configuration after every check, as frozen values that travel by pipe."""
+
+import pickle
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+import attrs
+
+from scepd.profile.model import Profile
+from scepd.records import Secret
+
+LogFormat = Literal["logfmt", "text", "json"]
+LogLevel = Literal["debug", "info", "warn", "error"]
+TlsMinimum = Literal["1.2", "1.3"]
+
+
+@attrs.frozen
+class Appliance:
+    """This installation: its name, its URL as clients see it (None = only by address), and its two directories."""
+
+    name: str
+    public_url: str | None
+    state: Path  # survives restarts: store, failed-login memory
+    runtime: Path  # sockets and locks
+    node: str = "n1"  # unique among the nodes that share a store
+
+
+@attrs.frozen
+class PinReference:
+    """Where the PIN comes from; the PIN itself is never part of Settings. `path` is None where a person is asked."""
+
+    source: Literal["credential", "file", "prompt"]
+    path: Path | None = None
+
+
+@attrs.frozen
+class HsmSettings:
+    """The PKCS#11 module and token, and how each worker uses them."""
+
+    module: Path
+    token: str  # label
+    serial: str | None
+    pin: PinReference
+    lanes: int = 1  # threads with a session each, per worker
+    deadline: timedelta = timedelta(seconds=10)  # of one lane hop, waiting included
+    queue: int = 64  # hops that may wait, per worker
+
+
+@attrs.frozen
+class StoreSettings:
+    """The store's URL (sqlite:///absolute/path or postgresql://...) and the file with the 32-byte store key."""
+
+    url: str
+    key_file: Path
+
+
+@attrs.frozen
+class RaSettings:
+    """One RA key (RFC 7512 URI) and its certificate."""
+
+    key: str
+    certificate_der: bytes
+
+
+@attrs.frozen
+class IssuerSettings:
+    """A local issuer: its key by URI, its certificate, the certificates above it (nearest first), its RA pair."""
+
+    name: str
+    key: str
+    certificate_der: bytes
+    chain: tuple[bytes, ...]
+    ra_sign: RaSettings
+    ra_decrypt: RaSettings
+    crl_urls: tuple[str, ...] = ()
+    ocsp_urls: tuple[str, ...] = ()
+    issuer_urls: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class TlsSettings:
+    """A listener's certificate chain and key, both PEM: a respawned worker has what its elders have."""
+
+    certificate_pem: bytes
+    key_pem: Secret
+    minimum: TlsMinimum = "1.2"
+
+
+@attrs.frozen
+class ListenerSettings:
+    """A listener: (host, port) pairs, TLS or not, and what it serves; port 0 lets the system choose."""
+
+    name: str
+    addresses: tuple[tuple[str, int], ...]
+    tls: TlsSettings | None
+    serves: tuple[str, ...]
+
+
+@attrs.frozen
+class LimitSettings:
+    """What a client may cost before it has proved anything; octets, seconds and counts, per process unless said."""
+
+    body: int = 262_144
+    request_line: int = 65_536  # a GET carries the whole message: 4 KiB with RSA-2048, 16 KiB with RSA-8192 and a chain
+    header_lines: int = 100
+    header_bytes: int = 16_384
+    header_seconds: int = 10
+    body_seconds: int = 30
+    write_seconds: int = 30
+    idle_seconds: int = 60
+    connections: int = 2_000
+    connections_per_address: int = 100
+    in_flight_bytes: int = 64 * 1024 * 1024
+    requests_per_network: int = 600  # a minute, for each IPv4 /24 or IPv6 /48; 0 = no limit
+
+
+@attrs.frozen
+class LogSettings:
+    """How the log is written."""
+
+    format: LogFormat = "logfmt"
+    level: LogLevel = "info"
+
+
+@attrs.frozen
+class Settings:
+    """The whole configuration, compiled: no path left to open but the store and its key."""
+
+    appliance: Appliance
+    hsm: HsmSettings
+    store: StoreSettings
+    issuers: tuple[IssuerSettings, ...]
+    listeners: tuple[ListenerSettings, ...]
+    profiles: tuple[Profile, ...]
+    workers: int
+    limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
+    insecure: tuple[str, ...] = ()  # "profile.routers.insecurely_accept_sha1", ...
+
+    @property
+    def default_profile(self) -> Profile:
+        """The one profile that answers /scep and /cgi-bin/pkiclient.exe."""
+        return next(profile for profile in self.profiles if profile.default)
+
+    @property
+    def issuer(self) -> Mapping[str, IssuerSettings]:
+        """The issuers by name."""
+        return MappingProxyType({issuer.name: issuer for issuer in self.issuers})
+
+
+def dump(settings: Settings) -> bytes:
+    """Return the settings as bytes for a child's private pipe; they hold secrets and are never written to a file."""
+    return pickle.dumps(settings, protocol=5)
+
+
+def restore(data: bytes) -> Settings:
+    """Return the settings that our own parent dumped."""
+    # Unpickling runs whatever its writer likes. Here the writer is the supervisor that started this process and the
+    # way is a pipe that nobody else ever held, so the bytes are as trusted as our own code; no file, socket or store
+    # is ever read in this manner.
+    settings = pickle.loads(data)  # noqa: S301
+    if not isinstance(settings, Settings):
+        raise TypeError("the pipe did not carry Settings")
+    return settings

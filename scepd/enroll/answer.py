@@ -1,0 +1,78 @@
+"""The one door from the reactor into the enrolment path."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from scepd.enroll.context import Context
+from scepd.enroll.reply import Answer
+from scepd.enroll.respond import Response, respond
+from scepd.profile.model import Profile
+from scepd.records import Origin, Refusal
+from scepd.refusal import WIRE, Reason, Unavailable
+
+T = TypeVar("T")
+
+_UNIFORM_REASONS = frozenset(
+    reason.value for reason in Reason if WIRE[reason] == WIRE[Reason.decryption_failed]
+)
+
+
+class RunsInLane(Protocol):
+    """What the door needs of the lanes."""
+
+    def run(self, function: Callable[[Context], T]) -> "Deferred[T]":
+        """Run the function in a free lane."""
+
+
+class Answerer:
+    """Sends PKIMessages through the lanes and keeps the refusals until they are written in one batch.
+
+    `slot` are the seconds to which the answers that depend on decrypted bytes are rounded up, so that their time
+    tells nothing. `kept` bounds the refusals that wait to be written: on an attacker's packet nothing is fsynced.
+    """
+
+    def __init__(self, lanes: RunsInLane, reactor: IReactorTime, *, slot: float = 0.05, kept: int = 1000) -> None:
+        """Keep the collaborators."""
+        self._lanes = lanes
+        self._reactor = reactor
+        self._slot = slot
+        self._refusals: deque[Refusal] = deque(maxlen=kept)
+        self._log = Logger(namespace="scepd.enroll")
+
+    async def answer(self, profile: Profile, body: bytes, origin: Origin) -> Answer:
+        """Return the answer to one PKIOperation; every failure of ours becomes a 503, never a FAILURE."""
+        begun = self._reactor.seconds()
+        try:
+            response: Response = await self._lanes.run(lambda context: respond(context, profile, body, origin))
+        except Unavailable as trouble:
+            return Answer(b"", "unavailable", status=503, detail=trouble.cause, retry_after=trouble.retry_after)
+        except Exception:  # noqa: BLE001 - the request boundary: no input may end the process
+            failure = Failure()  # type: ignore[no-untyped-call]
+            self._log.failure("unexpected error, request {request}", failure, request=origin.request_id)
+            return Answer(b"", "unavailable", status=503, reason="unexpected", detail=repr(failure.value), retry_after=5)
+        if response.refusal is not None:
+            self._refusals.append(response.refusal)
+        if response.answer.reason in _UNIFORM_REASONS:
+            await self._until_slot(begun)
+        return response.answer
+
+    async def flush(self) -> int:
+        """Write the refusals that were kept, in one transaction of one lane; return how many."""
+        batch = list(self._refusals)
+        if not batch:
+            return 0
+        self._refusals.clear()
+        await self._lanes.run(lambda context: context.store.refused(batch))
+        return len(batch)
+
+    def _until_slot(self, begun: float) -> "Deferred[None]":
+        elapsed = self._reactor.seconds() - begun
+        waiting: Deferred[None] = Deferred()
+        self._reactor.callLater(self._slot - elapsed % self._slot, waiting.callback, None)
+        return waiting

@@ -1,0 +1,57 @@
+"""One request on its way through the pipeline, and the trail it leaves."""
+
+from collections.abc import Callable
+
+import attrs
+
+from scepd.message.algorithms import KeyTransport
+from scepd.message.enveloped import Envelope
+from scepd.message.request import PKIMessage, SignerCertificate
+from scepd.profile.model import Profile
+from scepd.records import Origin, Step, TransactionKey
+from scepd.refusal import Reason, Reject
+from scepd.x509.keys import spki_digest
+
+
+class Trail:
+    """The steps of one request with their times."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        """Begin to count."""
+        self._monotonic = monotonic
+        self._begun = monotonic()
+        self._steps: list[Step] = []
+
+    def step(self, name: str, note: str = "") -> None:
+        """Note that a step was reached."""
+        self._steps.append(Step(name, round((self._monotonic() - self._begun) * 1000, 3), note))
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps so far."""
+        return tuple(self._steps)
+
+
+@attrs.define
+class Case:
+    """What was received, and what has been learnt of it so far (for reply, log and trail)."""
+
+    message: PKIMessage
+    profile: Profile
+    origin: Origin
+    trail: Trail
+    envelope: Envelope | None = None
+    transport: KeyTransport | None = None
+    subject: str = ""
+
+    @property
+    def signer(self) -> SignerCertificate:
+        """The certificate that signed the request; present once the message is verified."""
+        if self.message.signer is None:
+            raise Reject(Reason.signer_missing, "no certificate matches the signer identifier")
+        return self.message.signer
+
+    @property
+    def key(self) -> TransactionKey:
+        """The identity of the transaction: the transactionID alone collides by design (RFC 8894 section 3.2.1.1)."""
+        return TransactionKey(self.profile.name, self.message.transaction_id, spki_digest(self.signer.spki_der))

@@ -1,0 +1,84 @@
+"""The same transaction asked twice gets the same answer; what a crash left unfinished is finished from its draft."""
+
+from datetime import timedelta
+
+from scepd.enroll.context import Context
+from scepd.records import CertificateState, Issued, Outcome, Pending, Rejected, Step, Transaction, TransactionKey
+from scepd.records import TransactionState as State
+from scepd.refusal import Reason, Reject, Unavailable
+from scepd.x509.draft import SealError
+
+
+def recall(context: Context, key: TransactionKey, wishes: bytes) -> Outcome | None:
+    """Return the stored answer of a known transaction, without asking for authentication again; None for a new one.
+
+    An issued transaction answers until its certificate is revoked or past half of its life; then the identity is
+    free for a new request, which is judged on its own merits.
+    """
+    transaction = context.store.recall(key)
+    if transaction is None:
+        return None
+    if _is_over(context, transaction):
+        context.store.retire(transaction)
+        return None
+    return answer_again(context, transaction, wishes)
+
+
+def answer_again(context: Context, transaction: Transaction, wishes: bytes | None) -> Outcome:
+    """Return what a stored transaction answers; `wishes` None (a poll) asks for whatever it was.
+
+    Raises `Reject` for a refused transaction or another request under its name, `Unavailable` while it is being signed.
+    """
+    if wishes is not None and transaction.wishes != wishes:
+        raise Reject(Reason.transaction_conflict, f"transaction {transaction.id} was for another request")
+    match transaction.state:
+        case State.ISSUED:
+            return _redeliver(transaction)
+        case State.ISSUING:
+            context.owes = context.owes or transaction.owner == context.owner
+            raise Unavailable("the transaction is being signed", retry_after=1)
+        case State.PENDING | State.APPROVED:
+            return Pending(transaction)
+        case State.REJECTED | State.EXPIRED:
+            return Rejected(transaction.reason or Reason.rejected_by_approver, transaction.detail)
+
+
+def _redeliver(transaction: Transaction) -> Issued:
+    if transaction.certificate_state is CertificateState.REVOKED:
+        raise Reject(Reason.certificate_revoked, f"certificate {transaction.serial:x} is revoked")
+    if transaction.certificate_der is None:
+        raise RuntimeError(f"transaction {transaction.id} is ISSUED without a certificate")
+    return Issued(transaction, transaction.certificate_der, again=True)
+
+
+def _is_over(context: Context, transaction: Transaction) -> bool:
+    if transaction.state is not State.ISSUED or transaction.not_before is None or transaction.not_after is None:
+        return False
+    half = transaction.not_before + (transaction.not_after - transaction.not_before) / 2
+    return transaction.certificate_state is CertificateState.REVOKED or context.clock.now() - half > timedelta()
+
+
+def finish(context: Context, transaction: Transaction, steps: tuple[Step, ...]) -> Issued:
+    """Sign the stored draft of an ISSUING transaction in the token and record the certificate."""
+    certificate_der = context.issuers[transaction.issuer].sign(transaction.draft_der)
+    context.checkpoint("after_sign")
+    recorded = context.store.record(transaction, certificate_der, (*transaction.trail, *steps))
+    context.checkpoint("after_record")
+    return Issued(recorded, recorded.certificate_der or certificate_der)
+
+
+def recover(context: Context, owner: str | None = None) -> int:
+    """Finish every ISSUING transaction of this lane (or of an owner that is gone); return how many there were.
+
+    The stored draft is signed again: the same serial, so one certificate per transaction whatever was interrupted.
+    A draft that cannot be sealed any more is given up, and its challenge is free again.
+    """
+    unfinished = context.store.unfinished(owner or context.owner)
+    for transaction in unfinished:
+        try:
+            finish(context, transaction, (Step("recovered", 0.0),))
+        except (SealError, KeyError) as fault:
+            context.store.abandon(transaction, Reason.interrupted, str(fault), transaction.trail)
+    if owner is None:
+        context.owes = False
+    return len(unfinished)

@@ -1,0 +1,138 @@
+"""From the bytes of a PKIMessage to the bytes of its CertRep: the frame around the pipeline, inside one lane hop."""
+
+import attrs
+
+from scepd.enroll.case import Case, Trail
+from scepd.enroll.context import Context
+from scepd.enroll.pipeline import decide
+from scepd.enroll.recall import recover
+from scepd.enroll.reply import Answer
+from scepd.message.algorithms import PKCS1V15, Cipher
+from scepd.message.certrep import failure, pending, success
+from scepd.message.errors import MessageError
+from scepd.message.request import parse_message
+from scepd.profile.model import Profile
+from scepd.records import Issued, Origin, Outcome, Pending, Refusal, Rejected
+from scepd.refusal import Reject, Unavailable
+
+
+@attrs.frozen
+class Response:
+    """The answer to send, and the refusal to keep where there was one."""
+
+    answer: Answer
+    refusal: Refusal | None = None
+
+
+def respond(context: Context, profile: Profile, body: bytes, origin: Origin) -> Response:
+    """Return the answer to one PKIOperation.
+
+    Unreadable bytes become HTTP 400, our own troubles HTTP 503, everything else a signed CertRep (RFC 8894 section
+    3.3.2). Faults of the token propagate, for the lane to rebuild its context and ask again.
+    """
+    if context.owes:
+        recover(context)
+    trail = Trail(context.monotonic)
+    try:
+        message = parse_message(body)
+    except MessageError as error:
+        return Response(Answer(b"", "malformed", status=400, reason="malformed_message", detail=str(error)))
+    trail.step("parsed")
+    case = Case(message, profile, origin, trail)
+    try:
+        outcome = decide(context, case)
+    except Reject as reject:
+        outcome = Rejected(reject.reason, reject.detail)
+    except Unavailable as trouble:
+        return Response(_unavailable(case, trouble))
+    return _reply(context, case, outcome)
+
+
+def _reply(context: Context, case: Case, outcome: Outcome) -> Response:
+    match outcome:
+        case Issued():
+            return Response(_issued(context, case, outcome))
+        case Pending():
+            return Response(_pending(context, case))
+        case Rejected():
+            case.trail.step("refused", outcome.reason.value)
+            return Response(_rejected(context, case, outcome), _refusal(context, case, outcome))
+
+
+def _issued(context: Context, case: Case, outcome: Issued) -> Answer:
+    issuer = context.issuers[case.profile.issuer]
+    above = {"none": (), "issuer": (issuer.certificate.der,), "full": (issuer.certificate.der, *issuer.chain)}
+    body = success(
+        case.message,
+        [outcome.certificate_der, *above[case.profile.reply_chain]],
+        cipher=case.envelope.cipher if case.envelope else Cipher.AES128,
+        transport=case.transport or PKCS1V15,
+        signer=context.registrations[issuer.name].signer,
+        now=context.clock.now(),
+        random=context.random,
+        policy=case.profile.crypto,
+    )
+    context.checkpoint("before_reply")
+    return attrs.evolve(_answer(case, body, "issued"), again=outcome.again, subject=outcome.transaction.subject)
+
+
+def _pending(context: Context, case: Case) -> Answer:
+    body = pending(
+        case.message,
+        signer=context.registrations[case.profile.issuer].signer,
+        now=context.clock.now(),
+        random=context.random,
+        policy=case.profile.crypto,
+    )
+    return _answer(case, body, "pending")
+
+
+def _rejected(context: Context, case: Case, outcome: Rejected) -> Answer:
+    reject = Reject(outcome.reason, outcome.detail)
+    body = failure(
+        case.message,
+        reject.fail_info,
+        None if case.profile.omit_fail_info_text else reject.fail_info_text,
+        signer=context.registrations[case.profile.issuer].signer,
+        now=context.clock.now(),
+        random=context.random,
+        policy=case.profile.crypto,
+    )
+    answer = _answer(case, body, "rejected")
+    return attrs.evolve(
+        answer,
+        reason=outcome.reason.value,
+        detail=outcome.detail,
+        fail_info=reject.fail_info.name,
+    )
+
+
+def _unavailable(case: Case, trouble: Unavailable) -> Answer:
+    answer = _answer(case, b"", "unavailable")
+    return attrs.evolve(answer, status=503, detail=trouble.cause, retry_after=trouble.retry_after)
+
+
+def _answer(case: Case, body: bytes, outcome: str) -> Answer:
+    return Answer(
+        body,
+        outcome,
+        message_type=str(case.message.message_type),
+        transaction_id=case.message.transaction_id,
+        subject=case.subject,
+    )
+
+
+def _refusal(context: Context, case: Case, outcome: Rejected) -> Refusal:
+    return Refusal(
+        at=context.clock.now(),
+        profile=case.profile.name,
+        transaction_id=case.message.transaction_id,
+        requester=case.key.requester if case.message.signer else b"",
+        message_type=case.message.message_type,
+        reason=outcome.reason,
+        detail=outcome.detail,
+        subject=case.subject,
+        address=case.origin.address,
+        request_id=case.origin.request_id,
+        trail=case.trail.steps,
+    )
