@@ -97,6 +97,7 @@ class Identity:
     method: str
     name: str
     challenge_id: int | None = None
+    names: tuple[str, ...] = ()  # subjectAltNames that the method vouches for, as "dns:host"
 
 
 @attrs.frozen

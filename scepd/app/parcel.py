@@ -38,13 +38,14 @@ class Inherited:
 class Parcel:
     """Everything a child needs; it travels through a pipe, never through arguments or environment."""
 
-    settings: bytes  # as `config.compile.dump` made them
+    settings: bytes  # as `config.settings.dump` made them
     pin: Secret | None = None
     slot: int = 0
     slots: int = 1  # how many workers there are
     sockets: tuple[Inherited, ...] = ()
     recover: bool = True  # whether nobody else works on this slot's transactions now
     checkpoints: str | None = None  # path, crash tests only
+    log_file: str | None = None  # path; None = standard error
 
     def encode(self) -> bytes:
         """Return the octets for the pipe: length, then JSON."""
@@ -57,6 +58,7 @@ class Parcel:
                 "sockets": [attrs.astuple(inherited) for inherited in self.sockets],
                 "recover": self.recover,
                 "checkpoints": self.checkpoints,
+                "log_file": self.log_file,
             }
         ).encode()
         return len(body).to_bytes(_LENGTH, "big") + body
@@ -73,6 +75,7 @@ class Parcel:
             sockets=tuple(Inherited(*entry) for entry in fields["sockets"]),
             recover=fields["recover"],
             checkpoints=fields["checkpoints"],
+            log_file=fields["log_file"],
         )
 
 

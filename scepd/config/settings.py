@@ -19,7 +19,7 @@ TlsMinimum = Literal["1.2", "1.3"]
 
 @attrs.frozen
 class Appliance:
-    """This installation: its name, its URL as clients see it (None = only by address), and its two directories."""
+    """The installation: its name, its URL as clients see it (None = only by address), and its two directories."""
 
     name: str
     public_url: str | None
@@ -47,6 +47,7 @@ class HsmSettings:
     lanes: int = 1  # threads with a session each, per worker
     deadline: timedelta = timedelta(seconds=10)  # of one lane hop, waiting included
     queue: int = 64  # hops that may wait, per worker
+    softhsm2_conf: Path | None = None  # SoftHSM finds its tokens by this file alone: exported as SOFTHSM2_CONF
 
 
 @attrs.frozen

@@ -6,7 +6,8 @@ import attrs
 
 from scepd.message.algorithms import KeyTransport
 from scepd.message.enveloped import Envelope
-from scepd.message.request import PKIMessage, SignerCertificate
+from scepd.message.certificate import SignerCertificate
+from scepd.message.request import PKIMessage
 from scepd.profile.model import Profile
 from scepd.records import Origin, Step, TransactionKey
 from scepd.refusal import Reason, Reject

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from scepd.enroll.authorize import Authorization, authorize_by_challenge
 from scepd.enroll.case import Case
 from scepd.enroll.context import Context
@@ -38,7 +40,7 @@ def decide(context: Context, case: Case) -> Outcome:
 
 def _refuse_unprotectable_reply(case: Case) -> None:
     # RFC 8894 section 3.1: a key that cannot encrypt leaves only the challenge password to protect the reply.
-    if not case.signer.can_encrypt:
+    if not isinstance(case.signer.public_key(), rsa.RSAPublicKey):
         raise Reject(Reason.reply_unprotectable, "the signer's key cannot encrypt")
 
 
@@ -75,7 +77,7 @@ def _prove_possession(context: Context, case: Case, csr: CertificationRequest) -
     # The envelope is not authenticated to its writer: whoever re-wraps another's request holds another key.
     if csr.spki_der != case.signer.spki_der:
         raise Reject(Reason.signer_mismatch, "the signer's key is not the request's key")
-    verify_csr(csr, case.profile.crypto)
+    verify_csr(csr, case.profile.csr_crypto)
     case.subject = to_text(csr.subject)
     csr.check()
     check_public_key(load_public_key(csr.spki_der), case.profile.keys, forbidden=context.forbidden_keys)

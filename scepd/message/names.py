@@ -53,6 +53,10 @@ CHALLENGE_PASSWORD = "1.2.840.113549.1.9.7"  # noqa: S105 - an OID
 EXTENSION_REQUEST = "1.2.840.113549.1.9.14"
 MICROSOFT_EXTENSION_REQUEST = "1.3.6.1.4.1.311.2.1.14"
 
+# Certificate extensions (RFC 5280 section 4.2.1).
+SUBJECT_KEY_IDENTIFIER = "2.5.29.14"
+SUBJECT_ALT_NAME = "2.5.29.17"
+
 # Media types of the replies; they carry no parameters, since sscep compares them as strings.
 PKI_MESSAGE_TYPE = "application/x-pki-message"
 CA_CERTIFICATE_TYPE = "application/x-x509-ca-cert"

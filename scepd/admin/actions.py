@@ -1,0 +1,156 @@
+"""The only code that changes anything on a person's word, and what a person may look up; CLI, API and UI are its skins."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+
+import attrs
+
+from scepd.challenge.digest import keyed_digest, new_challenge
+from scepd.ports import Clock
+from scepd.profile.model import OneTimeRule, Profile
+from scepd.records import Attribute, Certificate, Challenge, Refusal, Secret, Transaction
+from scepd.refusal import OperatorError, Reject
+from scepd.store.repository import Repository
+from scepd.x509.names import COMMON_NAME, check_attribute
+
+LONGEST_VALIDITY = timedelta(days=366)
+MOST_USES = 10_000
+PAGE = 200  # rows of a list
+_SEARCHED = 10_000  # newest rows among which a name is looked for
+
+
+class NotFound(OperatorError):
+    """There is no such thing."""
+
+
+@attrs.frozen
+class NewChallenge:
+    """A challenge just made: the only moment at which its text exists outside the hands of the person who asked."""
+
+    id: int
+    profile: str
+    challenge: Secret
+    expires: datetime
+    uses: int
+
+
+@attrs.frozen
+class Binding:
+    """What a challenge is good for: that common name, those names ("dns:host"), once or several times, how long.
+
+    `valid` None takes the profile's own validity.
+    """
+
+    common_name: str | None = None
+    names: tuple[str, ...] = ()
+    valid: timedelta | None = None
+    uses: int = 1
+
+
+@attrs.frozen
+class Actions:
+    """What people can do; `who` of each change goes into the audit row, which the store writes with the change."""
+
+    repository: Repository
+    profiles: Mapping[str, Profile]
+    store_key: bytes
+    clock: Clock
+    random: Callable[[int], bytes]
+
+    def new_challenge(self, who: str, profile: str, binding: Binding) -> NewChallenge:
+        """Make a one-time challenge; raises `OperatorError` where the profile takes none or the binding is no good."""
+        rule = self._one_time_rule(profile)
+        checked = _checked(binding)
+        expires = self.clock.now() + (checked.valid or rule.valid)
+        secret = new_challenge(self.random)
+        row = self.repository.add_challenge(
+            profile,
+            keyed_digest(self.store_key, secret.reveal()),
+            expires=expires,
+            created_by=who,
+            common_name=checked.common_name,
+            names=checked.names,
+            uses=checked.uses,
+        )
+        return NewChallenge(row.id, profile, secret, row.expires, row.uses)
+
+    def cancel_challenge(self, who: str, number: int) -> None:
+        """Make a challenge worthless; raises `OperatorError` where it is spent, cancelled, in use or unknown."""
+        if self.repository.cancel_challenge(number, cancelled_by=who):
+            return
+        found = self.repository.challenge(number)
+        if found is None:
+            raise NotFound(f"there is no challenge {number}", "scepd challenge list")
+        raise OperatorError(f"challenge {number} is {found.state.value}", "scepd challenge list")
+
+    def challenges(self, profile: str | None = None, limit: int = PAGE) -> Sequence[Challenge]:
+        """Return the challenges, newest first."""
+        return self.repository.challenges(profile=profile, limit=limit)
+
+    def certificates(self, subject: str | None = None, limit: int = PAGE) -> Sequence[Certificate]:
+        """Return the certificates, newest first; `subject` is a part of it, in any case."""
+        return self.repository.certificates(subject=subject, limit=limit)
+
+    def certificate(self, serial: int, issuer: str | None = None) -> Certificate:
+        """Return the certificate of that serial; raises `OperatorError` where there is none, or several issuers have one."""
+        found = [one for one in self.repository.certificates(serial=serial) if issuer in (None, one.issuer)]
+        if not found:
+            raise NotFound(f"there is no certificate {serial:x}", "scepd cert list")
+        if len(found) > 1:
+            raise OperatorError(f"several issuers have a certificate {serial:x}", f"--issuer {found[0].issuer}")
+        return found[0]
+
+    def transactions(self, profile: str | None = None, limit: int = PAGE) -> Sequence[Transaction]:
+        """Return the transactions, newest first."""
+        return self.repository.transactions(profile=profile, limit=limit)
+
+    def refusals(self, profile: str | None = None, limit: int = PAGE) -> Sequence[Refusal]:
+        """Return the refused requests, newest first."""
+        return self.repository.refusals(profile=profile, limit=limit)
+
+    def request(self, name: str) -> tuple[Sequence[Transaction], Sequence[Refusal]]:
+        """Return what is known by that name: a transaction's number, a transactionID, or the id of a refused request."""
+        transactions = [
+            one for one in self.transactions(limit=_SEARCHED) if name in (str(one.id), one.key.transaction_id)
+        ]
+        refusals = [one for one in self.refusals(limit=_SEARCHED) if name in (one.request_id, one.transaction_id)]
+        if not transactions and not refusals:
+            raise NotFound(f"there is no request {name}", "scepd request list")
+        return transactions, refusals
+
+    def _one_time_rule(self, profile: str) -> OneTimeRule:
+        if profile not in self.profiles:
+            raise NotFound(f"there is no profile {profile!r}", f"one of: {', '.join(sorted(self.profiles))}")
+        for rule in self.profiles[profile].challenge:
+            if isinstance(rule, OneTimeRule):
+                return rule
+        raise OperatorError(
+            f"profile {profile!r} takes no one-time challenges",
+            f'[profile.{profile}] challenge = [{{ method = "one-time", valid = "1h" }}]',
+        )
+
+
+def _checked(binding: Binding) -> Binding:
+    if binding.common_name is not None:
+        try:
+            check_attribute(Attribute(COMMON_NAME, binding.common_name))
+        except Reject as refusal:
+            raise OperatorError(f"the common name cannot be used: {refusal.detail}", "--cn r1.example.net") from refusal
+    if binding.valid is not None and not timedelta() < binding.valid <= LONGEST_VALIDITY:
+        raise OperatorError("a challenge cannot be valid for that long", "--valid 24h")
+    if not 1 <= binding.uses <= MOST_USES:
+        raise OperatorError(f"a challenge cannot be used {binding.uses} times", f"--uses 1 (at most {MOST_USES})")
+    return attrs.evolve(binding, names=tuple(sorted({_checked_name(name) for name in binding.names})))
+
+
+def _checked_name(name: str) -> str:
+    kind, _, value = name.partition(":")
+    if kind == "ip":
+        try:
+            return f"ip:{ip_address(value)}"
+        except ValueError as error:
+            raise OperatorError(f"{value!r} is no IP address", "--ip 192.0.2.7") from error
+    if kind != "dns" or not value or not value.isascii() or any(not (c.isalnum() or c in ".-_") for c in value):
+        raise OperatorError(f"{value!r} is no DNS name", "--dns r1.example.net")
+    return f"dns:{value.lower()}"

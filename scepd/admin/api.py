@@ -1,0 +1,148 @@
+"""The admin API as a function: (method, path, JSON body) → (HTTP status, JSON value); the desk puts HTTP around it."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import attrs
+
+from scepd.admin import views
+from scepd.admin.actions import PAGE, Actions, Binding, NotFound
+from scepd.refusal import OperatorError, Unavailable
+
+MOST_CHALLENGES = 1000  # made by one call
+MOST_ROWS = 10_000
+
+Reply = tuple[int, Any]
+
+
+@attrs.frozen
+class Call:
+    """One call: who makes it, the named parts of its path, its query and its body."""
+
+    who: str
+    parts: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Mapping[str, Any]
+
+    def text(self, name: str) -> str | None:
+        """Return a text of the body, or None; raises `OperatorError` for another type."""
+        value = self.body.get(name)
+        if value is None or isinstance(value, str):
+            return value
+        raise OperatorError(f"{name} is no text", f'{{"{name}": "..."}}')
+
+    def number(self, name: str, default: int) -> int:
+        """Return a whole number of the body; raises `OperatorError` for another type."""
+        value = self.body.get(name, default)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        raise OperatorError(f"{name} is no whole number", f'{{"{name}": {default}}}')
+
+    @property
+    def limit(self) -> int:
+        """How many rows a list may have."""
+        text = self.query.get("limit", "")
+        return min(int(text), MOST_ROWS) if text.isascii() and text.isdigit() and len(text) < 9 else PAGE
+
+
+def handle(actions: Actions, method: str, path: str, body: Mapping[str, Any] | None = None, *, who: str = "desk") -> Reply:
+    """Answer one call: 200 with a value; 400, 404, 405 or 503 with {"problem", "hint"}.
+
+    `who` is the person as the desk knows it (the user of the Unix socket's peer): it goes into the audit rows.
+    """
+    parts = urlsplit(path)
+    matches = [(route, route.pattern.fullmatch(parts.path)) for route in ROUTES]
+    found = [(route, match) for route, match in matches if match is not None]
+    if not found:
+        return 404, _problem(f"there is nothing at {parts.path}", "GET /api/v1/challenges")
+    chosen = next(((route, match) for route, match in found if route.method == method), None)
+    if chosen is None:
+        return 405, _problem(f"{method} is not for {parts.path}", " or ".join(route.method for route, _ in found))
+    route, match = chosen
+    names = {name: unquote(value) for name, value in match.groupdict().items()}
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    return _answer(actions, route, Call(who, names, query, body or {}))
+
+
+def _answer(actions: Actions, route: "Route", call: Call) -> Reply:
+    try:
+        return 200, route.answer(actions, call)
+    except NotFound as error:
+        return 404, _problem(error.problem, error.hint)
+    except OperatorError as error:
+        return 400, _problem(error.problem, error.hint)
+    except Unavailable as error:
+        return 503, _problem(error.cause, "scepd status")
+
+
+def _problem(problem: str, hint: str) -> dict[str, str]:
+    return {"problem": problem, "hint": hint}
+
+
+def _make_challenges(actions: Actions, call: Call) -> Any:
+    count = call.number("count", 1)
+    if not 1 <= count <= MOST_CHALLENGES:
+        raise OperatorError(f"{count} challenges cannot be made at once", f"--count 1 (at most {MOST_CHALLENGES})")
+    names = call.body.get("names", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise OperatorError("names is no list of texts", '{"names": ["dns:r1.example.net"]}')
+    seconds = call.number("valid_seconds", 0)
+    binding = Binding(
+        common_name=call.text("cn"),
+        names=tuple(names),
+        valid=timedelta(seconds=min(seconds, 10**9)) if "valid_seconds" in call.body else None,
+        uses=call.number("uses", 1),
+    )
+    profile = call.text("profile") or ""
+    return [views.new_challenge(actions.new_challenge(call.who, profile, binding)) for _ in range(count)]
+
+
+def _list_challenges(actions: Actions, call: Call) -> Any:
+    return [views.challenge(row) for row in actions.challenges(call.query.get("profile"), call.limit)]
+
+
+def _cancel_challenge(actions: Actions, call: Call) -> Any:
+    actions.cancel_challenge(call.who, int(call.parts["id"]))
+    return {"id": int(call.parts["id"]), "state": "cancelled"}
+
+
+def _list_certificates(actions: Actions, call: Call) -> Any:
+    return [views.certificate(row) for row in actions.certificates(call.query.get("subject"), call.limit)]
+
+
+def _show_certificate(actions: Actions, call: Call) -> Any:
+    row = actions.certificate(int(call.parts["serial"], 16), call.query.get("issuer"))
+    return views.certificate(row, with_pem=True)
+
+
+def _list_requests(actions: Actions, call: Call) -> Any:
+    profile, limit = call.query.get("profile"), call.limit
+    return views.requests(actions.transactions(profile, limit), actions.refusals(profile, limit))[:limit]
+
+
+def _show_request(actions: Actions, call: Call) -> Any:
+    transactions, refusals = actions.request(call.parts["id"])
+    return views.requests(transactions, refusals, with_trail=True)
+
+
+@attrs.frozen
+class Route:
+    """One row of the route table."""
+
+    method: str
+    pattern: re.Pattern[str]
+    answer: Callable[[Actions, Call], Any]
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", re.compile("/api/v1/challenges"), _make_challenges),
+    Route("GET", re.compile("/api/v1/challenges"), _list_challenges),
+    Route("DELETE", re.compile("/api/v1/challenges/(?P<id>[0-9]{1,12})"), _cancel_challenge),
+    Route("GET", re.compile("/api/v1/certificates"), _list_certificates),
+    Route("GET", re.compile("/api/v1/certificates/(?P<serial>[0-9A-Fa-f]{1,64})"), _show_certificate),
+    Route("GET", re.compile("/api/v1/requests"), _list_requests),
+    Route("GET", re.compile("/api/v1/requests/(?P<id>[^/]{1,1024})"), _show_request),
+)

@@ -1,0 +1,57 @@
+"""Give an inherited socket to the reactor, plain or under TLS."""
+
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import implementer
+
+from scepd.config.settings import TlsSettings
+
+_MINIMUM = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+
+# TLS 1.2 as BCP 195 (RFC 9325 section 4.2) wants it; CBC suites stay for Windows clients of their age.
+_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES256:ECDHE+AES128:!aNULL:!eNULL:!MD5:!DSS:@STRENGTH"
+
+
+def tls_context(settings: TlsSettings) -> SSL.Context:
+    """Return the server context of a listener: TLS 1.2 or 1.3 up, no renegotiation, no compression, http/1.1 only."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(_MINIMUM[settings.minimum])
+    context.set_options(
+        SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_TICKET
+    )
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_cipher_list(_CIPHERS)
+    context.set_alpn_select_callback(_choose_protocol)
+    certificate, *chain = x509.load_pem_x509_certificates(settings.certificate_pem)
+    context.use_certificate(certificate)
+    for above in chain:
+        context.add_extra_chain_cert(above)
+    key: Any = load_pem_private_key(settings.key_pem.reveal().encode(), None)
+    context.use_privatekey(key)
+    context.check_privatekey()
+    return context
+
+
+def _choose_protocol(_connection: SSL.Connection, offered: list[bytes]) -> Any:
+    # A client that names other protocols only is served without ALPN: it may still speak HTTP/1.
+    return b"http/1.1" if b"http/1.1" in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class _Connections:
+    def __init__(self, context: SSL.Context) -> None:
+        self._context = context
+
+    def serverConnectionForTLS(self, _protocol: Any) -> SSL.Connection:  # noqa: N802 - Twisted's name
+        return SSL.Connection(self._context, None)
+
+
+def with_tls(settings: TlsSettings, factory: Any) -> TLSMemoryBIOFactory:
+    """Put a factory under TLS (memory BIOs, since the socket belongs to the supervisor)."""
+    connections: Any = _Connections(tls_context(settings))
+    return TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=factory)

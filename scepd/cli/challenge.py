@@ -1,0 +1,93 @@
+"""`scepd challenge`: one-time challenges."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+
+from scepd.cli.configured import ask, config_option, json_option, load_settings
+from scepd.cli.output import show_json, show_rows
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@click.group(short_help="One-time challenges.")
+def challenge() -> None:
+    """Make, list and cancel one-time challenges.
+
+    \b
+    scepd challenge new routers --cn r1.example.net
+    scepd challenge new routers --count 20 --valid 8h
+    scepd challenge list --json
+    """
+
+
+@challenge.command(short_help="Make a challenge; it is shown once.")
+@click.argument("profile")
+@click.option("--cn", help="Only for a request with this common name.")
+@click.option("--dns", multiple=True, help="Only for a request with these DNS names; may be repeated.")
+@click.option("--ip", multiple=True, help="Only for a request with these IP addresses; may be repeated.")
+@click.option("--valid", help="How long, for example 30m, 24h, 7d; else as the profile says.")
+@click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many to make.")
+@click.option("--uses", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Certificates each is good for.")
+@config_option
+@json_option
+def new(
+    profile: str,
+    cn: str | None,
+    dns: tuple[str, ...],
+    ip: tuple[str, ...],
+    valid: str | None,
+    count: int,
+    uses: int,
+    config: Path,
+    as_json: bool,
+) -> None:
+    """Make challenges for PROFILE and print them: the only time that they can be seen.
+
+    \b
+    scepd challenge new routers --cn r1.example.net --dns r1.example.net --valid 24h
+    """
+    body: dict[str, object] = {"profile": profile, "count": count, "uses": uses}
+    body["names"] = [f"dns:{name}" for name in dns] + [f"ip:{address}" for address in ip]
+    if cn is not None:
+        body["cn"] = cn
+    if valid is not None:
+        body["valid_seconds"] = int(_duration(valid).total_seconds())
+    made = ask(load_settings(config), "POST", "/api/v1/challenges", body)
+    if as_json:
+        show_json(made)
+        return
+    for one in made:
+        click.echo(one["challenge"])
+    click.echo(f"valid until {made[0]['expires']}; shown this once", err=True)
+
+
+@challenge.command("list", short_help="What challenges there are; never their text.")
+@click.option("--profile", help="Only of this profile.")
+@config_option
+@json_option
+def list_challenges(profile: str | None, config: Path, as_json: bool) -> None:
+    """List the newest challenges with their state."""
+    query = f"?profile={quote(profile, safe='')}" if profile else ""
+    rows = ask(load_settings(config), "GET", f"/api/v1/challenges{query}")
+    columns = ("id", "profile", "state", "cn", "names", "uses_left", "expires", "created_by")
+    show_rows(rows, columns, as_json=as_json, empty="no challenges; make one: scepd challenge new PROFILE")
+
+
+@challenge.command(short_help="Make a challenge worthless.")
+@click.argument("number", type=click.IntRange(1))
+@config_option
+def cancel(number: int, config: Path) -> None:
+    """Cancel the challenge with that NUMBER (scepd challenge list shows it)."""
+    ask(load_settings(config), "DELETE", f"/api/v1/challenges/{number}")
+    click.echo(f"challenge {number} is cancelled")
+
+
+def _duration(text: str) -> timedelta:
+    match = re.fullmatch(r"([0-9]{1,6})([smhdw])", text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no duration; write 30m, 24h or 7d", param_hint="--valid")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -1,0 +1,54 @@
+"""Files written once and whole: never half, never over another."""
+
+import os
+import secrets
+from pathlib import Path
+
+from scepd.refusal import OperatorError
+
+PRIVATE = 0o600
+PUBLIC = 0o644
+
+
+def create(path: Path, content: bytes, mode: int = PUBLIC) -> None:
+    """Write a new file: under a passing name first, then linked to its own, so that it is whole or absent.
+
+    Raises `OperatorError` where the name exists or the directory cannot be written.
+    """
+    passing = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        _write(passing, content, mode)
+        try:
+            os.link(passing, path, follow_symlinks=False)
+        finally:
+            passing.unlink()
+        _keep_name(path.parent)
+    except FileExistsError as error:
+        raise OperatorError(f"{path} exists already", f"move it away: mv {path} {path}.old") from error
+    except OSError as error:
+        raise OperatorError(f"{path} cannot be written: {error.strerror}", f"ls -ld {path.parent}") from error
+
+
+def make_directory(path: Path, mode: int = 0o700) -> None:
+    """Make a directory and what is missing above it; an existing one is left as it is."""
+    try:
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperatorError(f"the directory {path} cannot be made: {error.strerror}", f"ls -ld {path.parent}") from error
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _keep_name(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

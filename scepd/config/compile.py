@@ -1,0 +1,205 @@
+"""From what the operator wrote to what the processes run on; nothing is opened but the files that are named."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import attrs
+
+from scepd.config.files import check_directory, check_module
+from scepd.config.issuers import compile_issuer
+from scepd.config.listeners import compile_listeners, host_names
+from scepd.config.problems import Place, Refused
+from scepd.config.profiles import apply_preset, compile_profiles
+from scepd.config.scalars import read_text
+from scepd.config.secret import SecretReference, Surroundings, locate, read_octets, refer_to_pin, refuse_environment
+from scepd.config.sections import (
+    ApplianceSection,
+    HsmSection,
+    LogSection,
+    RootSection,
+    StoreSection,
+    read_log_format,
+    read_log_level,
+)
+from scepd.config.settings import (
+    Appliance,
+    HsmSettings,
+    LimitSettings,
+    LogFormat,
+    LogLevel,
+    LogSettings,
+    PinReference,
+    Settings,
+    StoreSettings,
+)
+from scepd.config.structure import read_section
+
+_STORE_KEY = 32  # octets
+_LONGEST_RUNTIME = 85  # octets; a Unix socket's whole path has room for 107
+_LONGEST_LABEL = 32  # octets (PKCS#11 CK_TOKEN_INFO)
+_DEFAULT_STORE = "sqlite:///scepd.sqlite"
+
+
+def compile_settings(raw: Mapping[str, Any], surroundings: Surroundings, place: Place) -> Settings | None:
+    """Return the settings, None where something they need is lacking; every problem is noted at `place`."""
+    root = read_section(RootSection, _with_presets(raw, place), place)
+    _require_entries(root, place)
+    appliance = compile_appliance(root.appliance, surroundings, place / "appliance")
+    hsm = None if root.hsm is None else _compile_hsm(root.hsm, surroundings, place / "hsm")
+    store = compile_store(root.store or StoreSection(), appliance.state, surroundings, place / "store")
+    issuers = {
+        name: compile_issuer(name, section, surroundings, place / "issuer" / name)
+        for name, section in (root.issuer or {}).items()
+    }
+    listeners = compile_listeners(root.listener or {}, surroundings, place / "listener")
+    reserved = host_names(listeners) | _public_host(appliance)
+    profiles = compile_profiles(root.profile or {}, issuers, surroundings, reserved=reserved, place=place / "profile")
+    log = _compile_log(root.log, surroundings, place)
+    if hsm is None or store is None or place.found:
+        return None
+    return Settings(
+        appliance=appliance,
+        hsm=hsm,
+        store=store,
+        issuers=tuple(issuer for issuer in issuers.values() if issuer is not None),
+        listeners=listeners,
+        profiles=profiles,
+        workers=surroundings.cores if root.workers is None else root.workers,
+        limits=LimitSettings(**attrs.asdict(root.limits)),
+        log=log,
+        insecure=tuple(f"profile.{profile.name}.{switch}" for profile in profiles for switch in profile.insecure),
+    )
+
+
+def compile_appliance(section: ApplianceSection, surroundings: Surroundings, place: Place) -> Appliance:
+    """Return the appliance's settings; its directories need not exist yet."""
+    appliance = Appliance(
+        name=section.name,
+        public_url=None if section.public_url is None else section.public_url.rstrip("/"),
+        state=surroundings.resolve(section.state),
+        runtime=surroundings.resolve(section.runtime),
+        node=section.node,
+    )
+    for key, directory in (("state", appliance.state), ("runtime", appliance.runtime)):
+        try:
+            check_directory(directory)
+        except Refused as refused:
+            (place / key).refuse(refused)
+    if len(str(appliance.runtime).encode()) > _LONGEST_RUNTIME:
+        (place / "runtime").problem(
+            f"is longer than {_LONGEST_RUNTIME} octets, too long for the sockets in it", 'runtime = "/run/scepd"'
+        )
+    return appliance
+
+
+def compile_store(
+    section: StoreSection,
+    state: Path,
+    surroundings: Surroundings,
+    place: Place,
+) -> StoreSettings | None:
+    """Return the store's settings; a relative SQLite path begins at the state directory."""
+    override = _read_override("SCEPD_STORE", read_text, surroundings, place)
+    url = override or section.url or _DEFAULT_STORE
+    address = _split_store(url)
+    if address is None:
+        at = place / "url" if override is None else place.aside("SCEPD_STORE")
+        at.problem("is no store that this version has", f'url = "{_DEFAULT_STORE}", a file in the state directory')
+    if section.key is None:
+        return None
+    try:
+        _check_store_key(section.key, surroundings)
+    except Refused as refused:
+        (place / "key").refuse(refused)
+        return None
+    if address is None:
+        return None
+    return StoreSettings(url=f"sqlite:///{state / address}", key_file=locate(section.key, surroundings))
+
+
+def _check_store_key(reference: SecretReference, surroundings: Surroundings) -> None:
+    refuse_environment(reference, "the store key")
+    length = len(read_octets(reference, surroundings))
+    if length != _STORE_KEY:
+        raise Refused(f"the store key has {length} octets, not {_STORE_KEY}", "scepd init makes one")
+
+
+def _split_store(url: str) -> str | None:
+    match = re.fullmatch(r"sqlite:///([^?#]*[^/?#])", url)
+    return None if match is None or match[1] == ":memory:" else match[1]
+
+
+def _compile_hsm(section: HsmSection, surroundings: Surroundings, place: Place) -> HsmSettings | None:
+    pin: PinReference | None = None
+    module = None if section.module is None else surroundings.resolve(section.module)
+    try:
+        if section.pin is not None:
+            pin = refer_to_pin(section.pin, surroundings)
+    except Refused as refused:
+        (place / "pin").refuse(refused)
+    try:
+        if module is not None:
+            check_module(module)
+    except Refused as refused:
+        (place / "module").refuse(refused)
+    if section.token is not None and len(section.token.encode()) > _LONGEST_LABEL:
+        (place / "token").problem(f"is longer than {_LONGEST_LABEL} octets", "softhsm2-util --show-slots")
+    if section.softhsm2_conf is not None and not surroundings.resolve(section.softhsm2_conf).is_file():
+        (place / "softhsm2_conf").problem("does not exist", "scepd init makes it; man softhsm2.conf")
+    if module is None or section.token is None or pin is None:
+        return None
+    return HsmSettings(
+        module=module,
+        token=section.token,
+        serial=section.serial,
+        pin=pin,
+        lanes=section.lanes,
+        deadline=section.deadline,
+        queue=section.queue,
+        softhsm2_conf=None if section.softhsm2_conf is None else surroundings.resolve(section.softhsm2_conf),
+    )
+
+
+def _compile_log(section: LogSection, surroundings: Surroundings, place: Place) -> LogSettings:
+    form = _read_override("SCEPD_LOG_FORMAT", read_log_format, surroundings, place) or section.format
+    level = _read_override("SCEPD_LOG_LEVEL", read_log_level, surroundings, place) or section.level
+    return LogSettings(cast("LogFormat", form), cast("LogLevel", level))
+
+
+def _read_override(
+    name: str,
+    reader: Callable[[object], str],
+    surroundings: Surroundings,
+    place: Place,
+) -> str | None:
+    """Return the value of an environment variable that stands above the file, None where it is not set."""
+    text = surroundings.environ.get(name)
+    if text is None:
+        return None
+    try:
+        return reader(text)
+    except Refused as refused:
+        place.aside(name).refuse(refused)
+        return None
+
+
+def _with_presets(raw: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
+    profiles = raw.get("profile")
+    if not isinstance(profiles, Mapping):
+        return raw
+    profiles = {name: apply_preset(table, place / "profile" / name) for name, table in profiles.items()}
+    return {**raw, "profile": profiles}
+
+
+def _require_entries(root: RootSection, place: Place) -> None:
+    for key, table in (("issuer", root.issuer), ("listener", root.listener), ("profile", root.profile)):
+        if table == {}:
+            (place / key).problem("none is defined", attrs.fields_dict(RootSection)[key].metadata["example"])
+
+
+def _public_host(appliance: Appliance) -> frozenset[str]:
+    host = None if appliance.public_url is None else urlsplit(appliance.public_url).hostname
+    return frozenset() if host is None else frozenset({host})

@@ -1,0 +1,136 @@
+"""From [listener.NAME] to its settings: addresses that do not collide, certificate and key that belong together."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from scepd.config import certificates as judge
+from scepd.config.problems import Place, Refused
+from scepd.config.secret import SecretReference, Surroundings, read_octets, refuse_environment
+from scepd.config.sections import ListenerSection, TlsSection
+from scepd.config.settings import ListenerSettings, TlsSettings
+from scepd.records import Secret
+
+
+def compile_listeners(
+    sections: Mapping[str, ListenerSection],
+    surroundings: Surroundings,
+    place: Place,
+) -> tuple[ListenerSettings, ...]:
+    """Return the listeners that could be compiled; problems go to `place`."""
+    _find_shared_addresses(sections, place)
+    listeners = (compile_listener(name, section, surroundings, place / name) for name, section in sections.items())
+    return tuple(listener for listener in listeners if listener is not None)
+
+
+def compile_listener(
+    name: str,
+    section: ListenerSection,
+    surroundings: Surroundings,
+    place: Place,
+) -> ListenerSettings | None:
+    """Return the settings of one listener, None where something is lacking."""
+    if not section.serves:
+        (place / "serves").problem("lists nothing to serve", 'serves = ["scep"]')
+    if section.address == ():
+        (place / "address").problem("lists no address", 'address = "0.0.0.0:80"')
+    tls = None if section.tls is None else _compile_tls(section.tls, surroundings, place / "tls")
+    if not section.address or (section.tls is not None and tls is None):
+        return None
+    return ListenerSettings(name=name, addresses=section.address, tls=tls, serves=section.serves)
+
+
+def host_names(listeners: tuple[ListenerSettings, ...]) -> frozenset[str]:
+    """Return the names and addresses under which the listeners are reached, as far as the configuration says."""
+    names: set[str] = set()
+    for listener in listeners:
+        names |= {host for host, _ in listener.addresses if host not in {"0.0.0.0", "::"}}  # noqa: S104 - compared
+        if listener.tls is not None:
+            names |= _certified_names(x509.load_pem_x509_certificates(listener.tls.certificate_pem)[0])
+    return frozenset(names)
+
+
+def _certified_names(certificate: x509.Certificate) -> set[str]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return set()
+    hosts = {name.lower() for name in names.get_values_for_type(x509.DNSName) if "*" not in name}
+    return hosts | {str(address) for address in names.get_values_for_type(x509.IPAddress)}
+
+
+def _find_shared_addresses(sections: Mapping[str, ListenerSection], place: Place) -> None:
+    taken: dict[tuple[str, int], str] = {}
+    for name, section in sections.items():
+        for index, address in enumerate(section.address or ()):
+            owner = taken.setdefault(address, name)
+            # Port 0 is a fresh port each time. Other programs' ports are found when the supervisor binds.
+            if address[1] and (owner != name or address in (section.address or ())[:index]):
+                (place / name / "address").problem(
+                    f"{_spell(address)} is already an address of listener {owner}",
+                    "give each listener a port of its own",
+                )
+
+
+def _spell(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _compile_tls(section: TlsSection, surroundings: Surroundings, place: Place) -> TlsSettings | None:
+    certificates = _read_chain(section.certificate, surroundings, place / "certificate")
+    key = _read_key(section.key, surroundings, place / "key")
+    if not certificates or key is None:
+        return None
+    pem, public_key = key
+    if public_key != judge.spki(certificates[0]):
+        hint = "openssl x509 -noout -pubkey -in CERTIFICATE; openssl pkey -pubout -in KEY; both must print the same"
+        (place / "key").problem("is not the key of the certificate", hint)
+    certificate_pem = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+    return TlsSettings(certificate_pem, pem, "1.3" if section.minimum == "1.3" else "1.2")
+
+
+def _read_chain(name: str | None, surroundings: Surroundings, place: Place) -> list[x509.Certificate]:
+    """Return the listener's certificate and those above it, as they stand in the file."""
+    if name is None:
+        return []
+    try:
+        certificates = judge.read_certificates(surroundings.resolve(name))
+    except Refused as refused:
+        place.refuse(refused)
+        return []
+    for fault in judge.judge_time(certificates[0], surroundings.now):
+        place.refuse(fault)
+    for below, above in pairwise(certificates):
+        for fault in judge.judge_issued(below, above):
+            place.problem(fault.reason, "write the listener's own certificate first, then the one that signed it")
+    return certificates
+
+
+def _read_key(
+    reference: SecretReference | None,
+    surroundings: Surroundings,
+    place: Place,
+) -> tuple[Secret, bytes] | None:
+    """Return the key's PEM and its SubjectPublicKeyInfo."""
+    if reference is None:
+        return None
+    try:
+        refuse_environment(reference, "a private key")
+        pem = read_octets(reference, surroundings)
+    except Refused as refused:
+        place.refuse(refused)
+        return None
+    try:
+        key = load_pem_private_key(pem, None)
+        text = pem.decode("ascii")
+    except TypeError:
+        place.problem("is encrypted with a passphrase", "openssl pkey -in KEY -out tls.key; chmod 600 tls.key")
+        return None
+    except (ValueError, UnsupportedAlgorithm):
+        place.problem("is no readable PEM private key", "openssl pkey -in KEY -noout -text_pub")
+        return None
+    return Secret(text), key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

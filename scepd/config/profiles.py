@@ -1,0 +1,162 @@
+"""From [profile.NAME] to `profile.model.Profile`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cryptography import x509
+
+from scepd.config import certificates as judge
+from scepd.config.challenges import compile_challenges
+from scepd.config.patterns import read_path
+from scepd.config.policies import compile_crypto, compile_keys, compile_names, compile_subject, switches_on
+from scepd.config.problems import Place, Refused, suggest
+from scepd.config.secret import Surroundings
+from scepd.config.sections import ProfileSection
+from scepd.config.settings import IssuerSettings
+from scepd.profile.model import Profile
+from scepd.profile.presets import PRESETS
+
+# Keys of [profile.NAME] that are Profile's own words; what is not written keeps Profile's default.
+_AS_WRITTEN = (
+    "unknown_extensions",
+    "validity",
+    "backdate",
+    "serve_root",
+    "advertise_sha384",
+    "omit_fail_info_text",
+    "omit_empty_content",
+    "redeliver",
+    "strict_nonce",
+)
+
+
+def compile_profiles(
+    sections: Mapping[str, ProfileSection],
+    issuers: Mapping[str, IssuerSettings | None],
+    surroundings: Surroundings,
+    *,
+    reserved: frozenset[str],
+    place: Place,
+) -> tuple[Profile, ...]:
+    """Return the profiles; `issuers` has None for one that is written but faulty, `reserved` the appliance's names."""
+    _judge_paths(sections, place)
+    default = _choose_default(sections, place)
+    compiled = []
+    for name, section in sections.items():
+        here = place / name
+        issuer = _find_issuer(section, issuers, here / "issuer")
+        certificate = _compile_certificate(section, issuer, here)
+        crypto = compile_crypto(section)
+        compiled.append(
+            Profile(
+                name=name,
+                path=section.path or name,
+                default=name == default,
+                challenge=compile_challenges(section.challenge, surroundings, here / "challenge"),
+                subject=compile_subject(section.subject, here / "subject"),
+                names=compile_names(section.names, reserved),
+                crypto=crypto,
+                csr_crypto=crypto,
+                keys=compile_keys(section.key, small=section.insecurely_accept_small_rsa, place=here / "key"),
+                insecure=switches_on(section),
+                **certificate,
+            )
+        )
+    return tuple(compiled)
+
+
+def apply_preset(raw: object, place: Place) -> object:
+    """Return the table of a profile with the keys of its preset where it has none of its own."""
+    if not isinstance(raw, Mapping) or not isinstance(raw.get("preset"), str):
+        return raw
+    preset = PRESETS.get(raw["preset"])
+    if preset is None:
+        (place / "preset").problem(f"there is no preset {raw['preset']!r}", suggest(raw["preset"], PRESETS))
+        return raw
+    return {**preset, **raw}
+
+
+def _judge_paths(sections: Mapping[str, ProfileSection], place: Place) -> None:
+    """Note profiles that share a path; where none is written the name is the path, and judged like one."""
+    taken: dict[str, str] = {}
+    for name, section in sections.items():
+        path = section.path or name
+        if section.path is None:
+            try:
+                read_path(name)
+            except Refused as refused:
+                (place / name / "path").problem(f"is not written, and the name {refused.reason}", 'path = "devices"')
+        owner = taken.setdefault(path, name)
+        if owner != name:
+            (place / name / "path").problem(f"{path!r} is the path of profile {owner} already", f'path = "{path}-2"')
+
+
+def _choose_default(sections: Mapping[str, ProfileSection], place: Place) -> str | None:
+    """Return the profile that answers /scep and /cgi-bin/pkiclient.exe; a profile alone need not say it."""
+    chosen = [name for name, section in sections.items() if section.default]
+    if not chosen and len(sections) == 1:
+        name, section = next(iter(sections.items()))
+        chosen = [name] if section.default is None else []
+    for name in chosen[1:]:
+        (place / name / "default").problem(
+            f"{chosen[0]} is the default profile already", "default = true in one profile only"
+        )
+    if not chosen and sections:
+        name = next(iter(sections))
+        (place / name / "default").problem("no profile is the default one", "default = true in exactly one profile")
+    return chosen[0] if chosen else None
+
+
+def _find_issuer(
+    section: ProfileSection,
+    issuers: Mapping[str, IssuerSettings | None],
+    place: Place,
+) -> IssuerSettings | None:
+    if section.issuer is not None and section.issuer not in issuers:
+        place.problem(f"there is no [issuer.{section.issuer}]", suggest(section.issuer, issuers))
+    return issuers.get(section.issuer or "")
+
+
+def _compile_certificate(section: ProfileSection, issuer: IssuerSettings | None, place: Place) -> dict[str, Any]:
+    """Return what the profile says of the certificates it gives, judged against its issuer where that is readable."""
+    if section.key_usage == ():
+        (place / "key_usage").problem("lists nothing", 'key_usage = ["digitalSignature", "keyEncipherment"]')
+    if section.extended_key_usage == ():
+        # An absent extension would mean "any purpose" (threats S-59).
+        (place / "extended_key_usage").problem("lists nothing", 'extended_key_usage = ["clientAuth"]')
+    values: dict[str, Any] = {
+        name: getattr(section, name) for name in _AS_WRITTEN if getattr(section, name) is not None
+    }
+    if section.include_chain is not None:
+        values["reply_chain"] = section.include_chain
+    if section.key_usage:
+        values["key_usage"] = frozenset(section.key_usage)
+    if section.extended_key_usage:
+        values["extended_key_usage"] = tuple(dict.fromkeys(section.extended_key_usage))
+    if issuer is not None:
+        values |= {
+            "issuer": issuer.name,
+            "crl_urls": issuer.crl_urls,
+            "ocsp_urls": issuer.ocsp_urls,
+            "issuer_urls": issuer.issuer_urls,
+        }
+        _judge_against_issuer(section, issuer, place)
+    return values
+
+
+def _judge_against_issuer(section: ProfileSection, issuer: IssuerSettings, place: Place) -> None:
+    certificate = x509.load_der_x509_certificate(issuer.certificate_der)
+    longest = judge.lifetime(certificate)
+    if section.validity is not None and section.validity > longest:
+        (place / "validity").problem(
+            f"{section.validity.days} days are longer than the issuer's whole life of {longest.days}",
+            f'validity = "{max(1, longest.days // 2)}d"',
+        )
+    if section.serve_root and not _has_root(issuer):
+        hint = f'[issuer.{issuer.name}] chain = ["root.pem"]'
+        (place / "serve_root").problem("there is no root certificate to serve", hint)
+
+
+def _has_root(issuer: IssuerSettings) -> bool:
+    ders = (issuer.certificate_der, *issuer.chain)
+    return judge.is_self_signed(x509.load_der_x509_certificate(ders[-1]))

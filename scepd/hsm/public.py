@@ -1,0 +1,28 @@
+"""The public key of a key pair that was made in the token and has no certificate yet."""
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from pkcs11 import Attribute, ObjectClass
+from pkcs11.util.ec import encode_ec_public_key
+from pkcs11.util.rsa import encode_rsa_public_key
+
+from scepd.hsm.attributes import key_type
+from scepd.hsm.token import Session
+from scepd.refusal import OperatorError
+
+
+def public_key(session: Session, label: str) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | None:
+    """Return the public key with that label, None where there is none.
+
+    Raises `OperatorError` where several have that label or its kind is not ours, `TokenFault`.
+    """
+    found = session.find({Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.LABEL: label})
+    if not found:
+        return None
+    if len(found) > 1:
+        raise OperatorError(f"{len(found)} public keys are called '{label}'", "scepd hsm list")
+    encode = {"RSA": encode_rsa_public_key, "EC": encode_ec_public_key}.get(key_type(found[0]))
+    key = None if encode is None else load_der_public_key(encode(found[0]))
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        raise OperatorError(f"the key '{label}' is neither RSA nor EC", "scepd hsm list")
+    return key

@@ -1,0 +1,185 @@
+"""The signed attributes of a PKIMessage (RFC 8894 section 3.2.1, RFC 5652 section 11)."""
+
+import re
+from datetime import datetime
+
+import attrs
+
+from scepd.message import names, tlv
+from scepd.message.errors import LimitExceeded, MessageError
+from scepd.message.tlv import Element
+from scepd.refusal import FailInfo
+
+MAXIMUM_ATTRIBUTES = 16
+MAXIMUM_TRANSACTION_ID = 255  # characters
+MAXIMUM_NONCE = 64  # octets
+MAXIMUM_FAIL_INFO_TEXT = 256  # octets
+
+_DECIMAL = re.compile(r"(?:0|[1-9][0-9]{0,2})", re.ASCII)
+_PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]{1,255}", re.ASCII)
+_TRANSACTION_ID_TAGS = frozenset({tlv.PRINTABLE_STRING, tlv.UTF8_STRING, tlv.IA5_STRING})
+_KNOWN = {
+    tlv.encode_oid(oid): oid
+    for oid in (
+        names.CONTENT_TYPE,
+        names.MESSAGE_DIGEST,
+        names.SIGNING_TIME,
+        names.MESSAGE_TYPE,
+        names.PKI_STATUS,
+        names.FAIL_INFO,
+        names.SENDER_NONCE,
+        names.RECIPIENT_NONCE,
+        names.TRANSACTION_ID,
+        names.FAIL_INFO_TEXT,
+    )
+}
+
+
+@attrs.frozen
+class Attributes:
+    """What the signed attributes say; those that a reader may do without are None when absent or unreadable."""
+
+    transaction_id: str
+    message_type: int
+    sender_nonce: bytes = b""
+    recipient_nonce: bytes | None = None
+    pki_status: int | None = None
+    fail_info: int | None = None
+    fail_info_text: str | None = None
+    signing_time: datetime | None = None
+    content_type: str | None = None
+    message_digest: bytes | None = None
+
+
+def read_attributes(element: Element) -> Attributes:
+    """Return the attributes; raises `MessageError` unless each is there at most once, with one value.
+
+    transactionID and messageType must be there and well-formed; a missing senderNonce is tolerated.
+    """
+    values = _values(element)
+    return Attributes(
+        transaction_id=_transaction_id(values.get(names.TRANSACTION_ID)),
+        message_type=_message_type(values.get(names.MESSAGE_TYPE)),
+        sender_nonce=_sender_nonce(values.get(names.SENDER_NONCE)),
+        recipient_nonce=_octets(values.get(names.RECIPIENT_NONCE)),
+        pki_status=_number(values.get(names.PKI_STATUS)),
+        fail_info=_number(values.get(names.FAIL_INFO)),
+        fail_info_text=_text(values.get(names.FAIL_INFO_TEXT)),
+        signing_time=_time(values.get(names.SIGNING_TIME)),
+        content_type=_oid(values.get(names.CONTENT_TYPE)),
+        message_digest=_octets(values.get(names.MESSAGE_DIGEST)),
+    )
+
+
+def write_attributes(attributes: Attributes) -> bytes:
+    """Return the attributes as a DER SET, the octets that are signed; raises ValueError for what SCEP cannot say."""
+    if not _PRINTABLE.fullmatch(attributes.transaction_id):
+        raise ValueError("transactionID is no PrintableString of 1 to 255 characters")
+    said: list[tuple[str, bytes]] = [
+        (names.TRANSACTION_ID, tlv.printable(attributes.transaction_id)),
+        (names.MESSAGE_TYPE, tlv.printable(str(int(attributes.message_type)))),
+        (names.SENDER_NONCE, tlv.octet_string(attributes.sender_nonce)),
+    ]
+    if attributes.recipient_nonce is not None:
+        said.append((names.RECIPIENT_NONCE, tlv.octet_string(attributes.recipient_nonce)))
+    if attributes.pki_status is not None:
+        said.append((names.PKI_STATUS, tlv.printable(str(int(attributes.pki_status)))))
+    if attributes.fail_info is not None:
+        said.append((names.FAIL_INFO, tlv.printable(str(int(FailInfo(attributes.fail_info))))))
+    if attributes.fail_info_text is not None:
+        said.append((names.FAIL_INFO_TEXT, tlv.utf8(_bounded(attributes.fail_info_text))))
+    if attributes.signing_time is not None:
+        said.append((names.SIGNING_TIME, tlv.time(attributes.signing_time)))
+    if attributes.content_type is not None:
+        said.append((names.CONTENT_TYPE, tlv.oid(attributes.content_type)))
+    if attributes.message_digest is not None:
+        said.append((names.MESSAGE_DIGEST, tlv.octet_string(attributes.message_digest)))
+    return tlv.set_of(tlv.sequence(tlv.oid(oid), tlv.set_of((value,))) for oid, value in said)
+
+
+def _values(element: Element) -> dict[str, Element]:
+    """Return the one value of each known attribute by its OID; unknown attributes are passed over."""
+    if len(element.children) > MAXIMUM_ATTRIBUTES:
+        raise LimitExceeded("too many signed attributes")
+    values: dict[str, Element] = {}
+    for attribute in element.children:
+        fields = attribute.fields()
+        oid = _KNOWN.get(fields.take(tlv.OID).content)
+        if oid is None:
+            continue
+        if oid in values:
+            raise MessageError(f"signed attribute {oid} twice")
+        values[oid] = fields.take(tlv.SET).inner()
+        fields.finish()
+    return values
+
+
+def _transaction_id(value: Element | None) -> str:
+    """Return the transactionID: 1 to 255 characters of PrintableString, in whatever string type (C-083)."""
+    if value is None:
+        raise MessageError("transactionID missing")
+    if value.tag not in _TRANSACTION_ID_TAGS:
+        raise MessageError("transactionID is no PrintableString")
+    text = value.text()
+    if not _PRINTABLE.fullmatch(text):
+        raise MessageError("transactionID is not 1 to 255 characters of PrintableString")
+    return text
+
+
+def _message_type(value: Element | None) -> int:
+    """Return the messageType, a decimal PrintableString; an INTEGER is tolerated (C-085)."""
+    if value is None:
+        raise MessageError("messageType missing")
+    number = _number(value)
+    if number is None:
+        raise MessageError("messageType unreadable")
+    return number
+
+
+def _sender_nonce(value: Element | None) -> bytes:
+    nonce = b"" if value is None else value.octets()
+    if len(nonce) > MAXIMUM_NONCE:
+        raise MessageError("senderNonce too long")
+    return nonce
+
+
+def _number(value: Element | None) -> int | None:
+    """Return a number of up to three digits, None for anything else (threat S-130: never a bare int())."""
+    if value is None or value.tag not in {tlv.PRINTABLE_STRING, tlv.INTEGER}:
+        return None
+    if value.tag == tlv.INTEGER:
+        number = int.from_bytes(value.content, "big", signed=True) if len(value.content) in {1, 2} else -1
+        return number if 0 <= number <= 999 else None
+    text = value.content.decode("latin-1")
+    return int(text) if _DECIMAL.fullmatch(text) else None
+
+
+def _octets(value: Element | None) -> bytes | None:
+    return value.content if value is not None and value.tag == tlv.OCTET_STRING else None
+
+
+def _oid(value: Element | None) -> str | None:
+    try:
+        return None if value is None else value.oid()
+    except MessageError:
+        return None
+
+
+def _time(value: Element | None) -> datetime | None:
+    try:
+        return None if value is None else value.time()
+    except MessageError:
+        return None
+
+
+def _text(value: Element | None) -> str | None:
+    try:
+        return None if value is None else _bounded(value.text())
+    except ValueError:
+        return None
+
+
+def _bounded(text: str) -> str:
+    if len(text.encode()) > MAXIMUM_FAIL_INFO_TEXT:
+        raise ValueError("failInfoText too long")
+    return text

@@ -1,0 +1,232 @@
+"""BER/DER elements that keep the octets they came in."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from scepd.message.errors import LimitExceeded, MessageError
+from scepd.message.scan import LIMITS, Limits, header, scan, tag_number
+from scepd.message.universal import (
+    BIT_STRING,
+    BOOLEAN,
+    ENCODINGS,
+    GENERALIZED_TIME,
+    INTEGER,
+    OCTET_STRING,
+    OID,
+    SEQUENCE,
+    SET,
+    UTC_TIME,
+    decode_oid,
+    decode_time,
+    write,
+)
+
+_CONSTRUCTED = 0x20
+_HIGH_TAG = 0x1F
+_LONG = 0x80
+_UNIVERSAL = 0x3F
+_COLLECTIONS = frozenset({SEQUENCE, SET})
+
+
+class Source:
+    """Input that `scan` has passed."""
+
+    __slots__ = ("ber", "data", "ends", "limits")
+
+    def __init__(self, data: bytes, limits: Limits) -> None:
+        """Scan the input; raises as `scan` does."""
+        extent = scan(data, limits)
+        self.data, self.limits, self.ber, self.ends = data, limits, extent.ber, extent.ends
+
+    def elements(self, position: int, end: int) -> Iterator["Element"]:
+        """Yield the elements that lie one behind the other between two positions."""
+        data = self.data
+        while position < end:
+            start = position
+            tag = data[start]
+            length = data[start + 1]
+            head = start + 2
+            if length >= _LONG or tag & _HIGH_TAG == _HIGH_TAG:
+                head, length = header(data, start, self.limits)
+                if tag & _HIGH_TAG == _HIGH_TAG:
+                    tag |= tag_number(data, start, self.limits)[0] << 8
+            if length < 0:
+                tail = self.ends[start]
+                position = tail + 2
+            else:
+                position = tail = head + length
+            yield Element(self, tag, (start, head, tail, position))
+
+
+class Element:
+    """One element as received: `tag` is its identifier octet, or `number << 8 | octet` beyond tag number 30."""
+
+    __slots__ = ("_children", "_extent", "_source", "tag")
+
+    def __init__(self, source: Source, tag: int, extent: tuple[int, int, int, int]) -> None:
+        """Stand for the octets from `extent`: first octet, beginning and end of the contents, end of all."""
+        self.tag = tag
+        self._source = source
+        self._extent = extent
+        self._children: tuple[Element, ...] | None = None
+
+    @property
+    def content(self) -> bytes:
+        """The content octets as received."""
+        _, head, tail, _ = self._extent
+        return self._source.data[head:tail]
+
+    @property
+    def der(self) -> bytes:
+        """The whole element as received; `normalise` it where it must be DER."""
+        start, _, _, end = self._extent
+        return self._source.data[start:end]
+
+    @property
+    def children(self) -> tuple["Element", ...]:
+        """The elements inside; raises `MessageError` when this one is primitive."""
+        if self._children is None:
+            if not self.tag & _CONSTRUCTED:
+                raise MessageError("primitive element where a constructed one is due")
+            _, head, tail, _ = self._extent
+            self._children = tuple(self._source.elements(head, tail))
+        return self._children
+
+    def expect(self, tag: int) -> "Element":
+        """Return this element if it has the tag; raises `MessageError` otherwise."""
+        if self.tag != tag:
+            raise MessageError(f"tag {self.tag:#x} where {tag:#x} is due")
+        return self
+
+    def inner(self) -> "Element":
+        """Return the one element inside, as of EXPLICIT tags and sets of one value."""
+        children = self.children
+        if len(children) != 1:
+            raise MessageError(f"{len(children)} elements where one is due")
+        return children[0]
+
+    def fields(self, tag: int = SEQUENCE) -> "Fields":
+        """Return a cursor over the elements inside a SEQUENCE (or another tag)."""
+        return Fields(self.expect(tag).children)
+
+    def oid(self) -> str:
+        """Return the dotted OBJECT IDENTIFIER."""
+        return decode_oid(self.expect(OID).content)
+
+    def integer(self) -> int:
+        """Return the INTEGER."""
+        content = self.expect(INTEGER).content
+        if not content:
+            raise MessageError("INTEGER without octets")
+        return int.from_bytes(content, "big", signed=True)
+
+    def boolean(self) -> bool:
+        """Return the BOOLEAN; any octet but zero is true, as BER has it."""
+        content = self.expect(BOOLEAN).content
+        if len(content) != 1:
+            raise MessageError("BOOLEAN not of one octet")
+        return content != b"\0"
+
+    def octets(self) -> bytes:
+        """Return the OCTET STRING, primitive or constructed."""
+        if self.tag & ~_CONSTRUCTED != OCTET_STRING:
+            raise MessageError(f"tag {self.tag:#x} where an OCTET STRING is due")
+        return self.joined()
+
+    def joined(self) -> bytes:
+        """Return the octets of a string of any tag; a constructed one's fragments are OCTET STRINGs (X.690 section 8.23)."""
+        if not self.tag & _CONSTRUCTED:
+            return self.content
+        parts: list[bytes] = []
+        waiting = list(reversed(self.children))
+        while waiting:
+            piece = waiting.pop()
+            if piece.tag == OCTET_STRING | _CONSTRUCTED:
+                waiting.extend(reversed(piece.children))
+            else:
+                parts.append(piece.expect(OCTET_STRING).content)
+            if len(parts) + len(waiting) > self._source.limits.fragments:
+                raise LimitExceeded("string in too many fragments")
+        return b"".join(parts)
+
+    def bits(self) -> bytes:
+        """Return the octets of a BIT STRING that has no unused bits."""
+        content = self.expect(BIT_STRING).content
+        if content[:1] != b"\0":
+            raise MessageError("BIT STRING with unused bits")
+        return content[1:]
+
+    def text(self) -> str:
+        """Return a string of any of the `ENCODINGS`, decoded strictly."""
+        tag = self.tag & ~_CONSTRUCTED
+        encoding = ENCODINGS.get(tag)
+        if encoding is None:
+            raise MessageError(f"tag {self.tag:#x} where text is due")
+        try:
+            return self.joined().decode(encoding)
+        except UnicodeDecodeError:
+            raise MessageError(f"text that is no {encoding}") from None
+
+    def time(self) -> datetime:
+        """Return a UTCTime or GeneralizedTime; seconds, fractions and the zone may be missing or odd."""
+        if self.tag not in {UTC_TIME, GENERALIZED_TIME}:
+            raise MessageError(f"tag {self.tag:#x} where a time is due")
+        return decode_time(self.content, short=self.tag == UTC_TIME)
+
+    def normalise(self) -> bytes:
+        """Return this element with definite lengths and primitive strings; the order of sets stays."""
+        if not self._source.ber:
+            return self.der
+        parts: list[bytes] = []
+        waiting: list[tuple[Element, int]] = [(self, -1)]  # and where its contents began, once they are written
+        while waiting:
+            element, began = waiting.pop()
+            tag = element.tag
+            if began >= 0:
+                parts[began:] = [write(tag, *parts[began:])]
+            elif not tag & _CONSTRUCTED or tag & _HIGH_TAG == _HIGH_TAG:
+                parts.append(element.der)
+            elif tag <= _UNIVERSAL and tag not in _COLLECTIONS:
+                parts.append(write(tag & ~_CONSTRUCTED, element.joined()))
+            else:
+                waiting.append((element, len(parts)))
+                waiting.extend((child, -1) for child in reversed(element.children))
+        return b"".join(parts)
+
+
+class Fields:
+    """A cursor over the elements of a SEQUENCE."""
+
+    __slots__ = ("_elements", "_index")
+
+    def __init__(self, elements: Sequence[Element]) -> None:
+        """Start before the first."""
+        self._elements = elements
+        self._index = 0
+
+    def take(self, tag: int | None = None) -> Element:
+        """Return the next element, of that tag if one is given; raises `MessageError` when there is none."""
+        if self._index == len(self._elements):
+            raise MessageError("element missing")
+        element = self._elements[self._index]
+        self._index += 1
+        return element if tag is None else element.expect(tag)
+
+    def optional(self, *tags: int) -> Element | None:
+        """Return the next element if it has one of the tags (any, when none is given), else None."""
+        if self._index == len(self._elements) or (tags and self._elements[self._index].tag not in tags):
+            return None
+        return self.take()
+
+    def finish(self) -> None:
+        """Raise `MessageError` when elements are left over."""
+        if self._index != len(self._elements):
+            raise MessageError("element too many")
+
+
+def read(data: bytes, limits: Limits = LIMITS) -> Element:
+    """Return the one element that is the whole input; raises `MessageError` or its kind `LimitExceeded`, nothing else."""
+    try:
+        return next(Source(data, limits).elements(0, len(data)))
+    except IndexError:
+        raise MessageError("cut off") from None

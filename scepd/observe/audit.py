@@ -1,0 +1,105 @@
+"""The audit trail's hash chain: one chain per owner, each row linked to the one before it (threat S-124)."""
+
+import enum
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+
+import attrs
+
+from scepd.records import to_json
+
+# What the first row of a chain follows.
+GENESIS = bytes(32)
+
+
+class Action(enum.Enum):
+    """Everything that leaves an audit row."""
+
+    transaction_claimed = "transaction_claimed"
+    certificate_issued = "certificate_issued"
+    certificate_unclaimed = "certificate_unclaimed"  # signed, but its transaction had been given up: kept, never sent
+    transaction_rejected = "transaction_rejected"
+    transaction_retired = "transaction_retired"
+    challenge_added = "challenge_added"
+    challenge_cancelled = "challenge_cancelled"
+
+
+@attrs.frozen
+class AuditRow:
+    """One row: `owner` is "node/slot", `sequence` counts from 1 in its chain, `details` is canonical JSON."""
+
+    owner: str
+    sequence: int
+    at: datetime
+    action: str
+    actor: str
+    target: str
+    details: str
+    previous: bytes
+    hash: bytes
+
+
+@attrs.frozen
+class Head:
+    """The end of a chain as the store notes it apart from the rows."""
+
+    sequence: int
+    hash: bytes
+
+
+def link(previous: bytes, record: Mapping[str, str | int]) -> bytes:
+    """Return the hash of a row: SHA-256 over the previous row's hash and the row's canonical JSON."""
+    return hashlib.sha256(previous + to_json(record).encode()).digest()
+
+
+def as_record(row: AuditRow) -> dict[str, str | int]:
+    """Return what of a row is hashed."""
+    return {
+        "owner": row.owner,
+        "sequence": row.sequence,
+        "at": row.at.isoformat(timespec="microseconds"),
+        "action": row.action,
+        "actor": row.actor,
+        "target": row.target,
+        "details": row.details,
+    }
+
+
+def verify(rows: Iterable[AuditRow], heads: Mapping[str, Head]) -> list[str]:
+    """Return what is wrong, naming the first bad row of each chain; `rows` come by owner, then sequence."""
+    problems: list[str] = []
+    ends: dict[str, Head] = {}
+    broken: set[str] = set()
+    for row in rows:
+        if row.owner in broken:
+            continue
+        fault = _fault(row, ends.get(row.owner, Head(0, GENESIS)))
+        if fault:
+            problems.append(f"audit {row.owner} row {row.sequence}: {fault}")
+            broken.add(row.owner)
+        ends[row.owner] = Head(row.sequence, row.hash)
+    problems.extend(_head_problems(ends, heads, broken))
+    return problems
+
+
+def _fault(row: AuditRow, before: Head) -> str:
+    if row.sequence != before.sequence + 1:
+        return f"follows row {before.sequence}: rows are missing or out of order"
+    if row.previous != before.hash:
+        return "does not link to the row before it"
+    if link(row.previous, as_record(row)) != row.hash:
+        return "its content was changed"
+    return ""
+
+
+def _head_problems(ends: Mapping[str, Head], heads: Mapping[str, Head], broken: set[str]) -> Iterator[str]:
+    for owner in sorted(heads.keys() | ends.keys()):
+        if owner in broken:
+            continue
+        end = ends.get(owner, Head(0, GENESIS))
+        head = heads.get(owner, Head(0, GENESIS))
+        if end.sequence < head.sequence:
+            yield f"audit {owner} row {end.sequence + 1}: cut off; the chain was {head.sequence} rows long"
+        elif end != head:
+            yield f"audit {owner} row {end.sequence}: the noted end of the chain is another"

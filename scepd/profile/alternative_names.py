@@ -1,0 +1,57 @@
+"""The subject alternative names of a certificate: of those wished, all must be allowed or vouched for (C-159)."""
+
+import ipaddress
+from collections.abc import Sequence
+
+from scepd.profile.model import NamePolicy
+from scepd.records import GeneralName
+from scepd.refusal import Reason, Reject
+
+# [MS-WCCE] and Windows' strong certificate mapping: a security identifier in a URI.
+_SECURITY_IDENTIFIER = "tag:microsoft.com,2022-09-14:sid:"
+_NEVER = frozenset({"directory", "registered_id"})
+
+
+def judge_names(
+    policy: NamePolicy, wished: Sequence[GeneralName], *, common_name: str | None, vouched: Sequence[str]
+) -> tuple[GeneralName, ...]:
+    """Return the wished names, each once; Reject(name_refused) for the first that nothing allows.
+
+    `vouched` are the names that the authenticator stands for, as "dns:host"; it alone brings UPNs and security
+    identifiers (threats S-55). The appliance's own names are refused to everybody (threats S-57).
+    """
+    if common_name is not None and common_name.lower() in policy.reserved:
+        raise Reject(Reason.name_refused, "the common name is one of this service's own")
+    for name in wished:
+        if name.kind in _NEVER or name.value in policy.reserved:
+            raise Reject(Reason.name_refused, f"{name.kind} {name.value!r} is never certified")
+        if f"{name.kind}:{name.value}" not in vouched and not _allows(policy, name, common_name):
+            raise Reject(Reason.name_refused, f"{name.kind} {name.value!r} is not allowed by the profile")
+    return tuple(dict.fromkeys(wished))
+
+
+def _allows(policy: NamePolicy, name: GeneralName, common_name: str | None) -> bool:
+    if name.kind == "dns":
+        own = policy.takes_common_name and common_name is not None and name.value == common_name.lower()
+        return own or any(_covers(pattern, name.value) for pattern in policy.dns)
+    if name.kind == "ip":
+        address = ipaddress.ip_address(name.value)
+        return not address.is_unspecified and any(address in network for network in policy.ip)
+    if name.kind == "email":
+        return any(_covers_mailbox(pattern, name.value) for pattern in policy.email)
+    if name.kind == "uri" and not name.value.lower().startswith(_SECURITY_IDENTIFIER):
+        return any(pattern.fullmatch(name.value) for pattern in policy.uri)
+    return False
+
+
+def _covers(pattern: str, host: str) -> bool:
+    pattern = pattern.lower()
+    if pattern.startswith("*"):
+        return host.endswith(pattern[1:])
+    return host == pattern
+
+
+def _covers_mailbox(pattern: str, mailbox: str) -> bool:
+    if "@" in pattern:
+        return mailbox.lower() == pattern.lower()
+    return _covers(pattern, mailbox.rpartition("@")[2])

@@ -1,0 +1,171 @@
+"""The compiled profile: what a class of devices may ask for, and what it gets; frozen and picklable."""
+
+import re
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
+from typing import Literal
+
+import attrs
+
+from scepd.message.algorithms import CryptoPolicy
+from scepd.records import Attribute, Secret
+from scepd.refusal import Reject
+from scepd.x509.keys import KeyPolicy
+from scepd.x509.names import OIDS, check_attribute
+from scepd.x509.strings import is_host_name
+from scepd.x509.usages import EXTENDED_KEY_USAGES, KEY_USAGES
+
+# scepclient always sends C, O and OU; Cisco IOS sends serialNumber, unstructuredName and unstructuredAddress.
+SUBJECT_ATTRIBUTES = ("CN", "O", "OU", "C", "ST", "L", "serialNumber", "unstructuredName", "unstructuredAddress")
+
+
+def _attribute_words(_: object, attribute: "attrs.Attribute[tuple[str, ...]]", value: tuple[str, ...]) -> None:
+    """Refuse words that name no subject attribute."""
+    wrong = [word for word in value if word not in OIDS]
+    if wrong:
+        raise ValueError(f"{attribute.name}: {wrong[0]} is no attribute of a subject")
+
+
+def _encodable(_: object, attribute: "attrs.Attribute[tuple[Attribute, ...]]", value: tuple[Attribute, ...]) -> None:
+    """Refuse attributes that no certificate may carry."""
+    for fixed in value:
+        try:
+            check_attribute(fixed)
+        except Reject as refusal:
+            raise ValueError(f"{attribute.name}: {refusal.detail}") from None
+
+
+def _host_patterns(_: object, attribute: "attrs.Attribute[tuple[str, ...]]", value: tuple[str, ...]) -> None:
+    """Refuse patterns that are neither a host name, nor one after "*.", nor "*"."""
+    wrong = [pattern for pattern in value if pattern != "*" and not is_host_name(pattern.removeprefix("*."))]
+    if wrong:
+        raise ValueError(f"{attribute.name}: {wrong[0]!r} is no pattern for host names")
+
+
+@attrs.frozen
+class SubjectPolicy:
+    """Which subject attributes come from the request (threats S-53); attributes are named by their short names.
+
+    `fixed` attributes replace the request's of the same type, in their place; those that the request lacks come
+    first. `patterns` are pairs of short name and regular expression that a value from the request must match whole.
+    `required` attributes must be in the resulting subject. Anything else in the request is refused.
+    """
+
+    allow: tuple[str, ...] = attrs.field(default=SUBJECT_ATTRIBUTES, validator=_attribute_words)
+    patterns: tuple[tuple[str, re.Pattern[str]], ...] = ()
+    fixed: tuple[Attribute, ...] = attrs.field(default=(), validator=_encodable)
+    required: tuple[str, ...] = attrs.field(default=(), validator=_attribute_words)
+
+
+@attrs.frozen
+class NamePolicy:
+    """Which subjectAltNames come from the request (threats S-54); a name that nothing here allows is refused.
+
+    `dns`: "r1.example.com" (that name), "*.example.com" (any name below it, at any depth), "*" (any host name).
+    `ip`: networks. `email`: "a@example.com", or a domain in the form of `dns`. `uri`: whole-match expressions.
+    `common_name`: a dns name equal to the subject's common name is allowed; None = only while the profile lists
+    no names at all. `reserved`: host names and addresses of the appliance itself, in lower case, never certified, whatever
+    else allows them. UPNs and security identifiers come only from an authenticator (`Identity.names`); wildcard
+    names, directory names and registered identifiers never.
+    """
+
+    dns: tuple[str, ...] = attrs.field(default=(), validator=_host_patterns)
+    ip: tuple[IPv4Network | IPv6Network, ...] = ()
+    email: tuple[str, ...] = ()
+    uri: tuple[re.Pattern[str], ...] = ()
+    common_name: bool | None = None
+    reserved: frozenset[str] = frozenset()
+
+    @property
+    def takes_common_name(self) -> bool:
+        """Whether a dns name is allowed for being the common name."""
+        if self.common_name is None:
+            return not (self.dns or self.ip or self.email or self.uri)
+        return self.common_name
+
+
+@attrs.frozen
+class OneTimeRule:
+    """Challenge method `one-time`: how long a new challenge is valid."""
+
+    valid: timedelta = timedelta(hours=1)
+
+
+@attrs.frozen
+class StaticRule:
+    """Challenge method `static`: the shared secret, which the worker digests under the store key at its start."""
+
+    secret: Secret
+
+
+ChallengeRule = OneTimeRule | StaticRule
+
+
+# What no profile can give: any purpose, OCSP signing, CMC authority roles, Microsoft's request agent.
+FORBIDDEN_PURPOSES = frozenset(
+    EXTENDED_KEY_USAGES[word]
+    for word in ("anyExtendedKeyUsage", "OCSPSigning", "cmcCA", "cmcRA", "cmcArchive", "certificateRequestAgent")
+)
+
+
+def _plain_usages(_: object, attribute: "attrs.Attribute[frozenset[str]]", value: frozenset[str]) -> None:
+    """Refuse key usages that no end entity may have (RFC 5280 section 4.2.1.3), and unknown words."""
+    wrong = sorted(value - (KEY_USAGES - {"keyCertSign", "cRLSign"}))
+    if wrong or not value:
+        raise ValueError(f"{attribute.name}: {', '.join(wrong) or 'nothing'} is no key usage of a device")
+
+
+def _plain_purposes(_: object, attribute: "attrs.Attribute[tuple[str, ...]]", value: tuple[str, ...]) -> None:
+    """Refuse purposes that act for the CA or for anything at all (threats S-59)."""
+    wrong = [word for word in value if EXTENDED_KEY_USAGES.get(word, word) in FORBIDDEN_PURPOSES]
+    if wrong or not value:
+        raise ValueError(f"{attribute.name}: {', '.join(wrong) or 'nothing'} is no purpose of a device")
+
+
+@attrs.frozen(kw_only=True)
+class Profile:
+    """All that a profile decides; compiled from the configuration, never changed.
+
+    A profile that says nothing more than its name takes a conservative line: the subject's usual attributes come
+    from the request (`SUBJECT_ATTRIBUTES`), subjectAltNames are refused except dns names equal to the common name,
+    key usage is digitalSignature and keyEncipherment, the only purpose is clientAuth, validity is one year.
+
+    Extension wishes in the request: key usages and purposes inside the profile's lists narrow nothing (the
+    certificate always gets the profile's lists); a wish outside them is ignored, except that CA powers and special
+    purposes are refused (`profile.extensions`).
+    """
+
+    name: str
+    path: str = ""  # the URL segment after /scep/; empty = the name
+    issuer: str = ""
+    challenge: tuple[ChallengeRule, ...] = ()
+    default: bool = False  # also answers /scep and /cgi-bin/pkiclient.exe
+    crypto: CryptoPolicy = attrs.field(factory=CryptoPolicy)
+    csr_crypto: CryptoPolicy = attrs.field(factory=CryptoPolicy)
+    keys: KeyPolicy = attrs.field(factory=KeyPolicy)
+    subject: SubjectPolicy = attrs.field(factory=SubjectPolicy)
+    names: NamePolicy = attrs.field(factory=NamePolicy)
+    key_usage: frozenset[str] = attrs.field(
+        default=frozenset({"digitalSignature", "keyEncipherment"}), validator=_plain_usages
+    )
+    # Words of x509.usages or dotted OIDs.
+    extended_key_usage: tuple[str, ...] = attrs.field(default=("clientAuth",), validator=_plain_purposes)
+    unknown_extensions: Literal["drop", "refuse"] = "drop"
+    validity: timedelta = timedelta(days=365)
+    backdate: timedelta = timedelta(minutes=5)
+    crl_urls: tuple[str, ...] = ()
+    ocsp_urls: tuple[str, ...] = ()
+    issuer_urls: tuple[str, ...] = ()
+    reply_chain: Literal["none", "issuer", "full"] = "issuer"
+    serve_root: bool = False
+    advertise_sha384: bool = True  # strongSwan 5.9.8 picks AES only if SHA-384 is listed
+    omit_fail_info_text: bool = False
+    omit_empty_content: bool = False
+    redeliver: bool = True  # the same transaction asked again gets the same certificate
+    strict_nonce: bool = False
+    insecure: tuple[str, ...] = ()  # names of the insecurely_ switches that are on
+
+    @property
+    def segment(self) -> str:
+        """The URL segment after /scep/."""
+        return self.path or self.name

@@ -1,0 +1,62 @@
+"""The subject of a certificate: the profile's fixed attributes, and those of the request that it lets through."""
+
+from scepd.profile.model import SubjectPolicy
+from scepd.records import Attribute, Name
+from scepd.refusal import Reason, Reject
+from scepd.x509.names import OIDS, REPEATABLE, SHORT_NAMES, check_attribute
+
+_MAXIMUM_ATTRIBUTES = 32
+
+
+def make_subject(policy: SubjectPolicy, wished: Name) -> Name:
+    """Return the subject in the order of the request; Reject(subject_refused) for what the policy does not take.
+
+    Multi-valued RDNs stay as they are (Cisco IOS puts serialNumber and unstructuredName into one). The result is
+    never empty (C-140).
+    """
+    if sum(map(len, wished)) > _MAXIMUM_ATTRIBUTES:
+        raise Reject(Reason.subject_refused, f"more than {_MAXIMUM_ATTRIBUTES} attributes")
+    fixed: dict[str, list[Attribute]] = {}
+    for attribute in policy.fixed:
+        fixed.setdefault(attribute.oid, []).append(attribute)
+    present = {attribute.oid for rdn in wished for attribute in rdn}
+    leading = [(attribute,) for attribute in policy.fixed if attribute.oid not in present]
+    kept = (tuple(_keep(policy, rdn, fixed)) for rdn in wished)
+    subject = (*leading, *(rdn for rdn in kept if rdn))
+    _check_whole(policy, subject)
+    return subject
+
+
+def _keep(policy: SubjectPolicy, rdn: tuple[Attribute, ...], fixed: dict[str, list[Attribute]]) -> list[Attribute]:
+    """Return what stays of an RDN; fixed attributes stand where the request's first of their type stood."""
+    kept: list[Attribute] = []
+    own = {attribute.oid for attribute in policy.fixed}
+    for attribute in rdn:
+        if attribute.oid in own:
+            kept += fixed.pop(attribute.oid, ())
+        else:
+            _check_wish(policy, attribute)
+            kept.append(attribute)
+    return kept
+
+
+def _check_wish(policy: SubjectPolicy, attribute: Attribute) -> None:
+    short = SHORT_NAMES.get(attribute.oid)
+    if short is None or short not in policy.allow:
+        raise Reject(Reason.subject_refused, f"{short or attribute.oid} is not taken from requests")
+    check_attribute(attribute)
+    for name, pattern in policy.patterns:
+        if name == short and not pattern.fullmatch(attribute.value):
+            raise Reject(Reason.subject_refused, f"{short} does not match the profile's pattern")
+
+
+def _check_whole(policy: SubjectPolicy, subject: Name) -> None:
+    found = [attribute.oid for rdn in subject for attribute in rdn]
+    if not found:
+        raise Reject(Reason.subject_refused, "the subject is empty")
+    single = [oid for oid in found if oid not in REPEATABLE]
+    if len(set(single)) != len(single):
+        raise Reject(Reason.subject_refused, "an attribute twice")
+    missing = [short for short in policy.required if OIDS[short] not in found]
+    if missing:
+        raise Reject(Reason.subject_refused, f"{missing[0]} is missing")

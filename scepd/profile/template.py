@@ -1,0 +1,38 @@
+"""From a profile, a request and an identity to what the certificate shall say."""
+
+from scepd.message.csr import CertificationRequest
+from scepd.profile.alternative_names import judge_names
+from scepd.profile.extensions import judge_extensions
+from scepd.profile.model import NamePolicy, Profile, SubjectPolicy
+from scepd.profile.subject import make_subject
+from scepd.records import Identity, Template
+from scepd.x509.general_names import general_names_from_extension
+from scepd.x509.names import common_name
+
+__all__ = ["NamePolicy", "SubjectPolicy", "make_template"]
+
+
+def make_template(profile: Profile, csr: CertificationRequest, identity: Identity) -> Template:
+    """Return what to certify: the server's own words, with only what the profile lets through of the request's.
+
+    Raises Reject(extension_refused, subject_refused, name_refused), in that order of judgement.
+    """
+    names_der = judge_extensions(profile, csr.extensions)
+    subject = make_subject(profile.subject, csr.subject)
+    names = judge_names(
+        profile.names,
+        () if names_der is None else general_names_from_extension(names_der),
+        common_name=common_name(subject),
+        vouched=identity.names,
+    )
+    return Template(
+        subject=subject,
+        names=names,
+        key_usage=profile.key_usage,
+        extended_key_usage=profile.extended_key_usage,
+        validity=profile.validity,
+        backdate=profile.backdate,
+        crl_urls=profile.crl_urls,
+        ocsp_urls=profile.ocsp_urls,
+        issuer_urls=profile.issuer_urls,
+    )

@@ -1,0 +1,181 @@
+"""What is read from the store: for the enrolment path and for administrators."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from sqlalchemy import Select
+
+from scepd.observe.audit import AuditRow, Head
+from scepd.records import (
+    Certificate,
+    CertificateState,
+    Challenge,
+    ChallengeState,
+    Refusal,
+    Transaction,
+    TransactionKey,
+    TransactionState,
+)
+from scepd.store import statements as sql
+from scepd.store.engines import StoreConnection
+from scepd.store.rows import (
+    SELECT_AUDIT,
+    SELECT_CERTIFICATE,
+    SELECT_CHALLENGE,
+    SELECT_REFUSAL,
+    SELECT_TRANSACTION,
+    audit_of,
+    certificate_of,
+    challenge_of,
+    refusal_of,
+    serial_text,
+    transaction_of,
+)
+from scepd.store.schema import AUDIT, CERTIFICATE, CHALLENGE, REFUSAL, TRANSACTION
+
+_PAGE = 500
+
+
+class Reader:
+    """All reads; each statement sees the store as last committed. For one thread."""
+
+    def __init__(self, connection: StoreConnection) -> None:
+        """Read over that connection."""
+        self._connection = connection
+
+    def recall(self, key: TransactionKey, *, case_blind: bool = False) -> Transaction | None:
+        """Return the transaction that answers for that identity.
+
+        `case_blind` (for polls): where no transactionID matches exactly, the newest that differs in case only.
+        """
+        row = self._connection.first(sql.RECALL, _identity(key))
+        if row is None and case_blind:
+            row = self._connection.first(sql.RECALL_CASE_BLIND, _identity(key))
+        return transaction_of(row) if row is not None else None
+
+    def transaction(self, number: int) -> Transaction | None:
+        """Return one transaction by its row number."""
+        row = self._connection.first(sql.TRANSACTION_BY_NUMBER, {"number": number})
+        return transaction_of(row) if row is not None else None
+
+    def find_challenge(self, profile: str, digest: bytes) -> Challenge | None:
+        """Return the one-time challenge of that profile with that keyed digest, whatever its state."""
+        row = self._connection.first(sql.FIND_CHALLENGE, {"profile": profile, "digest": digest})
+        return challenge_of(row) if row is not None else None
+
+    def challenge(self, number: int) -> Challenge | None:
+        """Return one challenge by its row number."""
+        row = self._connection.first(sql.CHALLENGE_BY_NUMBER, {"number": number})
+        return challenge_of(row) if row is not None else None
+
+    def certificate(self, issuer: str, serial: int) -> Certificate | None:
+        """Return a certificate row."""
+        row = self._connection.first(sql.CERTIFICATE_BY_SERIAL, {"issuer": issuer, "serial": serial_text(serial)})
+        return certificate_of(row) if row is not None else None
+
+    def unfinished(self, owner: str) -> Sequence[Transaction]:
+        """Return the ISSUING transactions claimed by that owner, oldest first."""
+        return [transaction_of(row) for row in self._connection.rows(sql.UNFINISHED, {"claimant": owner})]
+
+    def transactions(
+        self,
+        *,
+        profile: str | None = None,
+        state: TransactionState | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> Sequence[Transaction]:
+        """Return transactions, newest first; `before` is the last row number of the page before."""
+        query = SELECT_TRANSACTION.order_by(TRANSACTION.c.id.desc()).limit(limit)
+        if profile is not None:
+            query = query.where(TRANSACTION.c.profile == profile)
+        if state is not None:
+            query = query.where(TRANSACTION.c.state == state.value)
+        if before is not None:
+            query = query.where(TRANSACTION.c.id < before)
+        return [transaction_of(row) for row in self._connection.query(query)]
+
+    def certificates(
+        self,
+        *,
+        serial: int | None = None,
+        subject: str | None = None,
+        state: CertificateState | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> Sequence[Certificate]:
+        """Return certificates, newest first: by serial (any issuer), part of the subject (any case) and state."""
+        query = SELECT_CERTIFICATE.order_by(CERTIFICATE.c.id.desc()).limit(limit).offset(offset)
+        if serial is not None:
+            query = query.where(CERTIFICATE.c.serial == serial_text(serial))
+        if subject is not None:
+            query = query.where(CERTIFICATE.c.subject.icontains(subject, autoescape=True))
+        if state is not None:
+            query = query.where(CERTIFICATE.c.state == state.value)
+        return [certificate_of(row) for row in self._connection.query(query)]
+
+    def challenges(
+        self,
+        *,
+        profile: str | None = None,
+        state: ChallengeState | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> Sequence[Challenge]:
+        """Return one-time challenges, newest first; `before` is the last row number of the page before."""
+        query = SELECT_CHALLENGE.order_by(CHALLENGE.c.id.desc()).limit(limit)
+        if profile is not None:
+            query = query.where(CHALLENGE.c.profile == profile)
+        if state is not None:
+            query = query.where(CHALLENGE.c.state == state.value)
+        if before is not None:
+            query = query.where(CHALLENGE.c.id < before)
+        return [challenge_of(row) for row in self._connection.query(query)]
+
+    def refusals(self, *, profile: str | None = None, limit: int = 100) -> Sequence[Refusal]:
+        """Return what is kept of refused requests, newest first."""
+        query = SELECT_REFUSAL.order_by(REFUSAL.c.id.desc()).limit(limit)
+        if profile is not None:
+            query = query.where(REFUSAL.c.profile == profile)
+        return [refusal_of(row) for row in self._connection.query(query)]
+
+    def audit(self, *, target: str | None = None, limit: int = 100) -> Sequence[AuditRow]:
+        """Return audit rows, newest first; `target` names one thing ("transaction 7", "challenge 3")."""
+        query = SELECT_AUDIT.order_by(AUDIT.c.at.desc(), AUDIT.c.owner, AUDIT.c.sequence.desc()).limit(limit)
+        if target is not None:
+            query = query.where(AUDIT.c.target == target)
+        return [audit_of(row) for row in self._connection.query(query)]
+
+    def audit_chains(self) -> Iterator[AuditRow]:
+        """Yield every audit row by owner and sequence, for `observe.audit.verify`."""
+        owner, sequence = "", 0
+        while True:
+            later = (AUDIT.c.owner > owner) | ((AUDIT.c.owner == owner) & (AUDIT.c.sequence > sequence))
+            page = self._connection.query(sql.AUDIT_IN_ORDER.where(later).limit(_PAGE))
+            if not page:
+                return
+            yield from map(audit_of, page)
+            owner, sequence = page[-1][:2]
+
+    def audit_heads(self) -> dict[str, Head]:
+        """Return the noted end of each chain."""
+        return {owner: Head(sequence, digest) for owner, sequence, digest in self._connection.rows(sql.HEADS)}
+
+    def pages(self, query: Select[Any], column: Any) -> Iterator[Any]:
+        """Yield all rows of a query in the order of a number column that it selects, a page at a time."""
+        last = 0
+        while True:
+            page = self._connection.query(query.where(column > last).order_by(column).limit(_PAGE))
+            if not page:
+                return
+            yield from page
+            last = getattr(page[-1], column.name)
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Let all reads of a `with` block see one state of the store."""
+        return self._connection.snapshot()
+
+
+def _identity(key: TransactionKey) -> dict[str, Any]:
+    return {"profile": key.profile, "transaction_id": key.transaction_id, "requester": key.requester}

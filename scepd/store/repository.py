@@ -1,0 +1,179 @@
+"""The store of the enrolment path: each act is one durable write transaction with its audit row."""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+import attrs
+
+from scepd.observe.audit import Action
+from scepd.ports import SerialTaken
+from scepd.records import (
+    CertificateState,
+    Identity,
+    Intent,
+    Rejected,
+    Step,
+    Transaction,
+    TransactionState,
+)
+from scepd.refusal import Reason, Unavailable
+from scepd.store import reservation
+from scepd.store import statements as sql
+from scepd.store.engines import Conflict
+from scepd.store.ledger import Act
+from scepd.store.rows import serial_text, time_text, trail_text, transaction_of
+from scepd.store.values import certificate_values, claim_details, claimed, transaction_values
+from scepd.store.writer import Writer
+
+
+class Repository(Writer):
+    """`ports.Store` over one connection, for one thread."""
+
+    def claim(self, intent: Intent) -> tuple[Transaction, bool]:
+        """Make an intent durable before anything is signed; return its transaction and whether this call made it.
+
+        An existing one answers where the identity is known (the caller compares `wishes`), or where the challenge
+        was taken by the same requester for the same wishes (C-207). Raises Reject(challenge_replayed or
+        challenge_expired), SerialTaken.
+        """
+        with self._act("claim") as now:
+            known = self.recall(intent.key) or self._redelivery(intent)
+            if known is not None:
+                return known, False
+            number = self._add_transaction(intent, now)
+            self._add_certificate(intent, number, now)
+            if intent.identity.challenge_id is not None:
+                reservation.reserve(self._connection, intent, number, now)
+            details = claim_details(intent, hashlib.sha256(intent.draft_der).hexdigest())
+            self._note(Act(Action.transaction_claimed, _actor(intent.identity), _target(number), details), now)
+        return claimed(intent, number, self.owner, now), True
+
+    def record(self, transaction: Transaction, certificate_der: bytes, trail: tuple[Step, ...]) -> Transaction:
+        """Move ISSUING → ISSUED with its certificate; return the row as stored.
+
+        Where another finished the transaction first, that one's row comes back unchanged; a certificate that was
+        signed for a transaction given up meanwhile is kept beside its failed serial, so that it can be revoked.
+        """
+        with self._act("record") as now:
+            if self._finish(transaction, TransactionState.ISSUED, trail, now):
+                state = self._keep(Action.certificate_issued, transaction, certificate_der, now)
+                if transaction.identity.challenge_id is not None:
+                    reservation.spend(self._connection, transaction.identity.challenge_id, transaction.id)
+                return attrs.evolve(
+                    transaction,
+                    state=TransactionState.ISSUED,
+                    certificate_der=certificate_der,
+                    certificate_state=state,
+                    trail=trail,
+                    updated=now,
+                )
+            stored = self._stored(transaction)
+            if stored.state is TransactionState.REJECTED and stored.certificate_der is None:
+                self._keep(Action.certificate_unclaimed, transaction, certificate_der, now)
+        return stored
+
+    def abandon(self, transaction: Transaction, reason: Reason, detail: str, trail: tuple[Step, ...]) -> Transaction:
+        """Move ISSUING → REJECTED: the serial fails and is never used again, the challenge is free again.
+
+        Where another finished the transaction first, that one's row comes back unchanged.
+        """
+        with self._act("abandon") as now:
+            if self._finish(transaction, TransactionState.REJECTED, trail, now, Rejected(reason, detail)):
+                self._connection.change(sql.FAIL_CERTIFICATE, {"number": transaction.id})
+                if transaction.identity.challenge_id is not None:
+                    reservation.free(self._connection, transaction.identity.challenge_id, transaction.id)
+                details = {"reason": reason.value, "detail": detail, "serial": serial_text(transaction.serial)}
+                target = _target(transaction.id)
+                self._note(Act(Action.transaction_rejected, _actor(transaction.identity), target, details), now)
+            return self._stored(transaction)
+
+    def retire(self, transaction: Transaction) -> None:
+        """Let a finished transaction answer no more, so that its identity can be used anew."""
+        with self._act("retire") as now:
+            if self._connection.change(sql.RETIRE, {"number": transaction.id, "now": time_text(now)}):
+                self._note(Act(Action.transaction_retired, self.owner, _target(transaction.id), {}), now)
+
+    def unfinished_of_others(self, live_owners: Collection[str]) -> Sequence[Transaction]:
+        """Return the ISSUING transactions of this node's slots that are not among `live_owners`, oldest first.
+
+        Those of other nodes are left alone: only they know whether their slots live.
+        """
+        node = self.owner.rpartition("/")[0] + "/"
+        return [
+            transaction
+            for transaction in map(transaction_of, self._connection.rows(sql.UNFINISHED_OF_ALL))
+            if transaction.owner.startswith(node) and transaction.owner not in live_owners
+        ]
+
+    def _redelivery(self, intent: Intent) -> Transaction | None:
+        number = intent.identity.challenge_id
+        if number is None:
+            return None
+        values = {
+            "challenge": number,
+            "profile": intent.key.profile,
+            "requester": intent.key.requester,
+            "wishes": intent.wishes,
+        }
+        row = self._connection.first(sql.REDELIVERY, values)
+        return transaction_of(row) if row is not None else None
+
+    def _add_transaction(self, intent: Intent, now: datetime) -> int:
+        try:
+            return self._add(sql.ADD_TRANSACTION, transaction_values(intent, self.owner, now))
+        except Conflict as error:  # only where writers are not excluded by the engine's own lock
+            raise Unavailable("store: the transaction was claimed meanwhile", retry_after=1) from error
+
+    def _add_certificate(self, intent: Intent, number: int, now: datetime) -> None:
+        try:
+            self._connection.change(sql.ADD_CERTIFICATE, certificate_values(intent, number, now))
+        except Conflict as error:
+            raise SerialTaken(f"{intent.issuer} {serial_text(intent.serial)}") from error
+
+    def _keep(
+        self, action: Action, transaction: Transaction, certificate_der: bytes, now: datetime
+    ) -> CertificateState:
+        values = {"number": transaction.id, "new_der": certificate_der, "now": time_text(now)}
+        row = self._connection.first(sql.KEEP_CERTIFICATE, values)
+        if row is None:
+            raise Unavailable(f"store: transaction {transaction.id} has no reserved serial")
+        details = {
+            "issuer": transaction.issuer,
+            "serial": serial_text(transaction.serial),
+            "certificate": hashlib.sha256(certificate_der).hexdigest(),
+        }
+        self._note(Act(action, _actor(transaction.identity), _target(transaction.id), details), now)
+        return CertificateState(row[0])
+
+    def _finish(
+        self,
+        transaction: Transaction,
+        state: TransactionState,
+        trail: tuple[Step, ...],
+        now: datetime,
+        rejection: Rejected | None = None,
+    ) -> bool:
+        values = {
+            "number": transaction.id,
+            "new_state": state.value,
+            "new_trail": trail_text(trail),
+            "now": time_text(now),
+            "new_reason": rejection.reason.value if rejection else None,
+            "new_detail": rejection.detail if rejection else "",
+        }
+        return self._connection.change(sql.FINISH_TRANSACTION, values) == 1
+
+    def _stored(self, transaction: Transaction) -> Transaction:
+        stored = self.transaction(transaction.id)
+        if stored is None:
+            raise Unavailable(f"store: transaction {transaction.id} is gone")
+        return stored
+
+
+def _actor(identity: Identity) -> str:
+    return f"{identity.method}: {identity.name}"
+
+
+def _target(number: int) -> str:
+    return f"transaction {number}"

@@ -1,0 +1,185 @@
+"""The tables. Times are ISO 8601 texts in UTC, serials lower-case hex, lists and trails canonical JSON: no type needs a converter."""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from scepd.records import CertificateState, ChallengeState, TransactionState
+
+# The version of the tables that this program writes, and by which `store.version` decides whether it may read a store.
+SCHEMA_VERSION = 1
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    },
+)
+
+
+def _one_of(column: str, words: list[str]) -> CheckConstraint:
+    listed = ", ".join(f"'{word}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+META = Table(
+    "meta",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+CHALLENGE = Table(
+    "challenge",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("profile", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("common_name", Text),
+    Column("names", Text, nullable=False),
+    Column("expires", Text, nullable=False),
+    Column("uses", Integer, nullable=False),
+    Column("uses_left", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("created", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    # The last transaction that reserved or spent it; no foreign key, since transactions already point here.
+    Column("transaction", Integer),
+    Column("spent_by", LargeBinary),
+    UniqueConstraint("profile", "digest"),
+    _one_of("state", [state.value for state in ChallengeState]),
+    CheckConstraint("uses_left BETWEEN 0 AND uses", name="uses"),
+)
+
+TRANSACTION = Table(
+    "transaction",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("profile", Text, nullable=False),
+    Column("transaction_id", Text, nullable=False),
+    Column("requester", LargeBinary, nullable=False),
+    # 0 answers; retired rows of the same identity are numbered 1, 2, ... in the order of their retirement.
+    Column("turn", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("message_type", Integer, nullable=False),
+    Column("issuer", Text, nullable=False),
+    Column("draft_der", LargeBinary, nullable=False),
+    Column("csr_der", LargeBinary, nullable=False),
+    Column("csr_fingerprint", Text, nullable=False),
+    Column("wishes", LargeBinary, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("names", Text, nullable=False),
+    Column("identity_method", Text, nullable=False),
+    Column("identity_name", Text, nullable=False),
+    Column("challenge", ForeignKey("challenge.id")),
+    Column("owner", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("trail", Text, nullable=False),
+    Column("created", Text, nullable=False),
+    Column("updated", Text, nullable=False),
+    Column("reason", Text),
+    Column("detail", Text, nullable=False),
+    # Who approved or rejected it, and when: filled where a profile asks a person.
+    Column("decided_by", Text),
+    Column("decided", Text),
+    UniqueConstraint("profile", "transaction_id", "requester", "turn"),
+    _one_of("state", [state.value for state in TransactionState]),
+    Index(None, "profile", "requester"),
+    Index(None, "state", "owner"),
+)
+
+CERTIFICATE = Table(
+    "certificate",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("serial", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("profile", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("names", Text, nullable=False),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("not_before", Text, nullable=False),
+    Column("not_after", Text, nullable=False),
+    Column("der", LargeBinary),
+    Column("transaction", ForeignKey("transaction.id")),
+    Column("created", Text, nullable=False),
+    Column("issued", Text),
+    # RFC 5280 section 5.3: when, the CRLReason's number, invalidityDate.
+    Column("revoked", Text),
+    Column("revocation_reason", Integer),
+    Column("invalid_since", Text),
+    # The reservation that precedes each signature (threat S-103).
+    UniqueConstraint("issuer", "serial"),
+    UniqueConstraint("transaction"),
+    _one_of("state", [state.value for state in CertificateState]),
+    Index(None, "public_key"),
+    Index(None, "not_after"),
+)
+
+# One row for each time that a challenge was reserved: 'reserved', then 'spent' or 'released'.
+CHALLENGE_USE = Table(
+    "challenge_use",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("challenge", ForeignKey("challenge.id"), nullable=False),
+    Column("transaction", ForeignKey("transaction.id"), nullable=False),
+    Column("state", Text, nullable=False),
+    UniqueConstraint("transaction"),
+    _one_of("state", ["reserved", "spent", "released"]),
+    Index(None, "challenge"),
+)
+
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("owner", Text, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Column("previous", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Index(None, "target"),
+)
+
+# The end of each chain, so that cutting rows off shows.
+AUDIT_HEAD = Table(
+    "audit_head",
+    METADATA,
+    Column("owner", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+
+REFUSAL = Table(
+    "refusal",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("at", Text, nullable=False),
+    Column("profile", Text, nullable=False),
+    Column("transaction_id", Text, nullable=False),
+    Column("requester", LargeBinary, nullable=False),
+    Column("message_type", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("trail", Text, nullable=False),
+)

@@ -1,0 +1,36 @@
+"""Whether this program may read a store (threat S-135: an older program must not run over a newer store)."""
+
+from sqlalchemy import inspect, select
+
+from scepd.refusal import OperatorError
+from scepd.store.engines import StoreConnection
+from scepd.store.schema import META, SCHEMA_VERSION
+
+
+def read_versions(connection: StoreConnection) -> tuple[int, int]:
+    """Return the version of a store's tables and the least version that may read them; (0, 0) where there are none."""
+    if not inspect(connection.connection).has_table(META.name):
+        return 0, 0
+    stored = {name: int(value) for name, value in connection.query(select(META.c.name, META.c.value))}
+    return stored["schema_version"], stored["min_reader_version"]
+
+
+def refuse_newer(connection: StoreConnection, program: int = SCHEMA_VERSION) -> int:
+    """Return the version of a store's tables; OperatorError where only a newer program may read them."""
+    version, least = read_versions(connection)
+    if least > program:
+        raise OperatorError(
+            f"the store has schema {version}, readable from schema {least} on; this program knows schema {program}",
+            "install the scepd release that wrote this store, or restore the backup made before its upgrade",
+        )
+    return version
+
+
+def require_current(connection: StoreConnection) -> None:
+    """Raise OperatorError where the tables are newer than this program can read, older than it needs, or missing."""
+    version = refuse_newer(connection)
+    if version < SCHEMA_VERSION:
+        raise OperatorError(
+            f"the store has schema {version}; this program needs schema {SCHEMA_VERSION}",
+            "scepd run   (it migrates the store before it serves)",
+        )

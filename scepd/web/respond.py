@@ -1,0 +1,71 @@
+"""Writing an HTTP response: exact length, exact media type, nothing of the request echoed."""
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from scepd.web.request import ScepRequest
+
+NO_STORE = b"no-store"
+ALLOW = b"GET, HEAD, POST"
+_TEXTS = {
+    400: b"bad request",
+    404: b"not found",
+    405: b"method not allowed",
+    408: b"request not complete in time",
+    413: b"request body too large",
+    414: b"request line too long",
+    417: b"expectation not supported",
+    431: b"request header too large",
+    501: b"transfer coding not supported",
+    503: b"service unavailable, try again",
+    505: b"HTTP version not supported",
+}
+
+
+@attrs.frozen
+class Response:
+    """A complete response; `content_type` goes out as it is, since clients compare it as a string."""
+
+    body: bytes
+    content_type: bytes = b"text/plain"
+    status: int = 200
+    cache_control: bytes = NO_STORE
+    retry_after: int | None = None  # seconds
+    allow: bytes | None = None
+
+
+def send(request: "ScepRequest", response: Response) -> None:
+    """Write the response and finish the request; for a client that has gone, only account and log."""
+    if request.finished:  # answered as overdue before
+        return
+    request.setResponseCode(response.status)
+    if request.gone:
+        request.close_account()
+        request.site.log(request)
+        return
+    headers = request.responseHeaders
+    headers.setRawHeaders(b"Server", [b"scepd"])
+    headers.setRawHeaders(b"Date", [request.site.date()])
+    headers.setRawHeaders(b"Content-Type", [response.content_type])
+    headers.setRawHeaders(b"Content-Length", [b"%d" % len(response.body)])
+    headers.setRawHeaders(b"Cache-Control", [response.cache_control])
+    headers.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
+    if response.retry_after is not None:
+        headers.setRawHeaders(b"Retry-After", [b"%d" % response.retry_after])
+    if response.allow is not None:
+        headers.setRawHeaders(b"Allow", [response.allow])
+    if not request.persistent:
+        headers.setRawHeaders(b"Connection", [b"close"])
+    request.write(response.body)  # type: ignore[no-untyped-call]
+    request.finish()  # type: ignore[no-untyped-call]
+
+
+def refuse(request: "ScepRequest", status: int, *, retry_after: int | None = None, allow: bytes | None = None) -> None:
+    """Answer with one line of static text and the request id, and close: nothing of the parser's opinion goes out."""
+    request.persistent = False
+    text = b"%s (request %s)\n" % (_TEXTS[status], request.origin.request_id.encode("ascii"))
+    if status == 405 and allow is None:
+        allow = ALLOW
+    send(request, Response(text, status=status, retry_after=retry_after, allow=allow))

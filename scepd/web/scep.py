@@ -1,0 +1,147 @@
+"""The SCEP tree (RFC 8894 section 4.1): which path is which profile, and what each operation answers."""
+
+from collections.abc import Callable, Mapping
+
+import attrs
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from scepd.enroll.reply import Answer
+from scepd.message.errors import MessageError
+from scepd.message.names import Operation
+from scepd.message.query import Query, decode_message, parse_query
+from scepd.records import Origin
+from scepd.refusal import Unavailable
+from scepd.web.request import ScepRequest
+from scepd.web.respond import Response, refuse, send
+
+# The CA's own words change with a reload only; a proxy may keep them for a moment (RFC 8894 section 4.1).
+_CACHED = b"max-age=300"
+_PROGRAM = b"pkiclient.exe"  # Cisco appends it to whatever URL it is given
+
+
+@attrs.frozen
+class Endpoint:
+    """What one profile answers with: bytes made at compile time, and the door of the enrolment room."""
+
+    profile_name: str
+    capabilities: bytes
+    ca_certificates: bytes
+    ca_content_type: str
+    answer: Callable[[bytes, Origin], Deferred[Answer]]
+
+
+def routes(endpoints: Mapping[str, Endpoint], default: str | None) -> dict[bytes, Endpoint]:
+    """Return every path that means an endpoint, octet for octet; `default` names the one that answers /scep.
+
+    The keys of `endpoints` are path segments. What is in no key here is not found: never another profile's business.
+    """
+    table: dict[bytes, Endpoint] = {}
+    for segment, endpoint in endpoints.items():
+        base = b"/scep/" + segment.encode("ascii")
+        for path in (base, base + b"/" + _PROGRAM):
+            table[path] = table[path + b"/"] = endpoint
+    if default is not None:
+        for path in (b"/scep", b"/scep/" + _PROGRAM, b"/cgi-bin/" + _PROGRAM, b"/" + _PROGRAM):
+            table[path] = table[path + b"/"] = endpoints[default]
+    return table
+
+
+class ScepResource(Resource):
+    """The whole tree as one leaf."""
+
+    isLeaf = True
+    _logger = Logger(namespace="scepd.web")
+
+    def __init__(self, endpoints: Mapping[str, Endpoint], *, default: str | None = None) -> None:
+        """Compile the paths of the endpoints; `default` is the segment that the paths without a profile mean."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._routes = routes(endpoints, default)
+
+    def render(self, request: ScepRequest) -> int:
+        """Answer one request, now or when the enrolment room has."""
+        endpoint = self._routes.get(request.path)
+        if endpoint is None:
+            request.note(outcome="rejected", reason="not_found")
+            refuse(request, 404)
+            return NOT_DONE_YET
+        request.note(profile=endpoint.profile_name)
+        try:
+            query = parse_query(request.query, b"POST" if request.method == b"POST" else b"GET")
+            self._serve(request, endpoint, query)
+        except MessageError as error:
+            _refuse_malformed(request, error.detail)
+        return NOT_DONE_YET
+
+    def _serve(self, request: ScepRequest, endpoint: Endpoint, query: Query) -> None:
+        operation = query.operation
+        request.note(op=operation.value)
+        if operation is Operation.PKIOperation:
+            self._enroll(request, endpoint, query)
+            return
+        # The ident in `message` is a hint that names no other profile's CA: it selects nothing here.
+        request.note(outcome="served")
+        if operation is Operation.GetCACaps:
+            send(request, Response(endpoint.capabilities, cache_control=_CACHED))
+        elif operation is Operation.GetCACert:
+            kind = endpoint.ca_content_type.encode("ascii")
+            send(request, Response(endpoint.ca_certificates, kind, cache_control=_CACHED))
+        else:
+            request.note(outcome="rejected", reason="no_next_ca")
+            refuse(request, 404)
+
+    def _enroll(self, request: ScepRequest, endpoint: Endpoint, query: Query) -> None:
+        if request.method == b"HEAD":
+            request.note(outcome="rejected", reason="method_not_allowed")
+            refuse(request, 405, allow=b"GET, POST")
+            return
+        message = request.body if request.method == b"POST" else decode_message(query.raw_message)
+        if not message:
+            raise MessageError("empty message")
+        answer = maybeDeferred(endpoint.answer, message, request.origin)
+        answer.addCallback(self._answered, request)
+        answer.addErrback(_failed, request)
+
+    def _answered(self, answer: Answer, request: ScepRequest) -> None:
+        if request.finished:
+            self._logger.info(event="late_answer", outcome=answer.outcome, request_id=request.origin.request_id)
+            return
+        request.note(**_log_fields(answer))
+        if answer.status != 200:
+            refuse(request, answer.status, retry_after=answer.retry_after)
+            return
+        send(request, Response(answer.body, answer.content_type.encode("ascii"), retry_after=answer.retry_after))
+
+
+def _log_fields(answer: Answer) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "outcome": answer.outcome,
+        "reason": answer.reason,
+        "fail_info": answer.fail_info,
+        "type": answer.message_type,
+        "txn": answer.transaction_id,
+        "cn": answer.subject,
+        "detail": answer.detail,
+        "again": answer.again,
+    }
+    return {key: value for key, value in fields.items() if value}
+
+
+def _refuse_malformed(request: ScepRequest, detail: str) -> None:
+    request.note(outcome="malformed", reason="malformed_message", detail=detail)
+    refuse(request, 400)
+
+
+def _failed(failure: Failure, request: ScepRequest) -> None:
+    """Answer what went wrong on our side, or before the message could be attributed to anybody."""
+    error = failure.value
+    if isinstance(error, Unavailable):
+        request.note(outcome="unavailable", reason=error.cause)
+        refuse(request, 503, retry_after=error.retry_after)
+    elif isinstance(error, MessageError):
+        _refuse_malformed(request, error.detail)
+    else:
+        request.failed(failure)

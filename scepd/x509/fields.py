@@ -1,0 +1,43 @@
+"""The fields of a TBSCertificate as octets, where byte-for-byte equality is the rule."""
+
+from scepd.message.scan import LIMITS, header
+
+_SEQUENCE = 0x30
+_VERSION = 0xA0
+
+
+def elements(content: bytes) -> list[bytes]:
+    """Return the elements that octets consist of, each whole; ValueError when they do not fit."""
+    found, position = [], 0
+    try:
+        while position < len(content):
+            start, length = header(content, position, LIMITS)
+            if length < 0:
+                raise ValueError("indefinite length")
+            found.append(content[position : start + length])
+            position = start + length
+    except IndexError:
+        raise ValueError("cut off") from None
+    if position != len(content):
+        raise ValueError("cut off")
+    return found
+
+
+def tbs_fields(tbs: bytes) -> list[bytes]:
+    """Return version, serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo and what follows.
+
+    The version of a version 1 certificate, which the encoding leaves out, is returned as empty (RFC 5280 section 4.1).
+    """
+    if tbs[:1] != bytes([_SEQUENCE]):
+        raise ValueError("no TBSCertificate")
+    fields = elements(contents(tbs))
+    if fields and fields[0][0] != _VERSION:
+        fields.insert(0, b"")
+    if len(fields) < 7:
+        raise ValueError("no TBSCertificate")
+    return fields
+
+
+def contents(element: bytes) -> bytes:
+    """Return the content octets of one whole element."""
+    return element[header(element, 0, LIMITS)[0] :]

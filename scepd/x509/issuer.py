@@ -1,0 +1,93 @@
+"""The CA certificate that certificates are drafted under."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Self
+
+import attrs
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from scepd.message.algorithms import Digest
+from scepd.refusal import OperatorError
+from scepd.x509.draft import IssuerPublicKey
+from scepd.x509.fields import tbs_fields
+
+_CURVE_DIGESTS = {"secp256r1": Digest.SHA256, "secp384r1": Digest.SHA384, "secp521r1": Digest.SHA512}
+
+
+@attrs.frozen
+class IssuerCertificate:
+    """A CA certificate that certificates are drafted under, with what each draft needs worked out once."""
+
+    der: bytes
+    certificate: x509.Certificate
+    subject_der: bytes
+    public_key: IssuerPublicKey
+    key_identifier: bytes
+    not_before: datetime
+    not_after: datetime
+    digest: Digest
+    path_length: int | None = None
+    name_constraints: x509.NameConstraints | None = None
+    tls_features: frozenset[int] = frozenset()
+
+    @classmethod
+    def load(cls, der: bytes, digest: Digest | None = None) -> Self:
+        """Read a CA certificate; `digest` is that of the signatures to come (None: SHA-256, or the curve's match).
+
+        Raises OperatorError for bytes or a certificate that cannot issue.
+        """
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            public_key = certificate.public_key()
+            extensions = {extension.oid.dotted_string: extension.value for extension in certificate.extensions}
+            subject_der = tbs_fields(certificate.tbs_certificate_bytes)[5]
+        except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+            raise _unfit(f"unreadable: {error}") from None
+        if not isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+            raise _unfit("its key is neither RSA nor EC")
+        if certificate.subject.public_bytes() != subject_der:
+            raise _unfit("its subject cannot be copied octet by octet")  # C-285
+        return cls(
+            der=der,
+            certificate=certificate,
+            subject_der=subject_der,
+            public_key=public_key,
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            digest=digest or issuing_digest(public_key),
+            **_issuing_facts(extensions),
+        )
+
+
+def _unfit(problem: str) -> OperatorError:
+    return OperatorError(f"the CA certificate cannot issue: {problem}", "openssl x509 -noout -text -in FILE")
+
+
+def issuing_digest(key: IssuerPublicKey) -> Digest:
+    """Return the digest that a key signs with unless told otherwise: SHA-256, or the one as strong as its curve."""
+    if isinstance(key, rsa.RSAPublicKey):
+        return Digest.SHA256
+    return _CURVE_DIGESTS[key.curve.name]
+
+
+def _issuing_facts(extensions: Mapping[str, x509.ExtensionType]) -> dict[str, Any]:
+    """Return what the extensions of a CA certificate say about issuing; OperatorError when they forbid it."""
+    constraints = extensions.get("2.5.29.19")
+    if not isinstance(constraints, x509.BasicConstraints) or not constraints.ca:
+        raise _unfit("it is no CA certificate")
+    usage = extensions.get("2.5.29.15")
+    if not isinstance(usage, x509.KeyUsage) or not usage.key_cert_sign:
+        raise _unfit("its key usage lacks keyCertSign")
+    identifier = extensions.get("2.5.29.14")
+    if not isinstance(identifier, x509.SubjectKeyIdentifier):
+        raise _unfit("it has no subject key identifier")
+    features = extensions.get("1.3.6.1.5.5.7.1.24")
+    return {
+        "key_identifier": identifier.digest,
+        "path_length": constraints.path_length,
+        "name_constraints": extensions.get("2.5.29.30"),
+        "tls_features": frozenset(f.value for f in features) if isinstance(features, x509.TLSFeature) else frozenset(),
+    }

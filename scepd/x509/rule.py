@@ -1,0 +1,21 @@
+"""The shape of a lint rule."""
+
+from collections.abc import Callable
+
+import attrs
+
+from scepd.x509.view import Kind, View
+
+ALL: frozenset[Kind] = frozenset({"leaf", "ca", "ra", "tls"})
+END: frozenset[Kind] = frozenset({"leaf", "ra", "tls"})
+CA: frozenset[Kind] = frozenset({"ca"})
+
+
+@attrs.frozen
+class Rule:
+    """A rule: `check` returns what is wrong, or None; `source` says where the rule comes from."""
+
+    name: str
+    source: str
+    check: Callable[[View], str | None]
+    kinds: frozenset[Kind] = ALL

@@ -1,0 +1,203 @@
+"""Lint rules on the extensions of a certificate other than its names (RFC 5280 section 4.2)."""
+
+from cryptography import x509
+
+from scepd.x509.rule import CA, END, Rule
+from scepd.x509.usages import EXTENDED_KEY_USAGES, SPECIAL_PURPOSES, fitting_usages
+from scepd.x509.view import (
+    ACCESS,
+    AUTHORITY_KEY,
+    BASIC_CONSTRAINTS,
+    CRL_POINTS,
+    KEY_USAGE,
+    NAME_CONSTRAINTS,
+    NAMES,
+    POLICIES,
+    PURPOSES,
+    SUBJECT_KEY,
+    TLS_FEATURE,
+    View,
+)
+
+_KNOWN = frozenset(
+    {AUTHORITY_KEY, SUBJECT_KEY, BASIC_CONSTRAINTS, KEY_USAGE, PURPOSES, NAMES, CRL_POINTS, ACCESS, TLS_FEATURE}
+)
+_KNOWN_IN_CA = _KNOWN | {NAME_CONSTRAINTS, POLICIES}
+_CRITICAL = frozenset({BASIC_CONSTRAINTS, KEY_USAGE, NAME_CONSTRAINTS})
+_CA_POWERS = frozenset({"keyCertSign", "cRLSign"})
+_AUTHORITY_PURPOSES = frozenset(
+    EXTENDED_KEY_USAGES[word] for word in ("anyExtendedKeyUsage", "OCSPSigning", "cmcCA", "cmcRA", "cmcArchive")
+)
+_REQUEST_AGENT = EXTENDED_KEY_USAGES["certificateRequestAgent"]
+_ANY_USE = frozenset({"digitalSignature", "nonRepudiation", "keyEncipherment", "keyAgreement"})
+# RFC 5280 section 4.2.1.12: the usages of which a purpose needs at least one.
+_NEEDED = {
+    EXTENDED_KEY_USAGES["serverAuth"]: _ANY_USE - {"nonRepudiation"},
+    EXTENDED_KEY_USAGES["clientAuth"]: frozenset({"digitalSignature", "keyAgreement"}),
+    EXTENDED_KEY_USAGES["codeSigning"]: frozenset({"digitalSignature"}),
+    EXTENDED_KEY_USAGES["emailProtection"]: _ANY_USE,
+    EXTENDED_KEY_USAGES["timeStamping"]: frozenset({"digitalSignature", "nonRepudiation"}),
+}
+
+
+def _constraints(view: View) -> x509.BasicConstraints | None:
+    extension = view.extensions.get(BASIC_CONSTRAINTS)
+    return extension.value if extension and isinstance(extension.value, x509.BasicConstraints) else None
+
+
+def _known(view: View) -> str | None:
+    extra = view.extensions.keys() - (_KNOWN_IN_CA if view.kind == "ca" else _KNOWN)
+    return f"extension {min(extra)}" if extra else None
+
+
+def _critical(view: View) -> str | None:
+    for oid, extension in view.extensions.items():
+        if oid != NAMES and extension.critical != (oid in _CRITICAL):
+            return f"{oid} is {'' if extension.critical else 'not '}critical"
+    return None
+
+
+def _authority_key(view: View) -> str | None:
+    extension = view.extensions.get(AUTHORITY_KEY)
+    if extension is None or not isinstance(extension.value, x509.AuthorityKeyIdentifier):
+        return "no authority key identifier"
+    wanted = view.issuer.key_identifier if view.issuer else _own_key_identifier(view)
+    return None if extension.value.key_identifier == wanted else "not the issuer's subject key identifier"
+
+
+def _own_key_identifier(view: View) -> bytes | None:
+    extension = view.extensions.get(SUBJECT_KEY)
+    return extension.value.digest if extension and isinstance(extension.value, x509.SubjectKeyIdentifier) else None
+
+
+def _subject_key(view: View) -> str | None:
+    found = _own_key_identifier(view)
+    wanted = x509.SubjectKeyIdentifier.from_public_key(view.certificate.public_key()).digest
+    return None if found == wanted else "absent or not derived from the public key"
+
+
+def _usage_present(view: View) -> str | None:
+    return None if view.usages else "no key usage"
+
+
+def _usage_of_end_entity(view: View) -> str | None:
+    powers = view.usages & _CA_POWERS
+    return f"{min(powers)} in an end entity" if powers else None
+
+
+def _usage_of_ca(view: View) -> str | None:
+    missing = _CA_POWERS - view.usages
+    return f"{min(missing)} is missing" if missing else None
+
+
+def _usage_fits_key(view: View) -> str | None:
+    usages = view.usages
+    unfit = usages - fitting_usages(usages, view.public_key)
+    return f"{min(unfit)} with {type(view.public_key).__name__}" if unfit else None
+
+
+def _end_entity(view: View) -> str | None:
+    constraints = _constraints(view)
+    if constraints is None or (not constraints.ca and constraints.path_length is None):
+        return None
+    return "cA or a path length in an end entity"
+
+
+def _ca(view: View) -> str | None:
+    constraints = _constraints(view)
+    return None if constraints is not None and constraints.ca else "no basic constraints with cA"
+
+
+def _path_length(view: View) -> str | None:
+    constraints = _constraints(view)
+    if view.issuer is None or view.issuer.path_length is None or constraints is None:
+        return None
+    if view.issuer.path_length < 1:
+        return "the issuer may not issue to a CA"
+    own = constraints.path_length
+    return "no shorter than the issuer's" if own is None or own >= view.issuer.path_length else None
+
+
+def _purposes_present(view: View) -> str | None:
+    return None if view.purposes else "no purpose: that would mean any"
+
+
+def _purposes_of_device(view: View) -> str | None:
+    wrong = [purpose for purpose in view.purposes if purpose in _AUTHORITY_PURPOSES | {_REQUEST_AGENT}]
+    return f"{wrong[0]} for a device" if wrong else None
+
+
+def _purposes_of_service(view: View) -> str | None:
+    wanted = _REQUEST_AGENT if view.kind == "ra" else EXTENDED_KEY_USAGES["serverAuth"]
+    wrong = [purpose for purpose in view.purposes if purpose in SPECIAL_PURPOSES and purpose != wanted]
+    if wrong:
+        return f"{wrong[0]} for this service"
+    return None if wanted in view.purposes else f"{wanted} is missing"
+
+
+def _purposes_fit_usage(view: View) -> str | None:
+    usages = view.usages
+    for purpose in view.purposes:
+        needed = _NEEDED.get(purpose)
+        if needed is not None and not needed & usages:
+            return f"{purpose} without {' or '.join(sorted(needed))}"
+    return None
+
+
+def _crl_points(view: View) -> str | None:
+    extension = view.extensions.get(CRL_POINTS)
+    if extension is None or not isinstance(extension.value, x509.CRLDistributionPoints):
+        return None
+    for point in extension.value:
+        if point.crl_issuer or point.reasons or not point.full_name:
+            return "a point with cRLIssuer or reasons, or without a name"
+        if not all(_is_plain_http(name) for name in point.full_name):
+            return "a point that is no http URL"
+    return None
+
+
+def _access(view: View) -> str | None:
+    extension = view.extensions.get(ACCESS)
+    if extension is None or not isinstance(extension.value, x509.AuthorityInformationAccess):
+        return None
+    wrong = [entry for entry in extension.value if not _is_plain_http(entry.access_location)]
+    return "a location that is no http URL" if wrong else None
+
+
+def _is_plain_http(name: x509.GeneralName) -> bool:
+    # Revocation data over https would need the check that it serves.
+    return isinstance(name, x509.UniformResourceIdentifier) and name.value.startswith("http://") and len(name.value) > 7
+
+
+def _tls_features(view: View) -> str | None:
+    if view.issuer is None or not view.issuer.tls_features:
+        return None
+    extension = view.extensions.get(TLS_FEATURE)
+    own = (
+        {feature.value for feature in extension.value}
+        if extension and isinstance(extension.value, x509.TLSFeature)
+        else set()
+    )
+    return None if view.issuer.tls_features <= own else "not all of the issuer's TLS features"
+
+
+EXTENSION_RULES = (
+    Rule("extensions_are_known", "S-60, S-61", _known),
+    Rule("criticality", "RFC 5280 4.2.1", _critical),
+    Rule("authority_key_identifier", "C-278", _authority_key),
+    Rule("subject_key_identifier", "C-278", _subject_key),
+    Rule("key_usage_is_present", "C-279", _usage_present),
+    Rule("key_usage_of_end_entity", "C-279, S-58", _usage_of_end_entity, END),
+    Rule("key_usage_of_ca", "C-279", _usage_of_ca, CA),
+    Rule("key_usage_fits_key", "RFC 3279 2.3", _usage_fits_key),
+    Rule("end_entity_is_no_ca", "C-280, S-58", _end_entity, END),
+    Rule("ca_is_ca", "C-280", _ca, CA),
+    Rule("path_length", "RFC 5280 4.2.1.9", _path_length, CA),
+    Rule("purposes_are_present", "S-59", _purposes_present, END),
+    Rule("purposes_of_device", "S-59", _purposes_of_device, frozenset({"leaf"})),
+    Rule("purposes_of_service", "S-59", _purposes_of_service, frozenset({"ra", "tls"})),
+    Rule("purposes_fit_key_usage", "C-282", _purposes_fit_usage, END),
+    Rule("crl_distribution_points", "C-283", _crl_points),
+    Rule("authority_information_access", "RFC 5280 4.2.2.1", _access),
+    Rule("tls_features_of_issuer", "C-316", _tls_features),
+)

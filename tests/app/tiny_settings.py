@@ -1,0 +1,28 @@
+"""Settings for the tiny service, from a JSON file that a test may change before a reload."""
+
+import json
+
+from scepd.config.settings import (
+    Appliance,
+    HsmSettings,
+    ListenerSettings,
+    PinReference,
+    Settings,
+    StoreSettings,
+)
+from scepd.profile.model import Profile
+
+
+def make(directory):
+    wishes = {"workers": 2, "name": "first", "ports": [0], **json.loads((directory / "config.json").read_text())}
+    if "fault" in wishes:
+        raise ValueError(wishes["fault"])
+    return Settings(
+        appliance=Appliance(wishes["name"], None, directory, directory / "run"),
+        hsm=HsmSettings(directory / "module.so", "token", None, PinReference("prompt")),
+        store=StoreSettings("sqlite:////nowhere", directory / "store-key"),
+        issuers=(),
+        listeners=(ListenerSettings("plain", tuple(("127.0.0.1", port) for port in wishes["ports"]), None, ("scep",)),),
+        profiles=(Profile(name="p", default=True),),
+        workers=wishes["workers"],
+    )

@@ -1,0 +1,179 @@
+"""Certificates and keys for configuration tests: made once, in memory, never in a token."""
+
+import datetime as dt
+import functools
+import json
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import NameOID
+
+NOW = dt.datetime(2030, 6, 1, 12, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
+
+ALL_USAGES = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+    "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+)  # fmt: skip
+
+
+@functools.cache
+def key(name: str):
+    """Return the key of that name; the name's beginning says its kind."""
+    if name.startswith("ed"):
+        return ed25519.Ed25519PrivateKey.generate()
+    if name.startswith("ec"):
+        return ec.generate_private_key(ec.SECP256R1())
+    return rsa.generate_private_key(65537, 1024 if name.startswith("small") else 2048)
+
+
+def subject(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def certificate(
+    own,
+    *,
+    name="Devices CA",
+    issuer=None,
+    signer=None,
+    ca=False,
+    usages=(),
+    begin=NOW - 10 * DAY,
+    end=NOW + 3650 * DAY,
+    dns=(),
+) -> x509.Certificate:
+    """Return a certificate for a named key; without an issuer it is signed by itself."""
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject(name))
+        .issuer_name(subject(issuer or name))
+        .public_key(key(own).public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(end)
+    )
+    if ca is not None:
+        builder = builder.add_extension(x509.BasicConstraints(ca, None), critical=True)
+    if usages:
+        builder = builder.add_extension(x509.KeyUsage(**{usage: usage in usages for usage in ALL_USAGES}), critical=True)
+    if dns:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in dns]), critical=False)
+    signing = key(signer or own)
+    return builder.sign(signing, None if isinstance(signing, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+
+
+def pem(*certificates: x509.Certificate) -> bytes:
+    return b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
+
+
+def key_pem(name: str, password: bytes | None = None) -> bytes:
+    protection = NoEncryption() if password is None else BestAvailableEncryption(password)
+    return key(name).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
+
+
+CA_USAGES = ("key_cert_sign", "crl_sign")
+
+
+@functools.cache
+def good() -> dict[str, bytes]:
+    """Return the files of a working directory by name."""
+    issued = {"issuer": "Devices CA", "signer": "ec-ca"}
+    return {
+        "devices-ca.pem": pem(certificate("ec-ca", ca=True, usages=CA_USAGES)),
+        "devices-ra-sign.pem": pem(certificate("rsa-sign", name="RA", usages=("digital_signature",), **issued)),
+        "devices-ra-decrypt.pem": pem(certificate("rsa-decrypt", name="RA", usages=("key_encipherment",), **issued)),
+        "tls.pem": pem(certificate("ec-tls", name="pki", dns=("pki.example.net", "*.example.org"), **issued)),
+        "module.so": b"\x7fELF",
+    }
+
+
+def secrets() -> dict[str, bytes]:
+    return {
+        "tls.key": key_pem("ec-tls"),
+        "hsm-pin": b"123456\n",
+        "store-key": bytes(range(32)),
+        "lab-challenge": b"correct horse battery staple\n",
+    }
+
+
+def lay_out(directory: Path) -> Path:
+    """Write all files into a directory and return it."""
+    for name, content in good().items():
+        (directory / name).write_bytes(content)
+        (directory / name).chmod(0o644)
+    for name, content in secrets().items():
+        write_secret(directory / name, content)
+    return directory
+
+
+def write_secret(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    path.chmod(0o600)
+    return path
+
+
+def to_toml(value) -> str:
+    """Return a value as TOML."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {to_toml(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(to_toml(entry) for entry in value) + "]"
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    return json.dumps(value)
+
+
+def write_configuration(directory: Path, tables: dict, name: str = "scepd.toml") -> Path:
+    path = directory / name
+    path.write_text("".join(f"{json.dumps(key)} = {to_toml(value)}\n" for key, value in tables.items()))
+    path.chmod(0o644)
+    return path
+
+
+def base() -> dict:
+    """Return the tables of a configuration in which nothing is wrong."""
+    return {
+        "workers": 2,
+        "appliance": {"name": "Example", "public_url": "http://pki.example.net", "state": "state", "runtime": "run"},
+        "hsm": {"module": "module.so", "token": "scepd", "pin": {"file": "hsm-pin"}},
+        "store": {"key": {"file": "store-key"}},
+        "log": {"format": "json", "level": "debug"},
+        "limits": {"body": 100_000},
+        "issuer": {
+            "devices": {
+                "key": "pkcs11:token=scepd;object=devices-ca",
+                "certificate": "devices-ca.pem",
+                "ra_sign": {"key": "pkcs11:object=devices-ra-sign", "certificate": "devices-ra-sign.pem"},
+                "ra_decrypt": {"key": "pkcs11:object=devices-ra-decrypt", "certificate": "devices-ra-decrypt.pem"},
+            },
+        },
+        "listener": {
+            "plain": {"address": "127.0.0.1:8080"},
+            "tls": {
+                "address": ["127.0.0.1:8443", "[::1]:8443"],
+                "tls": {"certificate": "tls.pem", "key": {"file": "tls.key"}},
+            },
+        },
+        "profile": {
+            "routers": {
+                "issuer": "devices",
+                "default": True,
+                "validity": "90d",
+                "challenge": [{"method": "one-time", "valid": "24h"}],
+            },
+            "lab": {
+                "issuer": "devices",
+                "path": "laboratory",
+                "challenge": [{"method": "static", "secret": {"file": "lab-challenge"}}],
+            },
+        },
+    }

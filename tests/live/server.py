@@ -1,0 +1,146 @@
+"""A scepd of one's own for a test: made by `scepd init`, served by `twistd scepd`, on loopback, with a SoftHSM token."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import attrs
+
+BIN = Path(sys.executable).parent
+STATIC = "a-static-challenge-for-many-uses"
+
+
+def free_port():
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run(*command, check=True, timeout=60, **options):
+    """Run a command and return its result; its output is shown when it fails."""
+    result = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=timeout, check=False, **options
+    )
+    if check and result.returncode != 0:
+        raise AssertionError(f"{command} ended with {result.returncode}\n{result.stdout}\n{result.stderr}")
+    return result
+
+
+@attrs.define
+class Server:
+    """One installation in a directory; `start` and `stop` as often as a test likes."""
+
+    directory: Path
+    http: int
+    https: int
+    process: subprocess.Popen | None = None
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def config(self):
+        return self.directory / "scepd.toml"
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.http}/scep"
+
+    @property
+    def tls_url(self):
+        return f"https://127.0.0.1:{self.https}/scep"
+
+    @property
+    def log(self):
+        return self.directory / "server.log"
+
+    @property
+    def ca(self):
+        """The CA certificate, PEM."""
+        return next(iter(self.directory.glob("*-ca.pem")))
+
+    def scepd(self, *arguments, check=True, timeout=60):
+        """Run the scepd command against this installation."""
+        return run(BIN / "scepd", *arguments, "--config", self.config, check=check, timeout=timeout)
+
+    def start(self, *, wait=30.0):
+        """Start `twistd scepd` and wait until it is ready."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [BIN / "twistd", "--nodaemon", "--pidfile=", "scepd", "--config", self.config, *self.arguments],
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+            )
+        deadline = time.monotonic() + wait
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"scepd ended with {self.process.returncode}:\n{self.log.read_text()[-4000:]}")
+            if self.scepd("status", check=False).returncode == 0:
+                return self
+            time.sleep(0.1)
+        raise AssertionError(f"scepd is not ready after {wait} s:\n{self.log.read_text()[-4000:]}")
+
+    def stop(self, *, wait=20.0):
+        """Stop it and return its exit status."""
+        if self.process is None:
+            return None
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(wait)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        self.process = None
+        return status
+
+    def status(self):
+        """The supervisor's own words."""
+        return json.loads(self.scepd("status", "--json", check=False).stdout)
+
+    def challenge(self, *options, profile="default"):
+        """A fresh one-time challenge."""
+        return json.loads(self.scepd("challenge", "new", profile, *options, "--json").stdout)["challenge"]
+
+    def edit(self, pattern, replacement):
+        """Change the configuration by a regular expression that must match."""
+        text, count = re.subn(pattern, replacement, self.config.read_text(), flags=re.MULTILINE)
+        assert count, f"{pattern} is not in {self.config}"
+        self.config.write_text(text)
+
+    def log_lines(self, event="scep_request"):
+        """The log lines of one kind."""
+        return [line for line in self.log.read_text().splitlines() if f"event={event}" in line]
+
+
+def make_server(directory, *, workers=1, options=()):
+    """Make an installation under a short directory (a Unix socket's path has 107 octets)."""
+    http, https = free_port(), free_port()
+    run(
+        BIN / "scepd", "init", "--if-needed", "--directory", directory,
+        "--http", f"127.0.0.1:{http}", "--https", f"127.0.0.1:{https}", "--workers", workers, *options,
+    )  # fmt: skip
+    return Server(Path(directory), http, https)
+
+
+def copy_of(template, directory):
+    """Return a copy of an installation on ports of its own."""
+    shutil.copytree(template.directory, directory, ignore=shutil.ignore_patterns("*.sock", "server.log"))
+    copy = Server(Path(directory), free_port(), free_port())
+    for path in (copy.config, copy.directory / "softhsm2.conf"):
+        text = path.read_text().replace(str(template.directory), str(directory))
+        text = text.replace(f"127.0.0.1:{template.http}", f"127.0.0.1:{copy.http}")
+        path.write_text(text.replace(f"127.0.0.1:{template.https}", f"127.0.0.1:{copy.https}"))
+    return copy
+
+
+def environment(server):
+    """The environment in which tools see this server's token."""
+    return {**os.environ, "SOFTHSM2_CONF": str(server.directory / "softhsm2.conf")}
