@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TextIO
 
 import attrs
 import click
@@ -97,7 +98,7 @@ def getca(url: str, ca_file: Path | None, ca_identifier: str, as_json: bool, out
 @click.option("--subject", help='Distinguished name, for example "CN=r1,O=Example".')
 @click.option("--dns", multiple=True, help="A DNS name to ask for; may be repeated.")
 @click.option("--ip", multiple=True, help="An IP address to ask for; may be repeated.")
-@click.option("--key", "key_file", type=_PATH, required=True, help="Private key (PEM); made when it does not exist.")
+@click.option("--key", "key_file", type=_PATH, help="Private key (PEM), made when it does not exist; else OUT with .key.")
 @click.option("--bits", type=click.IntRange(1024, 8192), default=2048, show_default=True, help="Size of a new RSA key.")
 @click.option("--curve", type=click.Choice(list(CURVES)), help="Make an EC key; its request is signed by a passing RSA key.")
 @click.option("--out", type=_PATH, required=True, help="Write the certificate (PEM) to this new file.")
@@ -135,13 +136,13 @@ class Order:
     fingerprint: str | None
     insecurely_trust_first_ca: bool
     challenge: str | None
-    challenge_file: click.utils.LazyFile | None
+    challenge_file: TextIO | None
     no_challenge: bool
     cn: str | None
     subject: str | None
     dns: tuple[str, ...]
     ip: tuple[str, ...]
-    key_file: Path
+    key_file: Path | None
     bits: int
     curve: str | None
     out: Path
@@ -159,9 +160,9 @@ class Order:
         session = _session(self.url, self.ca_file, self.ca_identifier)
         choice = choose(session.capabilities(), digest=self.digest, cipher=self.cipher, oaep=self.oaep, get=self.by_get)
         authority = establish(session.certificates(), self.fingerprint, session.now())
-        key, is_new = obtain_key(self.key_file, bits=self.bits, curve=self.curve)
-        if is_new:
-            click.echo(f"key          {self.key_file}  (new)")
+        key_file = self.key_file or self.out.with_suffix(".key")
+        key, is_new = obtain_key(key_file, bits=self.bits, curve=self.curve)
+        click.echo(f"key          {key_file}{'  (new)' if is_new else ''}")
         return session.enrol(key, wish, authority, choice, patience=float(self.poll))
 
     def _check(self) -> None:

@@ -1,33 +1,36 @@
 """The protocol part of the SCEP client: capabilities, CA certificates, one enrolment (RFC 8894 sections 3 and 4)."""
 
+import string
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import attrs
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
 
 from scepd.cli.client_http import Response, Server
 from scepd.cli.client_keys import PrivateKey, Signer, make_signer, public_key_der
 from scepd.cli.client_trust import Authority, chain_of, check_issued
-from scepd.message.algorithms import MODERN_CIPHERS, OAEP_SHA1, OAEP_SHA256, PKCS1V15, Cipher, CryptoPolicy, Digest, KeyTransport
+from scepd.message.algorithms import MODERN_CIPHERS, MODERN_DIGESTS, Cipher, CryptoPolicy, Digest, KeyTransport
 from scepd.message.capabilities import parse_capabilities
 from scepd.message.certrep import CertRep, read_certrep, read_certs_only
-from scepd.message.csr import Extension, build_csr
-from scepd.message.enveloped import Recipient, choose_recipient, decrypt_content, encrypt, parse_envelope
+from scepd.message.csr import build_csr
+from scepd.message.csr_attributes import Extension
+from scepd.message.enveloped import decrypt, encrypt
 from scepd.message.errors import MessageError
 from scepd.message.names import CA_CERTIFICATE_TYPE, MessageType, Operation, PkiStatus
 from scepd.message.signed import build_message
-from scepd.message.tlv import sequence
+from scepd.message.tlv import PRINTABLE_STRING, UTF8_STRING, sequence
 from scepd.records import GeneralName, Name, Secret
 from scepd.refusal import FailInfo, OperatorError, Reject
 from scepd.x509.certificate import new_serial
+from scepd.x509.general_names import to_x509_general_name
 from scepd.x509.keys import spki_digest
-from scepd.x509.names import encode, to_x509_general_name
+from scepd.x509.names import encode
 
 _SUBJECT_ALTERNATIVE_NAME = "2.5.29.17"
+# RFC 2985 section 5.4.1 prefers PrintableString; other texts go as UTF8String.
+_PRINTABLE = frozenset(string.ascii_letters + string.digits + " '()+,-./:=?")
 _NONCE = 16  # octets (RFC 8894 section 3.2.1.5)
 _POLL_EVERY = 10.0  # seconds
 
@@ -48,6 +51,11 @@ class Choice:
     cipher: Cipher
     transport: KeyTransport
     post: bool
+
+    @property
+    def policy(self) -> CryptoPolicy:
+        """What a reply may use: the modern algorithms, and what was asked for by name."""
+        return CryptoPolicy(digests=MODERN_DIGESTS | {self.digest}, ciphers=MODERN_CIPHERS | {self.cipher})
 
 
 @attrs.frozen
@@ -101,12 +109,14 @@ class Session:
         Raises `OperatorError` for a refusal and for every answer that is not believed.
         """
         signer = make_signer(key, wish.subject, new_serial(self.random), self.now())
+        challenge = None if wish.challenge is None else wish.challenge.reveal()
         csr = build_csr(
             subject=wish.subject,
             private_key=key,
-            challenge=None if wish.challenge is None else wish.challenge.reveal(),
+            challenge=challenge,
             extensions=_extensions(wish.names),
             digest=choice.digest,
+            challenge_tag=PRINTABLE_STRING if set(challenge or "") <= _PRINTABLE else UTF8_STRING,
         )
         exchange = _Exchange(self, signer, authority, choice, spki_digest(public_key_der(key)).hex())
         reply = exchange.send(MessageType.PKCSReq, csr)
@@ -159,7 +169,7 @@ class _Exchange:
     def _read(self, body: bytes, nonce: bytes) -> CertRep:
         hint = "do not trust this answer; tell the operator of the server"
         try:
-            reply = read_certrep(body, trusted=self.authority.signers)
+            reply = read_certrep(body, trusted=self.authority.signers, policy=self.choice.policy)
         except (MessageError, Reject) as error:
             raise OperatorError(f"the reply is not by the CA or its RA, or cannot be read: {error}", hint) from error
         if reply.transaction_id != self.transaction_id:
@@ -178,19 +188,13 @@ class _Exchange:
         if reply.status is not PkiStatus.SUCCESS or not reply.content:
             raise refused(reply)
         try:
-            return read_certs_only(self._decrypt(reply.content))
-        except (MessageError, Reject, ValueError) as error:
-            raise OperatorError(f"the reply cannot be decrypted: {error}", "another --cipher; was the key changed meanwhile?") from error
-
-    def _decrypt(self, content: bytes) -> bytes:
-        policy = CryptoPolicy(
-            ciphers=MODERN_CIPHERS | {self.choice.cipher},
-            transports=frozenset({PKCS1V15, OAEP_SHA1, OAEP_SHA256}),
-        )
-        envelope = parse_envelope(content, policy)
-        _index, recipient = choose_recipient(envelope, [Recipient.from_certificate(self.signer.certificate_der)], policy)
-        content_key = self.signer.key.decrypt(recipient.encrypted_key, _padding(recipient.transport or PKCS1V15))
-        return decrypt_content(envelope, content_key)
+            inner = decrypt(reply.content, self.signer.certificate_der, self.signer.key, self.choice.policy)
+            return read_certs_only(inner)
+        except (MessageError, Reject) as error:
+            raise OperatorError(
+                f"the reply cannot be decrypted: {error}",
+                "--cipher as the server answers (des3, des); was the key changed meanwhile?",
+            ) from error
 
 
 def refused(reply: CertRep) -> OperatorError:
@@ -232,10 +236,3 @@ def _extensions(names: Sequence[GeneralName]) -> tuple[Extension, ...]:
 def _issuer_and_subject(authority: Authority, subject: Name) -> bytes:
     issuer = x509.load_der_x509_certificate(authority.issuer).subject.public_bytes()
     return sequence(issuer, encode(subject))
-
-
-def _padding(transport: KeyTransport) -> padding.AsymmetricPadding:
-    if transport.oaep is None:
-        return padding.PKCS1v15()
-    digest: hashes.HashAlgorithm = transport.oaep.hash
-    return padding.OAEP(padding.MGF1(digest), transport.oaep.hash, None)

@@ -18,7 +18,7 @@ class Failure(click.ClickException):
         super().__init__(what)
         self.where = where
         self.hint = hint
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # click documents it as an attribute, typed for classes
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the three parts on standard error."""

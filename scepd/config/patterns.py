@@ -7,6 +7,7 @@ from scepd.config.problems import Refused, suggest
 from scepd.config.scalars import read_oid, read_text
 from scepd.profile.model import FORBIDDEN_PURPOSES
 from scepd.x509.names import OIDS
+from scepd.x509.strings import is_host_name, is_mailbox
 from scepd.x509.usages import EXTENDED_KEY_USAGES, KEY_USAGES, purpose_oid
 
 # First segments of our URLs: a profile that took one could never be reached, or would hide something else.
@@ -27,9 +28,6 @@ RESERVED_PATHS = frozenset(
     }
 )
 
-_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?"
-_DNS = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*", re.IGNORECASE)
-_MAILBOX = re.compile(r"[^@\s]{1,64}")
 _CA_USAGES = frozenset({"keyCertSign", "cRLSign"})
 
 
@@ -66,26 +64,19 @@ def read_expression(raw: object) -> re.Pattern[str]:
 def read_dns(raw: object) -> str:
     """Return a host name, "*.example.net" for all below that domain, or "*"."""
     text = read_text(raw)
-    if text == "*":
-        return text
-    if not _DNS.fullmatch(text) or len(text) > 255:
-        raise Refused(f"{text!r} is no host name", 'write "r1.net.example", "*.net.example" or "*"')
-    if re.fullmatch(r"[0-9.]+", text):
+    if re.fullmatch(r"[0-9.]+(/[0-9]+)?", text):
         raise Refused(f"{text!r} is an address, not a host name", f'write it under ip: ip = ["{text}"]')
+    if text != "*" and not is_host_name(text.removeprefix("*.")):
+        raise Refused(f"{text!r} is no host name", 'write "r1.net.example", "*.net.example" or "*"')
     return text.lower()
 
 
 def read_email(raw: object) -> str:
     """Return a mail address, or a domain in the form of `read_dns`."""
     text = read_text(raw)
-    mailbox, at, domain = text.rpartition("@")
-    try:
-        domain = read_dns(domain)
-    except Refused:
-        domain = ""
-    if not domain or (at and (not _MAILBOX.fullmatch(mailbox) or "*" in domain)):
+    if not is_mailbox(text) and (text != "*" and not is_host_name(text.removeprefix("*."))):
         raise Refused(f"{text!r} is no mail address and no domain", 'write "a@example.net" or "example.net"')
-    return f"{mailbox}{at}{domain}"
+    return text
 
 
 def read_network(raw: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:

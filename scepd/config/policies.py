@@ -60,7 +60,8 @@ def _compile_fixed(section: SubjectSection, place: Place) -> tuple[Attribute, ..
             check_attribute(attribute)
         except Reject as reject:
             (place / word).problem(reject.detail, f'write a value that a certificate may carry: {word} = "..."')
-        fixed.append(attribute)
+        else:
+            fixed.append(attribute)
     return tuple(fixed)
 
 

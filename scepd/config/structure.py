@@ -65,7 +65,7 @@ def _read_scalar(reader: Any, raw: object, place: Place) -> Any:
 
 
 def _read_array(kind: Any, raw: object, place: Place) -> tuple[Any, ...] | None:
-    if not isinstance(raw, list):
+    if not isinstance(raw, list | tuple):  # a preset's arrays are tuples
         place.problem("must be an array", "put the value in square brackets: [...]")
         return None
     values = tuple(_read(kind, entry, place / index) for index, entry in enumerate(raw))

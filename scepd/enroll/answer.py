@@ -2,10 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -30,6 +29,16 @@ class RunsInLane(Protocol):
         """Run the function in a free lane."""
 
 
+class Timer(Protocol):
+    """What the door needs of the reactor."""
+
+    def seconds(self) -> float:
+        """Return a monotonic time."""
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *arguments: Any) -> Any:  # noqa: A002, N802 - Twisted's names
+        """Call after that many seconds."""
+
+
 class Answerer:
     """Sends PKIMessages through the lanes and keeps the refusals until they are written in one batch.
 
@@ -37,17 +46,17 @@ class Answerer:
     tells nothing. `kept` bounds the refusals that wait to be written: on an attacker's packet nothing is fsynced.
     """
 
-    def __init__(self, lanes: RunsInLane, reactor: IReactorTime, *, slot: float = 0.05, kept: int = 1000) -> None:
+    def __init__(self, lanes: RunsInLane, timer: Timer, *, slot: float = 0.05, kept: int = 1000) -> None:
         """Keep the collaborators."""
         self._lanes = lanes
-        self._reactor = reactor
+        self._timer = timer
         self._slot = slot
         self._refusals: deque[Refusal] = deque(maxlen=kept)
         self._log = Logger(namespace="scepd.enroll")
 
     async def answer(self, profile: Profile, body: bytes, origin: Origin) -> Answer:
         """Return the answer to one PKIOperation; every failure of ours becomes a 503, never a FAILURE."""
-        begun = self._reactor.seconds()
+        begun = self._timer.seconds()
         try:
             response: Response = await self._lanes.run(lambda context: respond(context, profile, body, origin))
         except Unavailable as trouble:
@@ -72,7 +81,7 @@ class Answerer:
         return len(batch)
 
     def _until_slot(self, begun: float) -> "Deferred[None]":
-        elapsed = self._reactor.seconds() - begun
+        elapsed = self._timer.seconds() - begun
         waiting: Deferred[None] = Deferred()
-        self._reactor.callLater(self._slot - elapsed % self._slot, waiting.callback, None)
+        self._timer.callLater(self._slot - elapsed % self._slot, waiting.callback, None)
         return waiting

@@ -23,7 +23,7 @@ class Authorization:
         """Refuse every maker but this module."""
         if maker is not _MAKER:
             raise TypeError("an Authorization is made by enroll.authorize alone")
-        self.__attrs_init__(identity, template)  # type: ignore[attr-defined]
+        self.__attrs_init__(identity, template)
 
 
 def authorize_by_challenge(context: Context, profile: Profile, csr: CertificationRequest) -> Authorization:

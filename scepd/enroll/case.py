@@ -5,8 +5,8 @@ from collections.abc import Callable
 import attrs
 
 from scepd.message.algorithms import KeyTransport
-from scepd.message.enveloped import Envelope
 from scepd.message.certificate import SignerCertificate
+from scepd.message.enveloped import Envelope
 from scepd.message.request import PKIMessage
 from scepd.profile.model import Profile
 from scepd.records import Origin, Step, TransactionKey

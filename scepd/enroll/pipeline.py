@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from scepd.enroll.authorize import Authorization, authorize_by_challenge
 from scepd.enroll.case import Case
 from scepd.enroll.context import Context
-from scepd.enroll.recall import answer_again, finish, recall
 from scepd.enroll.poll import poll
+from scepd.enroll.recall import answer_again, finish, recall
 from scepd.message.csr import CertificationRequest, parse_csr
 from scepd.message.enveloped import choose_recipient, decrypt_content, parse_envelope
 from scepd.message.names import MessageType

@@ -1,4 +1,4 @@
-"""CertPoll (GetCertInitial in the drafts; RFC 8894 section 3.3.3): what became of my request?"""
+"""CertPoll (GetCertInitial in the drafts; RFC 8894 section 3.3.3): the requester asks what became of its request."""
 
 from scepd.enroll.case import Case
 from scepd.enroll.context import Context

@@ -70,7 +70,6 @@ def _issued(context: Context, case: Case, outcome: Issued) -> Answer:
         signer=context.registrations[issuer.name].signer,
         now=context.clock.now(),
         random=context.random,
-        policy=case.profile.crypto,
     )
     context.checkpoint("before_reply")
     return attrs.evolve(_answer(case, body, "issued"), again=outcome.again, subject=outcome.transaction.subject)
@@ -83,6 +82,7 @@ def _pending(context: Context, case: Case) -> Answer:
         now=context.clock.now(),
         random=context.random,
         policy=case.profile.crypto,
+        empty_content=not case.profile.omit_empty_content,
     )
     return _answer(case, body, "pending")
 
@@ -97,6 +97,7 @@ def _rejected(context: Context, case: Case, outcome: Rejected) -> Answer:
         now=context.clock.now(),
         random=context.random,
         policy=case.profile.crypto,
+        empty_content=not case.profile.omit_empty_content,
     )
     answer = _answer(case, body, "rejected")
     return attrs.evolve(

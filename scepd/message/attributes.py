@@ -99,18 +99,20 @@ def write_attributes(attributes: Attributes) -> bytes:
 
 def _values(element: Element) -> dict[str, Element]:
     """Return the one value of each known attribute by its OID; unknown attributes are passed over."""
-    if len(element.children) > MAXIMUM_ATTRIBUTES:
+    attributes = element.children
+    if len(attributes) > MAXIMUM_ATTRIBUTES:
         raise LimitExceeded("too many signed attributes")
     values: dict[str, Element] = {}
-    for attribute in element.children:
-        fields = attribute.fields()
-        oid = _KNOWN.get(fields.take(tlv.OID).content)
+    for attribute in attributes:
+        parts = attribute.expect(tlv.SEQUENCE).children
+        if len(parts) != 2:
+            raise MessageError("signed attribute not of two parts")
+        oid = _KNOWN.get(parts[0].expect(tlv.OID).content)
         if oid is None:
             continue
         if oid in values:
             raise MessageError(f"signed attribute {oid} twice")
-        values[oid] = fields.take(tlv.SET).inner()
-        fields.finish()
+        values[oid] = parts[1].expect(tlv.SET).inner()
     return values
 
 

@@ -12,17 +12,16 @@ _UNIVERSAL = 0x3F  # the greatest identifier octet of the universal class
 _OID = 0x06
 _CAPPED = frozenset({0x02, _OID})
 _COLLECTIONS = frozenset({0x30, 0x31})
-_DEFINITE = -1  # stack mark of a definite-length SEQUENCE, SET or tagged element
-_FRAGMENTED = -2  # stack mark of a definite-length constructed string
+_FRAGMENTED = -1  # stands where the first octet of an indefinite-length element would
 INDEFINITE = -1  # length of an element that ends with end-of-contents octets
 
-# What an identifier octet announces.
-_PLAIN, _BOUNDED, _COLLECTION, _STRING, _END, _HIGH, _HIGH_COLLECTION = range(7)
+# What an identifier octet announces; the kind of a high tag is the kind without _HIGH.
+_PLAIN, _BOUNDED, _END, _COLLECTION, _STRING, _HIGH = range(6)
 
 
 def _kind(tag: int) -> int:
     if tag & _HIGH_TAG == _HIGH_TAG:
-        return _HIGH_COLLECTION if tag & _CONSTRUCTED else _HIGH
+        return _HIGH + (_COLLECTION if tag & _CONSTRUCTED else _PLAIN)
     if tag & _CONSTRUCTED:
         return _COLLECTION if tag in _COLLECTIONS or tag > _UNIVERSAL else _STRING
     return _END if tag == 0 else _BOUNDED if tag in _CAPPED else _PLAIN
@@ -61,52 +60,59 @@ def scan(data: bytes, limits: Limits) -> Extent:  # noqa: C901, PLR0912 - one lo
 
     Raises `LimitExceeded` for bombs, `MessageError` for malformed input, IndexError where it is cut off.
     """
+    kinds = _KINDS
     ends: dict[int, int] = {}
-    opened: list[tuple[int, int]] = []  # enclosing end; first octet of an indefinite-length element, or a mark
+    opened: list[int] = []  # ends of what is around
+    special: list[tuple[int, int]] = []  # depth and first octet of open indefinite lengths, -1 for constructed strings
+    ber = False
     size = end = len(data)
-    position = nested = deepest = 0
+    start = 0
     if size > limits.size:
         raise LimitExceeded("input too large")
     for _ in range(limits.elements):
-        start, kind, length = position, _KINDS[data[position]], data[position + 1]
+        kind = kinds[data[start]]
+        length = data[start + 1]
         head = start + 2
         if length >= _LONG or kind >= _HIGH:
             head, length = header(data, start, limits)
-            kind = kind if kind < _HIGH else (_PLAIN if kind == _HIGH else _COLLECTION)
-        position = head + length
-        if position > end:
+            kind = kind if kind < _HIGH else kind - _HIGH
+        tail = head + length
+        if tail > end:
             raise MessageError("element longer than what holds it")
-        if kind == _END:
-            ends[_close_indefinite(opened, length)] = start
-            nested -= 1
+        if kind == _PLAIN:
+            start = tail
         elif kind >= _COLLECTION:
-            mark = start if length < 0 else _DEFINITE if kind == _COLLECTION else _FRAGMENTED
-            opened.append((end, mark))
-            end, position = (end if length < 0 else position), head
-            if mark != _DEFINITE:
-                nested += 1
-                deepest = max(deepest, nested)
-            if len(opened) > limits.depth or nested > limits.ber_depth:
+            opened.append(end)
+            if kind == _STRING or length < 0:
+                special.append((len(opened), start if length < 0 else _FRAGMENTED))
+                ber = True
+            if len(opened) > limits.depth or len(special) > limits.ber_depth:
                 raise LimitExceeded("nested too deeply")
-        elif kind and length > (limits.oid if data[start] == _OID else limits.integer):
-            raise LimitExceeded("OBJECT IDENTIFIER or INTEGER too long")
-        while position == end and opened:
-            end, mark = opened.pop()
-            nested -= mark != _DEFINITE
-            if mark >= 0:
+            start, end = head, (end if length < 0 else tail)
+        elif kind == _END:
+            ends[_close_indefinite(opened, special, length)] = start
+            start = tail
+        else:
+            if length > (limits.oid if data[start] == _OID else limits.integer):
+                raise LimitExceeded("OBJECT IDENTIFIER or INTEGER too long")
+            start = tail
+        while start == end and opened:
+            if special and special[-1][0] == len(opened) and special.pop()[1] != _FRAGMENTED:
                 raise MessageError("end-of-contents missing")
+            end = opened.pop()
         if not opened:
-            if position != size:
+            if start != size:
                 raise MessageError("trailing octets")
-            return Extent(ends, deepest > 0)
+            return Extent(ends, ber)
     raise LimitExceeded("too many elements")
 
 
-def _close_indefinite(opened: list[tuple[int, int]], length: int) -> int:
+def _close_indefinite(opened: list[int], special: list[tuple[int, int]], length: int) -> int:
     """Return the first octet of the indefinite-length element that end-of-contents octets close."""
-    if length or not opened or opened[-1][1] < 0:
+    if length or not special or special[-1][0] != len(opened) or special[-1][1] == _FRAGMENTED:
         raise MessageError("end-of-contents out of place")
-    return opened.pop()[1]
+    opened.pop()
+    return special.pop()[1]
 
 
 def header(data: bytes, start: int, limits: Limits) -> tuple[int, int]:

@@ -209,7 +209,7 @@ def cases():
         yield path, GONE, path, "is missing"
 
 
-@pytest.mark.parametrize(("path", "value", "where", "reason"), cases())
+@pytest.mark.parametrize(("path", "value", "where", "reason"), list(cases()))
 def test_wrong_value_is_reported_at_its_place(refused, site, path, value, where, reason):
     tables = base()
     place(tables, path, value)

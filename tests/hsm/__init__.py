@@ -1,0 +1,1 @@
+"""Tests of the PKCS#11 room, on SoftHSM2."""

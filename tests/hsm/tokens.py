@@ -1,0 +1,124 @@
+"""SoftHSM tokens for tests: prepared once with the three keys of an issuer, copied for every test."""
+
+import os
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from scepd.hsm.generate import generate_ec, generate_rsa
+from scepd.hsm.keys import KeyName, open_decryption_key, open_signing_key
+from scepd.hsm.module import Module, load_module
+from scepd.hsm.token import Token, TokenSettings
+from scepd.records import Secret
+
+SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
+LABEL = "test"
+PIN = "canary-4711"
+SO_PIN = "security-officer"
+SECRET = b"a secret of this process, 32 oct"
+
+
+def configure(directory: Path) -> Path:
+    """Write a softhsm2.conf for directory/tokens and select it."""
+    (directory / "tokens").mkdir(parents=True, exist_ok=True)
+    conf = directory / "softhsm2.conf"
+    conf.write_text(
+        f"directories.tokendir = {directory}/tokens\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n"
+    )
+    os.environ["SOFTHSM2_CONF"] = str(conf)
+    return conf
+
+
+def init_token(label: str = LABEL, pin: str = PIN) -> None:
+    subprocess.run(
+        ["softhsm2-util", "--init-token", "--free", "--label", label, "--pin", pin, "--so-pin", SO_PIN],
+        check=True,
+        capture_output=True,
+    )
+
+
+def certificate_for(public_key, name: str = "key") -> bytes:
+    """Return a certificate DER for the public key, issued by nobody in particular."""
+    issuer = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(public_key)
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(issuer, hashes.SHA256())
+        .public_bytes(serialization.Encoding.DER)
+    )
+
+
+@attrs.frozen
+class Prepared:
+    """A directory with a token that holds three keys, and their certificates by label."""
+
+    directory: Path
+    certificates: dict[str, bytes]
+
+
+def prepare(directory: Path) -> Prepared:
+    configure(directory)
+    init_token()
+    module = load_module(SOFTHSM)
+    token = Token.open(module, TokenSettings(SOFTHSM, LABEL), Secret(PIN))
+    session = token.session(writable=True)
+    public = {
+        "ra-sign": generate_rsa(session, "ra-sign", 2048, "sign"),
+        "ra-decrypt": generate_rsa(session, "ra-decrypt", 2048, "decrypt"),
+        "ca": generate_ec(session, "ca", "P-256"),
+    }
+    module.finalise()
+    return Prepared(directory, {label: certificate_for(key, label) for label, key in public.items()})
+
+
+@attrs.define
+class Bench:
+    """One test's own copy of the prepared token, logged in."""
+
+    directory: Path
+    certificates: dict[str, bytes]
+    module: Module
+    token: Token
+
+    @property
+    def settings(self) -> TokenSettings:
+        return self.token.settings
+
+    def public_key(self, label: str):
+        return x509.load_der_x509_certificate(self.certificates[label]).public_key()
+
+    def signing(self, label: str, *args):
+        return open_signing_key(self.token.session(), KeyName(label=label), self.certificates[label], *args)
+
+    def decryption(self, *args):
+        name = KeyName(label="ra-decrypt")
+        return open_decryption_key(self.token.session(), name, self.certificates["ra-decrypt"], SECRET, *args)
+
+    def hide(self) -> None:
+        """Take the token directory away, as a pulled token."""
+        (self.directory / "tokens").rename(self.directory / "away")
+
+    def bring_back(self) -> None:
+        (self.directory / "away").rename(self.directory / "tokens")
+
+
+def open_bench(prepared: Prepared, directory: Path) -> Bench:
+    shutil.copytree(prepared.directory / "tokens", directory / "tokens")
+    configure(directory)
+    module = load_module(SOFTHSM)
+    token = Token.open(module, TokenSettings(SOFTHSM, LABEL), Secret(PIN))
+    return Bench(directory, prepared.certificates, module, token)

@@ -1,0 +1,189 @@
+"""A whole enrolment path in one process: software keys, a real SQLite store, a clock that stands still."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+
+import attrs
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from scepd.ca.local import LocalIssuer
+from scepd.challenge.digest import keyed_digest
+from scepd.challenge.one_time import OneTimeChallenge
+from scepd.challenge.static import StaticChallenge
+from scepd.enroll.context import Context, Registration
+from scepd.enroll.respond import respond
+from scepd.hsm.software import software_decryption_key
+from scepd.message.certrep import ReplySigner
+from scepd.message.enveloped import Recipient
+from scepd.profile.model import OneTimeRule, Profile, StaticRule
+from scepd.records import Attribute, Origin, Secret
+from scepd.store.engines import open_engine
+from scepd.store.migrate import upgrade
+from scepd.store.repository import Repository
+from scepd.x509.certificate import IssuerCertificate, draft_ca_certificate, draft_ra_certificate, new_serial
+from scepd.x509.draft import seal
+from scepd.x509.keys import spki_digest
+
+NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+STORE_KEY = bytes(range(32))
+STATIC = "a-static-challenge-for-many-uses"
+ORIGIN = Origin("192.0.2.7", "request-1")
+URL = "sqlite:///scepd.sqlite"
+
+
+@attrs.define
+class FakeClock:
+    """A clock that a test moves."""
+
+    time: datetime = NOW
+
+    def now(self):
+        return self.time
+
+
+@attrs.define
+class Counted:
+    """A monotonic clock that moves a millisecond a look, so that trails are equal in every run."""
+
+    seconds: float = 0.0
+
+    def __call__(self):
+        self.seconds += 0.001
+        return self.seconds
+
+
+def common_name(text):
+    return ((Attribute("2.5.4.3", text),),)
+
+
+def spki_of(certificate_der):
+    from scepd.message.certificate import load_certificate
+
+    return load_certificate(certificate_der).spki_der
+
+
+@attrs.frozen
+class Keys:
+    """A CA with its RA pair, made once a session since RSA keys take a while."""
+
+    ca: object
+    sign: rsa.RSAPrivateKey
+    decrypt: rsa.RSAPrivateKey
+    ca_der: bytes
+    sign_der: bytes
+    decrypt_der: bytes
+
+    @property
+    def certificates(self):
+        return [self.sign_der, self.decrypt_der, self.ca_der]
+
+
+def make_keys(*, elliptic=False):
+    """Return fresh CA and RA keys with their certificates."""
+    ca = ec.generate_private_key(ec.SECP256R1()) if elliptic else rsa.generate_private_key(65537, 2048)
+    sign, decrypt = (rsa.generate_private_key(65537, 2048) for _ in range(2))
+    began = NOW - timedelta(days=1)
+    draft = draft_ca_certificate(
+        common_name("Test CA"),
+        ca.public_key(),
+        serial=new_serial(secrets.token_bytes),
+        not_before=began,
+        not_after=began + timedelta(days=3650),
+    )
+    ca_der = seal(draft.der, ca, ca.public_key())
+    issuer = IssuerCertificate.load(ca_der)
+    certificates = []
+    for role, key in (("sign", sign), ("decrypt", decrypt)):
+        draft = draft_ra_certificate(
+            common_name(f"Test RA {role}"),
+            key.public_key(),
+            role=role,
+            issuer=issuer,
+            serial=new_serial(secrets.token_bytes),
+            now=NOW - timedelta(hours=1),
+            validity=timedelta(days=730),
+        )
+        certificates.append(seal(draft.der, ca, ca.public_key()))
+    return Keys(ca, sign, decrypt, ca_der, *certificates)
+
+
+@attrs.define
+class World:
+    """The context of one lane and the profiles it serves."""
+
+    keys: Keys
+    context: Context
+    clock: FakeClock
+    profiles: dict[str, Profile]
+    directory: object
+
+    @property
+    def store(self):
+        return self.context.store
+
+    def respond(self, body, *, profile="default"):
+        """Return the response of the enrolment path to one PKIOperation."""
+        return respond(self.context, self.profiles[profile], body, ORIGIN)
+
+    def one_time(self, text, *, profile="default", cn=None, names=(), valid=timedelta(hours=1), uses=1):
+        """Put a one-time challenge into the store."""
+        return self.store.add_challenge(
+            profile,
+            keyed_digest(STORE_KEY, text),
+            common_name=cn,
+            names=tuple(names),
+            expires=self.clock.now() + valid,
+            uses=uses,
+            created_by="test",
+        )
+
+    def issued(self):
+        """The certificates in the store that were issued."""
+        return [row for row in self.store.certificates() if row.der is not None]
+
+
+def default_profile(**changes):
+    """The profile of most tests: both local challenge methods."""
+    values = {
+        "name": "default",
+        "issuer": "devices",
+        "challenge": (OneTimeRule(), StaticRule(Secret(STATIC))),
+        "default": True,
+        **changes,
+    }
+    return Profile(**values)
+
+
+def make_world(keys, directory, *, profiles=None, owner="node/0.0", checkpoint=lambda _name: None, random=None):
+    """Return a world over a store in `directory` (made there when missing)."""
+    profiles = profiles or [default_profile()]
+    upgrade(URL, directory)
+    clock = FakeClock()
+    store = Repository(open_engine(URL, directory), owner=owner, clock=clock, checkpoint=checkpoint)
+    decryption = software_decryption_key(keys.decrypt, b"fallback secret of this process!")
+    registration = Registration(
+        ReplySigner(keys.sign_der, keys.sign), (Recipient.from_certificate(keys.decrypt_der),), (decryption,)
+    )
+    context = Context(
+        store=store,
+        owner=owner,
+        issuers={"devices": LocalIssuer("devices", IssuerCertificate.load(keys.ca_der), keys.ca)},
+        registrations={"devices": registration},
+        challenges={profile.name: challenge_methods(profile) for profile in profiles},
+        clock=clock,
+        random=random or secrets.token_bytes,
+        monotonic=Counted(),
+        forbidden_keys=frozenset(spki_digest(spki_of(der)) for der in keys.certificates),
+        checkpoint=checkpoint,
+    )
+    return World(keys, context, clock, {profile.name: profile for profile in profiles}, directory)
+
+
+def challenge_methods(profile):
+    """The methods of a profile, as a worker makes them."""
+    return tuple(
+        OneTimeChallenge(profile.name, STORE_KEY)
+        if isinstance(rule, OneTimeRule)
+        else StaticChallenge.from_secret(rule.secret, STORE_KEY)
+        for rule in profile.challenge
+    )
