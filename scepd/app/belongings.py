@@ -1,13 +1,13 @@
 """What each lane of a worker owns: a PKCS#11 session, the keys opened in it, a store connection."""
 
+import itertools
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 import attrs
-from sqlalchemy import Engine
 
 from scepd.app.checkpoint import Checkpoints
 from scepd.app.clock import UtcClock
@@ -18,12 +18,134 @@ from scepd.challenge.static import StaticChallenge
 from scepd.config.settings import IssuerSettings, Settings
 from scepd.enroll.context import Context, Registration
 from scepd.hsm.keys import open_decryption_key, open_signing_key, parse_uri
+from scepd.hsm.probe import probe_signing_key
 from scepd.hsm.token import Session, Token
+from scepd.message.certificate import load_certificate
 from scepd.message.certrep import ReplySigner
 from scepd.message.enveloped import Recipient
 from scepd.ports import ChallengeMethod
-from scepd.profile.model import Profile, StaticRule
+from scepd.profile.model import OneTimeRule, Profile
 from scepd.store.engines import open_engine
 from scepd.store.repository import Repository
 from scepd.x509.issuer import IssuerCertificate
 from scepd.x509.keys import spki_digest
+
+_PROBE_OCTETS = 16
+
+
+@attrs.define(kw_only=True)
+class Belongings(Context):
+    """A lane's context, with what must be closed when the lane lets go of it."""
+
+    session: Session
+    repository: Repository
+
+    def close(self) -> None:
+        """Close the store connection and the session."""
+        self.repository.close()
+        self.session.close()
+
+    def probe(self) -> None:
+        """Sign with each reply key; raises `TokenFault` when the token fails."""
+        for registration in self.registrations.values():
+            probe_signing_key(registration.signer.key, self.random(_PROBE_OCTETS))
+
+
+class Outfitter:
+    """Makes the belongings of the lanes of one worker, each in its lane's own thread."""
+
+    def __init__(self, settings: Settings, slot: int, checkpoints: Checkpoints) -> None:
+        """Open what lanes share: the store's engine, the challenge methods. Raises `OperatorError`."""
+        self._settings = settings
+        self._slot = slot
+        self._checkpoints = checkpoints
+        self._clock = UtcClock()
+        self._engine = open_engine(settings.store.url, settings.appliance.state)
+        # Of this process only: what a bad key transport is answered with must not repeat elsewhere.
+        self._fallback_secret = os.urandom(32)
+        store_key = load_store_key(settings.store.key_file)
+        self._challenges = {profile.name: _challenge_methods(profile, store_key) for profile in settings.profiles}
+        self._forbidden = frozenset(
+            _key_digest(der) for issuer in settings.issuers for der in _own_certificates(issuer)
+        )
+        self._numbers = itertools.count()
+        self._lane = threading.local()
+
+    def begin(self) -> None:
+        """Count lanes from 0 again: new threads follow."""
+        self._numbers = itertools.count()
+        self._lane = threading.local()
+
+    def outfit(self, token: Token) -> Belongings:
+        """Make the belongings of the calling thread's lane. Raises `TokenFault`, `OperatorError`, `Unavailable`."""
+        owner = owner_name(self._settings, self._slot, self._lane_number())
+        with ExitStack() as undo:
+            session = token.session()
+            undo.callback(session.close)
+            repository = Repository(self._engine, owner=owner, clock=self._clock, checkpoint=self._checkpoints)
+            undo.callback(repository.close)
+            belongings = Belongings(
+                store=repository,
+                owner=owner,
+                issuers={issuer.name: _open_issuer(session, issuer) for issuer in self._settings.issuers},
+                registrations=self._open_registrations(session),
+                challenges=self._challenges,
+                clock=self._clock,
+                random=os.urandom,
+                monotonic=time.monotonic,
+                forbidden_keys=self._forbidden,
+                checkpoint=self._checkpoints,
+                session=session,
+                repository=repository,
+            )
+            undo.pop_all()
+        return belongings
+
+    def _lane_number(self) -> int:
+        # A lane whose session was lost is outfitted again in the same thread: same number, same owner.
+        if not hasattr(self._lane, "number"):
+            self._lane.number = next(self._numbers)
+        number: int = self._lane.number
+        return number
+
+    def _open_registrations(self, session: Session) -> Mapping[str, Registration]:
+        return {issuer.name: self._open_registration(session, issuer) for issuer in self._settings.issuers}
+
+    def _open_registration(self, session: Session, issuer: IssuerSettings) -> Registration:
+        sign, decrypt = issuer.ra_sign, issuer.ra_decrypt
+        signing_key = open_signing_key(session, parse_uri(sign.key), sign.certificate_der)
+        decryption_key = open_decryption_key(
+            session, parse_uri(decrypt.key), decrypt.certificate_der, self._fallback_secret
+        )
+        return Registration(
+            signer=ReplySigner(sign.certificate_der, signing_key),
+            recipients=(Recipient.from_certificate(decrypt.certificate_der),),
+            decryption=(decryption_key,),
+        )
+
+
+def owner_name(settings: Settings, slot: int, lane: int) -> str:
+    """Return how the store knows a lane: "node/slot.lane"."""
+    return f"{settings.appliance.node}/{slot}.{lane}"
+
+
+def _open_issuer(session: Session, issuer: IssuerSettings) -> LocalIssuer:
+    key = open_signing_key(session, parse_uri(issuer.key), issuer.certificate_der)
+    return LocalIssuer(issuer.name, IssuerCertificate.load(issuer.certificate_der), key, issuer.chain)
+
+
+def _challenge_methods(profile: Profile, store_key: bytes) -> tuple[ChallengeMethod, ...]:
+    return tuple(
+        OneTimeChallenge(profile.name, store_key)
+        if isinstance(rule, OneTimeRule)
+        else StaticChallenge.from_secret(rule.secret, store_key)
+        for rule in profile.challenge
+    )
+
+
+def _own_certificates(issuer: IssuerSettings) -> tuple[bytes, ...]:
+    return (issuer.certificate_der, issuer.ra_sign.certificate_der, issuer.ra_decrypt.certificate_der)
+
+
+def _key_digest(certificate_der: bytes) -> bytes:
+    return spki_digest(load_certificate(certificate_der).spki_der)

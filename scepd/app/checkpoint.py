@@ -15,7 +15,7 @@ class Checkpoints:
     the worker that replaces it passes the same point.
     """
 
-    path: Path | None = None
+    path: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
 
     def __call__(self, name: str) -> None:
         """Pass the point, or die at it."""

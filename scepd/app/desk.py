@@ -17,6 +17,7 @@ from scepd.admin.actions import Actions
 from scepd.admin.api import handle
 from scepd.app.clock import UtcClock
 from scepd.app.control import is_own_user, peer_user
+from scepd.app.listeners import adopt
 from scepd.app.parcel import Inherited
 from scepd.challenge.digest import load_store_key
 from scepd.config.settings import Settings
@@ -45,7 +46,7 @@ class Desk:
         self._actions = await self._in_lane(self._open)
         self._site = Site(DeskResource(self))  # type: ignore[no-untyped-call]
         self._site.log = lambda _request: None
-        self._port = self._reactor.adoptStreamPort(self._socket.descriptor, self._socket.family, self._site)
+        self._port = adopt(self._reactor, self._socket, self._site)
 
     async def drain(self, grace: float) -> None:
         """Take no more calls; a call in progress ends, since it is one store transaction long."""

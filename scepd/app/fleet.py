@@ -14,7 +14,6 @@ from scepd.app.options import Patience
 from scepd.app.parcel import EXIT_CONFIGURATION, EXIT_FAILED
 from scepd.refusal import OperatorError
 
-
 _FIRST_DELAY = 0.25  # seconds
 
 

@@ -1,5 +1,6 @@
 """One configuration at work: its listening sockets, its workers, its desk."""
 
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -125,12 +126,12 @@ class Generation:
         from scepd.app.worker import Worker  # noqa: PLC0415 - see above
 
         bound = self._around.sockets.of_slot(self.places, 0)
-        inherited = tuple(Inherited(place.listener, sock.fileno(), sock.family) for place, sock in bound)
+        inherited = tuple(Inherited(place.listener, os.dup(sock.fileno()), sock.family) for place, sock in bound)
         parcel = attrs.evolve(self._trusted, slots=1, sockets=inherited)
         return Worker(self._around.reactor, self.settings, parcel, fail)
 
     def _build_desk(self, _fail: Callable[[], None]) -> Member:
         from scepd.app.desk import Desk  # noqa: PLC0415 - see above
 
-        inherited = Inherited(DESK, self._around.desk_socket.fileno(), socket.AF_UNIX)
+        inherited = Inherited(DESK, os.dup(self._around.desk_socket.fileno()), socket.AF_UNIX)
         return Desk(self._around.reactor, self.settings, inherited)

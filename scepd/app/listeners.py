@@ -1,15 +1,21 @@
 """Give an inherited socket to the reactor, plain or under TLS."""
 
+import os
+import socket
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
+from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from scepd.app.parcel import Inherited
 from scepd.config.settings import TlsSettings
+
+_OWNER_ONLY = 0o600
 
 _MINIMUM = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
@@ -55,3 +61,24 @@ def with_tls(settings: TlsSettings, factory: Any) -> TLSMemoryBIOFactory:
     """Put a factory under TLS (memory BIOs, since the socket belongs to the supervisor)."""
     connections: Any = _Connections(tls_context(settings))
     return TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=factory)
+
+
+class UnixPort(unix.Port):
+    """A listening Unix socket that belongs to somebody else: it keeps its mode and its name when this port closes."""
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802 - Twisted's name
+        """Close the descriptor; `unix.Port` would unlink the name, which the next process listens on."""
+        tcp.Port.connectionLost(self, reason)  # type: ignore[no-untyped-call]
+
+
+def adopt(reactor: Any, inherited: Inherited, factory: Any) -> Any:
+    """Listen on an inherited, non-blocking socket; its descriptor is taken over. Returns the IListeningPort."""
+    if inherited.family == socket.AF_UNIX:
+        # As adoptStreamPort does it, which knows no other class and would open the socket to everybody.
+        port: Any = UnixPort._fromListeningDescriptor(reactor, inherited.descriptor, factory)  # type: ignore[no-untyped-call]  # noqa: SLF001
+        port.mode = _OWNER_ONLY
+        port.startListening()
+    else:
+        port = reactor.adoptStreamPort(inherited.descriptor, inherited.family, factory)
+    os.close(inherited.descriptor)
+    return port

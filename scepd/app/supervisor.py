@@ -3,6 +3,7 @@
 import atexit
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,8 +20,9 @@ from scepd.app.child import StartFailure
 from scepd.app.control import ControlFactory
 from scepd.app.generation import Generation, Surroundings
 from scepd.app.harden import harden
+from scepd.app.listeners import adopt
 from scepd.app.options import Options
-from scepd.app.parcel import EXIT_CONFIGURATION, EXIT_FAILED
+from scepd.app.parcel import EXIT_CONFIGURATION, EXIT_FAILED, Inherited
 from scepd.app.report import Report
 from scepd.app.runtime import claim
 from scepd.app.service import CONTROL_SOCKET, DESK_SOCKET
@@ -105,8 +107,8 @@ class Supervisor(Service):
             "reload": self.reload,
             "stop": self._stop,
         }
-        self._control = self._reactor.adoptStreamPort(control.fileno(), control.family, ControlFactory(commands))
-        control.close()
+        inherited = Inherited("control", control.detach(), socket.AF_UNIX)
+        self._control = adopt(self._reactor, inherited, ControlFactory(commands))
         self._desk_socket = listen_unix(runtime / DESK_SOCKET)
 
     async def _raise_generation(self, settings: Settings, *, recover: bool) -> Generation:

@@ -58,7 +58,7 @@ def new(
         body["valid_seconds"] = int(_duration(valid).total_seconds())
     made = ask(load_settings(config), "POST", "/api/v1/challenges", body)
     if as_json:
-        show_json(made)
+        show_json(made[0] if count == 1 else made)
         return
     for one in made:
         click.echo(one["challenge"])

@@ -83,7 +83,7 @@ def _resume(layout: Layout) -> Answers | None:
     """Return the answers of a first run that was interrupted here."""
     if not layout.unfinished.exists():
         return None
-    click.echo(f"going on with the first run that was interrupted in {layout.configuration}", err=True)
+    click.echo(f"going on with the first run that was interrupted; its answers hold: {layout.unfinished}", err=True)
     return Answers.from_mapping(json.loads(layout.unfinished.read_bytes()), str(layout.unfinished))
 
 
@@ -105,7 +105,7 @@ def _begin(layout: Layout, answers: Answers) -> None:
 def _perform(answers: Answers, layout: Layout) -> None:
     """Take the five steps; each leaves what an earlier, interrupted run did as it is."""
     token = prepare_token(answers, layout)
-    click.echo(f" 1/5 HSM        {token.module.description}, token '{answers.token}'")
+    click.echo(f" 1/5 HSM        {token.description['model']}, token '{answers.token}'")
     keys = prepare_keys(token, answers)
     click.echo(f" 2/5 Keys       {CA_LABEL} {answers.ca_key}, {RA_SIGN_LABEL} and {RA_DECRYPT_LABEL} rsa-2048, made in the token")
     ca_der = certify(keys, answers, layout)

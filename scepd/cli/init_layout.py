@@ -96,7 +96,7 @@ def write_configuration(answers: Answers, layout: Layout) -> str:
     return "\n".join(
         [
             "# Made by `scepd init`. Every key: docs/configuration.md. After a change: scepd check, then scepd reload.",
-            *([f"workers = {answers.workers}", ""] if answers.workers is not None else []),
+            *([f"workers = {answers.workers}"] if answers.workers is not None else []),
             "",
             "[appliance]",
             f"name = {_quoted(answers.name)}",

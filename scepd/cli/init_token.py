@@ -116,7 +116,7 @@ def _make_softhsm_token(answers: Answers, layout: Layout, pin: Secret, so_pin: S
 
 
 def _refuse_other_modules(module: Module) -> None:
-    if "softhsm" not in module.description.lower():
+    if "softhsm" not in str(module.library.manufacturer_id).lower():
         raise OperatorError(
             f"init makes tokens in SoftHSM only, and {module.path} is {module.description}",
             "--token LABEL --pin-file FILE for a token that exists",

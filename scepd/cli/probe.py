@@ -46,7 +46,8 @@ def probe(settings: Settings) -> dict[str, Any]:
 
 def obtain_pin(settings: Settings) -> Secret:
     """Return the PIN from where the configuration says; a person is asked at a terminal only."""
-    return read_pin(settings.hsm.pin, lambda: _ask(settings.hsm.token))
+    asked = Secret(_ask(settings.hsm.token)) if settings.hsm.pin.source == "prompt" else None
+    return read_pin(settings.hsm.pin, asked)
 
 
 def pin_memory(settings: Settings) -> PinMemory:

@@ -45,7 +45,7 @@ _DEFAULT_STORE = "sqlite:///scepd.sqlite"
 
 def compile_settings(raw: Mapping[str, Any], surroundings: Surroundings, place: Place) -> Settings | None:
     """Return the settings, None where something they need is lacking; every problem is noted at `place`."""
-    root = read_section(RootSection, _with_presets(raw, place), place)
+    root = read_section(RootSection, _with_presets(raw), place)
     _require_entries(root, place)
     appliance = compile_appliance(root.appliance, surroundings, place / "appliance")
     hsm = None if root.hsm is None else _compile_hsm(root.hsm, surroundings, place / "hsm")
@@ -186,11 +186,11 @@ def _read_override(
         return None
 
 
-def _with_presets(raw: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
+def _with_presets(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     profiles = raw.get("profile")
     if not isinstance(profiles, Mapping):
         return raw
-    profiles = {name: apply_preset(table, place / "profile" / name) for name, table in profiles.items()}
+    profiles = {name: apply_preset(table) for name, table in profiles.items()}
     return {**raw, "profile": profiles}
 
 

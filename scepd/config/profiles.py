@@ -65,15 +65,11 @@ def compile_profiles(
     return tuple(compiled)
 
 
-def apply_preset(raw: object, place: Place) -> object:
+def apply_preset(raw: object) -> object:
     """Return the table of a profile with the keys of its preset where it has none of its own."""
-    if not isinstance(raw, Mapping) or not isinstance(raw.get("preset"), str):
+    if not isinstance(raw, Mapping) or not isinstance(raw.get("preset", "default"), str):
         return raw
-    preset = PRESETS.get(raw["preset"])
-    if preset is None:
-        (place / "preset").problem(f"there is no preset {raw['preset']!r}", suggest(raw["preset"], PRESETS))
-        return raw
-    return {**preset, **raw}
+    return {**PRESETS.get(raw.get("preset", "default"), {}), **raw}
 
 
 def _judge_paths(sections: Mapping[str, ProfileSection], place: Place) -> None:
@@ -101,10 +97,17 @@ def _choose_default(sections: Mapping[str, ProfileSection], place: Place) -> str
         (place / name / "default").problem(
             f"{chosen[0]} is the default profile already", "default = true in one profile only"
         )
-    if not chosen and sections:
+    if not chosen and sections and not _is_default_in_doubt(place):
         name = next(iter(sections))
         (place / name / "default").problem("no profile is the default one", "default = true in exactly one profile")
     return chosen[0] if chosen else None
+
+
+def _is_default_in_doubt(place: Place) -> bool:
+    """Return whether a profile, or whether it is the default one, could not be read: that is the problem to mend."""
+    depth = len(place.path)
+    below = (path[depth + 1 :] for path, _, _ in place.found if path[:depth] == place.path)
+    return any(rest in {(), ("default",)} for rest in below)
 
 
 def _find_issuer(
@@ -112,7 +115,7 @@ def _find_issuer(
     issuers: Mapping[str, IssuerSettings | None],
     place: Place,
 ) -> IssuerSettings | None:
-    if section.issuer is not None and section.issuer not in issuers:
+    if issuers and section.issuer is not None and section.issuer not in issuers:
         place.problem(f"there is no [issuer.{section.issuer}]", suggest(section.issuer, issuers))
     return issuers.get(section.issuer or "")
 

@@ -25,6 +25,7 @@ from scepd.config.patterns import (
     read_purpose,
 )
 from scepd.config.secret import SecretReference, read_reference
+from scepd.profile.presets import PRESETS
 
 Text = Annotated[str, scalars.read_text]
 Flag = Annotated[bool, scalars.read_flag]
@@ -204,7 +205,7 @@ class ProfileSection:
     )
     path: Annotated[str, read_path] | None = None
     default: Flag | None = None
-    preset: Text | None = None
+    preset: Annotated[str, scalars.one_of(*PRESETS)] | None = None
     subject: SubjectSection = SubjectSection()
     names: NamesSection = NamesSection()
     key: KeySection = KeySection()

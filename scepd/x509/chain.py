@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import verification
 
 from scepd.refusal import OperatorError
 from scepd.x509.draft import split, verifies
-from scepd.x509.fields import tbs_fields
+from scepd.x509.fields import UNREADABLE, tbs_fields
 from scepd.x509.issuer import IssuerCertificate
 
 _MAXIMUM_DEPTH = 8
@@ -27,7 +27,7 @@ def order_chain(certificates: Sequence[bytes]) -> list[bytes]:
     """
     try:
         parsed = {der: x509.load_der_x509_certificate(der) for der in certificates}
-    except ValueError as error:
+    except UNREADABLE as error:
         raise OperatorError(
             f"a certificate of the chain is unreadable: {error}", "openssl x509 -text -in FILE"
         ) from None
@@ -44,7 +44,7 @@ def order_chain(certificates: Sequence[bytes]) -> list[bytes]:
 def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (*UNREADABLE, TypeError, InvalidSignature):
         return False
     return True
 
@@ -56,7 +56,7 @@ def verify_issued(certificate_der: bytes, issuer: IssuerCertificate, now: dateti
         certificate = x509.load_der_x509_certificate(certificate_der)
         extension = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
         issuer_der = tbs_fields(tbs)[3]
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except (*UNREADABLE, x509.ExtensionNotFound) as error:
         raise ChainError(f"unreadable: {error}") from None
     if issuer_der != issuer.subject_der or extension.value.key_identifier != issuer.key_identifier:
         raise ChainError("it names another issuer")
@@ -88,6 +88,6 @@ def verify_path(
         )
         certificate = x509.load_der_x509_certificate(certificate_der)
         verified = verifier.verify(certificate, [x509.load_der_x509_certificate(der) for der in intermediates])
-    except (ValueError, verification.VerificationError) as error:
+    except (*UNREADABLE, verification.VerificationError) as error:
         raise ChainError(str(error)) from None
     return [found.public_bytes(serialization.Encoding.DER) for found in verified.chain]

@@ -1,6 +1,18 @@
 """The fields of a TBSCertificate as octets, where byte-for-byte equality is the rule."""
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from scepd.message.scan import LIMITS, header
+
+# What cryptography raises on a certificate that it cannot read, when loading it or its key or extensions.
+UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 _SEQUENCE = 0x30
 _VERSION = 0xA0

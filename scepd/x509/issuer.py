@@ -6,13 +6,12 @@ from typing import Any, Self
 
 import attrs
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scepd.message.algorithms import Digest
 from scepd.refusal import OperatorError
 from scepd.x509.draft import IssuerPublicKey
-from scepd.x509.fields import tbs_fields
+from scepd.x509.fields import UNREADABLE, tbs_fields
 
 _CURVE_DIGESTS = {"secp256r1": Digest.SHA256, "secp384r1": Digest.SHA384, "secp521r1": Digest.SHA512}
 
@@ -44,7 +43,7 @@ class IssuerCertificate:
             public_key = certificate.public_key()
             extensions = {extension.oid.dotted_string: extension.value for extension in certificate.extensions}
             subject_der = tbs_fields(certificate.tbs_certificate_bytes)[5]
-        except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        except UNREADABLE as error:
             raise _unfit(f"unreadable: {error}") from None
         if not isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
             raise _unfit("its key is neither RSA nor EC")

@@ -6,11 +6,10 @@ from typing import Literal
 
 import attrs
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from scepd.records import Attribute
 from scepd.x509.draft import split
-from scepd.x509.fields import tbs_fields
+from scepd.x509.fields import UNREADABLE, tbs_fields
 from scepd.x509.issuer import IssuerCertificate
 from scepd.x509.names import from_x509
 from scepd.x509.usages import key_usages
@@ -63,7 +62,7 @@ def examine(der: bytes, issuer: IssuerCertificate | None, kind: Kind) -> View:
             extension.oid.dotted_string: extension for extension in certificate.extensions
         }
         public_key = certificate.public_key()
-    except (UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except UNREADABLE as error:
         raise ValueError(str(error)) from None
     return View(
         kind=kind,

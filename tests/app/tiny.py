@@ -8,6 +8,7 @@ from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineOnlyReceiver
 
 from scepd.app.checkpoint import Checkpoints
+from scepd.app.listeners import adopt
 from scepd.app.parcel import tell
 from scepd.app.process import run_process
 from scepd.refusal import OperatorError, Unavailable
@@ -61,8 +62,7 @@ class Tiny:
         if (self.settings.appliance.state / "worker-dies").exists():
             os._exit(3)
         for inherited in self.parcel.sockets:
-            self.ports.append(self.reactor.adoptStreamPort(inherited.descriptor, inherited.family, self.factory))
-            os.close(inherited.descriptor)
+            self.ports.append(adopt(self.reactor, inherited, self.factory))
 
     async def drain(self, grace):
         for port in self.ports:

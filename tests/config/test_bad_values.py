@@ -98,7 +98,7 @@ WRONG = [
     (f"{ROUTERS}.path", [*NOT_TEXT, ("Routers", "cannot be a path"), ("a/b", "cannot be a path"), ("../x", "cannot be a path"), ("x" * 33, "cannot be a path"), ("r.x", "cannot be a path"), *((word, "path of the server's own") for word in ("scep", "scep-mtls", "cgi-bin", "crl", "ocsp", "ca", "api", "livez", "readyz", "metrics")), (".well-known", "cannot be a path")]),
     (f"{ROUTERS}.issuer", [*NOT_TEXT, ("device", "there is no [issuer.device]")]),
     (f"{ROUTERS}.default", NOT_FLAG),
-    (f"{ROUTERS}.preset", [*NOT_TEXT, ("defualt", "there is no preset")]),
+    (f"{ROUTERS}.preset", [*NOT_TEXT, ("defualt", "is not known here")]),
     (f"{ROUTERS}.validity", [*NOT_DURATION, ("11y", "longer than the issuer's whole life")]),
     (f"{ROUTERS}.backdate", NOT_DURATION),
     (f"{ROUTERS}.challenge", [*NOT_ARRAY, ([], "no challenge method is listed"), ([{"method": "one-time"}, {"method": "one-time"}], "listed twice")]),

@@ -129,7 +129,7 @@ def test_S121_key_of_another_token_is_refused(bench, field):
     name = KeyName(label="ca", **{field: "other"})
     with pytest.raises(OperatorError) as caught:
         open_signing_key(bench.token.session(), name, bench.certificates["ca"])
-    assert f"token {field} 'other'" in caught.value.problem
+    assert f"token {'label' if field == 'token' else field} 'other'" in caught.value.problem
 
 
 def test_S119_generated_keys_are_never_extractable_and_have_one_role(bench):

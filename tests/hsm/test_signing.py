@@ -122,6 +122,7 @@ def test_S116_every_code_has_its_kind(bench, kind, code):
     assert caught.value.kind == kind
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # python-pkcs11's search, on its way out
 def test_S116_a_module_that_lost_its_initialisation_is_a_device_fault(bench):
     session = bench.token.session()
     bench.module.functions.finalize(None)

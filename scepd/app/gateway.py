@@ -1,0 +1,173 @@
+"""A worker's way to the token: opens it in a thread, keeps trying while it is away, then hands over to the lanes."""
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from scepd.app.belongings import Belongings, Outfitter
+from scepd.config.settings import Settings
+from scepd.hsm.faults import TokenFault
+from scepd.hsm.lanes import Lanes
+from scepd.hsm.module import load_module
+from scepd.hsm.pin import PinMemory
+from scepd.hsm.token import Token, TokenSettings
+from scepd.records import Secret
+from scepd.refusal import OperatorError, Unavailable
+
+T = TypeVar("T")
+
+_FIRST_PAUSE = 0.5  # seconds
+_LONGEST_PAUSE = 10.0  # seconds
+_PIN_MEMORY = "failed-logins.json"
+
+
+def pin_memory(settings: Settings, store_key: bytes) -> PinMemory:
+    """Return the memory of failed logins, shared by all processes of the service and its CLI."""
+    return PinMemory(settings.appliance.state / _PIN_MEMORY, store_key)
+
+
+def token_settings(settings: Settings) -> TokenSettings:
+    """Return which token the configuration means."""
+    return TokenSettings(str(settings.hsm.module), settings.hsm.token, settings.hsm.serial)
+
+
+class Gateway:
+    """Runs functions in the lanes; while the token is away everything is `Unavailable`, and nothing else stops.
+
+    A PIN that the token refused is not tried again: `hsm.pin` remembers it, so trying to open goes on without harm
+    until the operator mends it.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        outfitter: Outfitter,
+        *,
+        open_token: Callable[[], Token],
+        fail: Callable[[], None],
+    ) -> None:
+        """Keep the parts; `fail` is called when only a new process can help."""
+        self._reactor = reactor
+        self._settings = settings
+        self._outfitter = outfitter
+        self._open_token = open_token
+        self._fail = fail
+        self._token: Token | None = None
+        self._lanes: Lanes[Belongings] | None = None
+        self._pause = _FIRST_PAUSE
+        self._retry: Any = None
+        self._stopped = False
+
+    @property
+    def state(self) -> str:
+        """Whether the token answers: "up" or "away"."""
+        return "up" if self._lanes is not None and self._lanes.state == "up" else "away"
+
+    def run(self, function: Callable[[Belongings], T]) -> Deferred[T]:
+        """Run the function in a free lane; fails with `Unavailable` when there is none in time."""
+        if self._lanes is None:
+            return fail(Unavailable("the token is away"))
+        return self._lanes.run(function)
+
+    async def open(self) -> None:
+        """Try to open token and lanes; on failure return all the same and try again later."""
+        try:
+            if self._token is None:
+                self._token = await in_thread(self._reactor, self._open_token)
+            await self._start_lanes(self._token)
+        except (TokenFault, OperatorError, Unavailable) as trouble:
+            self._try_later(trouble)
+
+    async def close(self) -> None:
+        """Finish what waits and end the lanes."""
+        self._stopped = True
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
+        if self._lanes is not None:
+            await self._lanes.stop()
+
+    async def _start_lanes(self, token: Token) -> None:
+        hsm = self._settings.hsm
+        self._outfitter.begin()
+        lanes = Lanes(
+            lambda: self._outfitter.outfit(token),
+            size=hsm.lanes,
+            depth=hsm.queue,
+            deadline=hsm.deadline,
+            reactor=self._reactor,
+            probe=Belongings.probe,
+            recover=token.recover,
+            drop_context=Belongings.close,
+            on_state=lambda state: self.log.info(event="token", state=state),
+            on_dead=self._die,
+        )
+        await lanes.start()
+        self._lanes = lanes
+        self._pause = _FIRST_PAUSE
+
+    def _try_later(self, trouble: TokenFault | OperatorError | Unavailable) -> None:
+        if self._stopped:
+            return
+        self.log.error(event="token_away", cause=_words(trouble), retry_in=self._pause)
+        self._retry = self._reactor.callLater(self._pause, self._try_again)
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+
+    def _try_again(self) -> None:
+        Deferred.fromCoroutine(self._recover_and_open()).addErrback(self._break)
+
+    async def _recover_and_open(self) -> None:
+        if self._token is not None:
+            # The lanes did not come up: whatever the module holds of the old token is worthless.
+            try:
+                await in_thread(self._reactor, self._token.recover)
+            except (TokenFault, OperatorError) as trouble:
+                self._try_later(trouble)
+                return
+        await self.open()
+
+    def _break(self, failure: Failure) -> None:
+        self.log.failure("the token cannot be opened", failure, event="token_fault")
+        self._fail()
+
+    def _die(self, cause: str) -> None:
+        self.log.critical(event="token_lost", cause=cause)
+        self._fail()
+
+
+def opener(settings: Settings, pin: Secret | None, store_key: bytes) -> Callable[[], Token]:
+    """Return the function that loads the module and logs in, for a thread other than the reactor's."""
+
+    def open_token() -> Token:
+        if pin is None:
+            raise OperatorError("the worker was given no PIN", "restart scepd")
+        module = load_module(str(settings.hsm.module))
+        return Token.open(module, token_settings(settings), pin, memory=pin_memory(settings, store_key))
+
+    return open_token
+
+
+def in_thread(reactor: Any, function: Callable[[], T]) -> Deferred[T]:
+    """Run a function in a thread that no shutdown waits for: it may hang inside a vendor's library."""
+    result: Deferred[T] = Deferred()
+
+    def work() -> None:
+        try:
+            outcome = function()
+        except Exception:  # noqa: BLE001 - the thread's boundary: whatever it is, the caller gets it
+            reactor.callFromThread(result.errback, Failure())  # type: ignore[no-untyped-call]
+        else:
+            reactor.callFromThread(result.callback, outcome)
+
+    threading.Thread(target=work, name="token", daemon=True).start()
+    return result
+
+
+def _words(trouble: TokenFault | OperatorError | Unavailable) -> str:
+    return trouble.problem if isinstance(trouble, OperatorError) else trouble.cause

@@ -1,0 +1,148 @@
+"""A worker: where the rooms are put together, from settings to listening sites."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import defer
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from scepd.app.belongings import Outfitter
+from scepd.app.checkpoint import Checkpoints
+from scepd.app.endpoints import make_endpoints
+from scepd.app.gateway import Gateway, opener
+from scepd.app.listeners import adopt, with_tls
+from scepd.app.parcel import Parcel
+from scepd.app.recovery import Estates
+from scepd.challenge.digest import load_store_key
+from scepd.config.settings import LimitSettings, ListenerSettings, Settings
+from scepd.enroll.answer import Answerer
+from scepd.refusal import Unavailable
+from scepd.web.limits import HttpLimits, Occupancy
+from scepd.web.scep import ScepResource
+from scepd.web.site import ScepSite
+
+_TICK = 1.0  # seconds between two batches of refusals
+_LANES_GRACE = 2.0  # seconds for the lanes to end
+
+
+class Worker:
+    """Serves every listener of the configuration from one reactor, with its own module, login, lanes and store."""
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, settings: Settings, parcel: Parcel, fail: Callable[[], None]) -> None:
+        """Take settings and sockets; `fail` is called when only a new process can help."""
+        self._reactor = reactor
+        self._settings = settings
+        self._parcel = parcel
+        self._fail = fail
+        self._occupancy = Occupancy(
+            connections=settings.limits.connections,
+            per_network=settings.limits.connections_per_address,
+            octets=settings.limits.in_flight_bytes,
+        )
+        self._ports: list[Any] = []
+        self._sites: list[ScepSite] = []
+        self._gateway: Gateway | None = None
+        self._tick = LoopingCall(self._do_duties)
+        self._tick.clock = reactor
+
+    async def start(self) -> None:
+        """Serve: first the listeners, so that nobody waits for the token without an answer, then token and lanes."""
+        settings, parcel = self._settings, self._parcel
+        if settings.hsm.softhsm2_conf is not None:
+            os.environ["SOFTHSM2_CONF"] = str(settings.hsm.softhsm2_conf)
+        path = parcel.checkpoints
+        outfitter = Outfitter(settings, parcel.slot, Checkpoints(path))
+        open_token = opener(settings, parcel.pin, load_store_key(settings.store.key_file))
+        self._gateway = Gateway(self._reactor, settings, outfitter, open_token=open_token, fail=self._fail)
+        self._answerer = Answerer(self._gateway, self._reactor)
+        self._estates = Estates(settings, self._gateway)
+        if parcel.recover:
+            self._estates.take(parcel.slot)
+            if parcel.slot == 0:
+                self._estates.take_strays()
+        self._listen()
+        await self._gateway.open()
+        await self._estates.settle()
+        self._tick.start(_TICK, now=False)
+
+    async def drain(self, grace: float) -> None:
+        """Stop accepting, finish requests in flight within `grace` seconds, write what was kept, end the lanes."""
+        if self._tick.running:
+            self._tick.stop()
+        await DeferredList([port.stopListening() for port in self._ports], consumeErrors=True)
+        await _within(grace, DeferredList([site.drain() for site in self._sites]), self._reactor)
+        if self._gateway is not None:
+            await _within(_LANES_GRACE, Deferred.fromCoroutine(self._flush()), self._reactor)
+            await _within(_LANES_GRACE, Deferred.fromCoroutine(self._gateway.close()), self._reactor)
+
+    def recover(self, slot: int) -> None:
+        """Finish, at the next tick, what the former worker of that slot left unfinished."""
+        self._estates.take(slot)
+
+    def describe(self) -> dict[str, Any]:
+        """Say whether the token answers."""
+        return {"hsm": "away" if self._gateway is None else self._gateway.state}
+
+    def _listen(self) -> None:
+        resource = ScepResource(
+            make_endpoints(self._settings, self._answerer), default=self._settings.default_profile.segment
+        )
+        listeners = {listener.name: listener for listener in self._settings.listeners}
+        sites = {name: self._make_site(resource) for name in listeners}
+        factories = {name: _factory(listener, sites[name]) for name, listener in listeners.items()}
+        self._sites = list(sites.values())
+        self._ports = [
+            adopt(self._reactor, inherited, factories[inherited.listener]) for inherited in self._parcel.sockets
+        ]
+
+    def _make_site(self, resource: Any) -> ScepSite:
+        return ScepSite(
+            resource,
+            self._reactor,
+            random=os.urandom,
+            occupancy=self._occupancy,
+            limits=http_limits(self._settings.limits),
+        )
+
+    async def _do_duties(self) -> None:
+        await self._flush()
+        await self._estates.settle()
+
+    async def _flush(self) -> None:
+        try:
+            await self._answerer.flush()
+        except Unavailable as trouble:
+            self.log.warn(event="refusals_lost", cause=trouble.cause)  # noqa: G010 - the name in twisted.logger
+
+
+def _factory(listener: ListenerSettings, site: ScepSite) -> Any:
+    return site if listener.tls is None else with_tls(listener.tls, site)
+
+
+def http_limits(limits: LimitSettings) -> HttpLimits:
+    """Return the bounds of the HTTP rim as the configuration says them."""
+    return HttpLimits(
+        body=limits.body,
+        request_line=limits.request_line,
+        header_fields=limits.header_bytes,
+        header_count=limits.header_lines,
+        idle=limits.idle_seconds,
+        head=limits.header_seconds,
+        content=limits.body_seconds,
+        write=limits.write_seconds,
+    )
+
+
+def _within(seconds: float, work: Deferred[Any], reactor: Any) -> Deferred[Any]:
+    """Wait for the work, but no longer than that."""
+    return work.addTimeout(max(seconds, 0.01), reactor).addErrback(_give_up)
+
+
+def _give_up(failure: Failure) -> None:
+    failure.trap(defer.TimeoutError)  # type: ignore[no-untyped-call]

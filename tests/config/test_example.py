@@ -1,0 +1,111 @@
+"""The example and its manual page: complete, and true."""
+
+import re
+import tomllib
+import types
+import typing
+from pathlib import Path
+
+import attrs
+import pytest
+
+from scepd.config import sections
+from scepd.config.load import load
+from scepd.config.settings import LimitSettings
+
+from .pki import NOW
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = (ROOT / "etc/scepd.toml").read_text()
+MANUAL = (ROOT / "docs/configuration.md").read_text()
+UNCOMMENTED = re.sub(r"^#(?=[a-z0-9_]+ = )", "", EXAMPLE, flags=re.MULTILINE)
+
+
+@pytest.fixture
+def installed(site, tmp_path):
+    """Write an example text beside generated certificates, with systemd's credentials."""
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    for name in ("hsm-pin", "store-key", "lab-challenge"):
+        (site / name).rename(credentials / name)
+
+    def install(text):
+        path = site / "scepd.toml"
+        path.write_text(text.replace("/usr/lib/softhsm/libsofthsm2.so", str(site / "module.so")))
+        path.chmod(0o644)
+        return load(path, environ={"CREDENTIALS_DIRECTORY": str(credentials)}, now=NOW, cores=1)
+
+    return install
+
+
+def test_example_compiles(installed):
+    settings = installed(EXAMPLE)
+    assert [profile.name for profile in settings.profiles] == ["routers", "lab"]
+    assert settings.default_profile.name == "routers"
+    assert settings.insecure == ()
+
+
+def test_example_compiles_with_every_key_in_place(installed):
+    assert installed(UNCOMMENTED).workers == 2
+
+
+def test_example_shows_the_defaults(installed):
+    # Each commented key says what holds without it, unless it has no default.
+    short, full = installed(EXAMPLE), installed(UNCOMMENTED)
+    assert full.limits == short.limits == LimitSettings()
+    assert (full.hsm, full.log, full.store) == (attrs.evolve(short.hsm, serial=full.hsm.serial), short.log, short.store)
+    for one, other in zip(full.profiles, short.profiles, strict=True):
+        urls = {name: getattr(one, name) for name in ("crl_urls", "ocsp_urls", "issuer_urls")}
+        reserved = attrs.evolve(other.names, reserved=one.names.reserved)
+        assert attrs.evolve(other, **urls, names=reserved) == one
+
+
+def leaves(section, raw, path=()):
+    """Yield each key of a section with what a TOML document has there."""
+    for name, field in attrs.fields_dict(section).items():
+        yield (*path, name), raw
+        kind = strip(field.type)
+        if attrs.has(kind):
+            yield from leaves(kind, raw, (*path, name))
+
+
+def strip(kind):
+    """Return the section class in an annotation, or the annotation."""
+    origin = typing.get_origin(kind)
+    if origin in {typing.Union, types.UnionType}:
+        return strip(next(option for option in typing.get_args(kind) if option is not type(None)))
+    if origin is tuple:
+        return strip(typing.get_args(kind)[0])
+    if origin is not None and origin is not typing.Annotated:
+        return strip(typing.get_args(kind)[1])
+    return kind
+
+
+def keys():
+    """Return every key that can be written, once."""
+    return sorted({path for path, _ in leaves(sections.RootSection, None)})
+
+
+def find(raw, path):
+    """Return whether a document has that key, in any entry of tables with free names and of arrays."""
+    if not path:
+        return True
+    if isinstance(raw, list):
+        return any(find(entry, path) for entry in raw)
+    if not isinstance(raw, dict):
+        return False
+    if path[0] in raw:
+        return find(raw[path[0]], path[1:])
+    return any(isinstance(entry, dict) and path[0] in entry and find(entry, path) for entry in raw.values())
+
+
+def test_every_key_is_in_the_example_and_in_the_manual():
+    document = tomllib.loads(UNCOMMENTED)
+    assert [path for path in keys() if not find(document, path)] == []
+    assert [path for path in keys() if f"`{path[-1]}`" not in MANUAL] == []
+    assert len(keys()) > 80
+
+
+def test_manual_has_the_limits_that_hold():
+    for name, value in attrs.asdict(LimitSettings()).items():
+        assert re.search(rf"`{name}`[^\n]*\b{value}\b", MANUAL), name

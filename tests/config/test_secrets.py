@@ -1,0 +1,196 @@
+"""Secrets stand elsewhere: where from, under which modes, and never in a message."""
+
+import os
+import traceback
+
+import pytest
+
+from scepd.config.problems import ConfigurationError
+from scepd.config.secret import read_pin
+from scepd.config.settings import PinReference
+from scepd.records import Secret
+from scepd.refusal import OperatorError
+
+from .pki import base, write_secret
+
+WHERE = {
+    "hsm-pin": ("hsm", "pin"),
+    "store-key": ("store", "key"),
+    "lab-challenge": ("profile", "lab", "challenge", 0, "secret"),
+    "tls.key": ("listener", "tls", "tls", "key"),
+}
+
+
+def path_of(name):
+    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in WHERE[name])
+
+
+def refer(tables, name, reference):
+    *above, last = WHERE[name]
+    for step in above:
+        tables = tables[step]
+    tables[last] = reference
+
+
+@pytest.mark.parametrize("name", WHERE)
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o622, 0o611])
+def test_S128_secret_open_to_others(site, refused, name, mode):
+    (site / name).chmod(mode)
+    (problem,) = refused(base())
+    assert (problem.path, problem.hint) == (path_of(name), f"chmod 600 {site / name}")
+
+
+@pytest.mark.parametrize("name", WHERE)
+def test_S128_secret_behind_a_symbolic_link(site, refused, name):
+    (site / name).rename(site / "elsewhere")
+    (site / name).symlink_to(site / "elsewhere")
+    (problem,) = refused(base())
+    assert problem.path == path_of(name)
+    assert "is a symbolic link" in problem.reason
+    assert str(site / "elsewhere") in problem.hint
+
+
+@pytest.mark.parametrize("name", WHERE)
+def test_S128_secret_of_another_user(site, refused, name):
+    if os.geteuid() != 0:
+        pytest.fail("this test gives a file away, which only root can: run the suite as root")
+    os.chown(site / name, 4242, -1)
+    (problem,) = refused(base())
+    assert problem.path == path_of(name)
+    assert "belongs to user 4242" in problem.reason
+
+
+@pytest.mark.parametrize("name", WHERE)
+def test_S128_secret_that_is_no_file(site, refused, name):
+    (site / name).unlink()
+    os.mkfifo(site / name, 0o600)
+    (problem,) = refused(base())
+    assert "is no regular file" in problem.reason
+
+
+@pytest.mark.parametrize("name", WHERE)
+def test_credential_of_systemd(site, tmp_path, compiled, name):
+    # systemd's files carry an ACL that shows as a group's right to read.
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    write_secret(credentials / "the.credential", (site / name).read_bytes()).chmod(0o440)
+    (site / name).unlink()
+    tables = base()
+    refer(tables, name, {"credential": "the.credential"})
+    settings = compiled(tables, CREDENTIALS_DIRECTORY=str(credentials))
+    if name == "hsm-pin":
+        assert settings.hsm.pin == PinReference("credential", credentials / "the.credential")
+    if name == "store-key":
+        assert settings.store.key_file == credentials / "the.credential"
+
+
+def test_credential_without_systemd_says_how_to_check_by_hand(refused):
+    tables = base()
+    refer(tables, "hsm-pin", {"credential": "hsm-pin"})
+    (problem,) = refused(tables)
+    assert "CREDENTIALS_DIRECTORY=/run/credentials/scepd.service scepd check" in problem.hint
+
+
+def test_static_challenge_from_the_environment(compiled):
+    tables = base()
+    refer(tables, "lab-challenge", {"env": "LAB"})
+    rule = compiled(tables, LAB="a shared secret of length").profiles[1].challenge[0]
+    assert rule.secret.reveal() == "a shared secret of length"
+
+
+@pytest.mark.parametrize("name", ["hsm-pin", "store-key", "tls.key"])
+def test_S113_what_the_environment_may_not_hold(refused, name):
+    tables = base()
+    refer(tables, name, {"env": "PIN"})
+    (problem,) = refused(tables, PIN="1234")
+    assert problem.path == path_of(name)
+    assert "not taken from the environment" in problem.reason
+
+
+def test_prompted_pin(compiled):
+    tables = base()
+    refer(tables, "hsm-pin", {"prompt": True})
+    assert compiled(tables).hsm.pin == PinReference("prompt", None)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "is empty"), (b"\n", "is empty"), (b"\xff\xfe", "not UTF-8"), (b"12\n34", "control characters"), (b"1" * 256, "too long"), (b"1\x00", "control")],
+)
+def test_pin_file_without_a_pin(site, refused, content, reason):
+    write_secret(site / "hsm-pin", content)
+    (problem,) = refused(base())
+    assert problem.path == "$.hsm.pin"
+    assert reason in problem.reason
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff" * 30, b"a\nb" * 20, b" " * 30, b"nineteen characters"])
+def test_S30_S32_static_challenge_that_is_none(site, refused, content):
+    write_secret(site / "lab-challenge", content)
+    (problem,) = refused(base())
+    assert problem.path == "$.profile.lab.challenge[0].secret"
+
+
+def test_S30_static_challenge_at_the_limit(site, compiled):
+    write_secret(site / "lab-challenge", b"twenty characters ok\r\n")
+    settings = compiled(base())
+    assert settings.profiles[1].challenge[0].secret.reveal() == "twenty characters ok"
+    assert settings.insecure == ()
+
+
+def test_short_static_challenge_only_by_its_switch(site, compiled):
+    write_secret(site / "lab-challenge", b"short")
+    tables = base()
+    tables["profile"]["lab"]["challenge"][0]["insecurely_short"] = True
+    settings = compiled(tables)
+    assert settings.profiles[1].insecure == ("insecurely_short",)
+    assert settings.insecure == ("profile.lab.insecurely_short",)
+
+
+def test_S33_no_secret_in_any_message(site, compiled):
+    canaries = ["canary-pin-4711", "canary-key-4711", "canary-challenge-4711", "canary-tls-4711", "canary-more-4711"]
+    tables = base()
+    refer(tables, "hsm-pin", "canary-pin-4711")
+    refer(tables, "store-key", {"file": "lab-challenge"})
+    refer(tables, "tls.key", {"file": "lab-challenge"})
+    write_secret(site / "lab-challenge", b"canary-challenge-4711")
+    tables["profile"]["lab"]["challenge"] = [
+        {"method": "static", "secret": "canary-key-4711"},
+        {"method": "static", "secret": ["canary-tls-4711"]},
+        {"method": "static", "secret": {"file": "lab-challenge"}},
+        {"method": "static", "secret": {"env": "MORE"}},
+    ]
+    tables["log"]["level"] = "loud"
+    with pytest.raises(ConfigurationError) as caught:
+        compiled(tables, MORE=canaries[-1] + "\x01")
+    shown = caught.value.render() + repr(caught.value) + "".join(traceback.format_exception(caught.value))
+    assert not [canary for canary in canaries if canary in shown]
+
+
+def test_S113_settings_do_not_show_secrets(compiled):
+    shown = repr(compiled(base()))
+    assert "123456" not in shown
+    assert "battery" not in shown
+    assert "PRIVATE KEY" not in shown
+
+
+def test_pin_is_read_at_the_start(site, compiled):
+    pin = compiled(base()).hsm.pin
+    assert pin == PinReference("file", site / "hsm-pin")
+    assert read_pin(pin).reveal() == "123456"
+    write_secret(site / "hsm-pin", b"654321")
+    assert read_pin(pin).reveal() == "654321"
+    (site / "hsm-pin").chmod(0o644)
+    with pytest.raises(OperatorError, match="open to others") as caught:
+        read_pin(pin)
+    assert caught.value.hint == f"chmod 600 {site}/hsm-pin"
+
+
+def test_prompted_pin_is_what_was_typed():
+    assert read_pin(PinReference("prompt"), Secret("98 76")).reveal() == "98 76"
+
+
+@pytest.mark.parametrize("typed", [None, Secret(""), Secret("1\n"), Secret("1" * 256)])
+def test_prompted_pin_that_is_none(typed):
+    with pytest.raises(OperatorError):
+        read_pin(PinReference("prompt"), typed)

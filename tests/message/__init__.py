@@ -1,0 +1,1 @@
+"""RFC 8894 and CMS: bytes in, values out."""

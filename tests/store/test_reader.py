@@ -1,0 +1,62 @@
+"""Lists for administrators: filters, order, pages."""
+
+import pytest
+
+from scepd.records import CertificateState, ChallengeState, TransactionState
+from scepd.refusal import OperatorError
+
+from .building import TRAIL, Device, add_challenge, certificate_of, make_intent
+
+
+@pytest.fixture
+def filled(sound, issuer):
+    for number in range(6):
+        device = Device.make(f"CN=Router_{number}%,O=Example")
+        intent = make_intent(issuer, device, profile="routers" if number % 2 else "phones", serial=1000 + number)
+        claimed, _ = sound.claim(intent)
+        if number < 4:
+            sound.record(claimed, certificate_of(issuer, device, intent), TRAIL)
+    return sound
+
+
+def test_transactions_are_listed_newest_first_by_profile_and_state_in_pages(filled):
+    assert [t.id for t in filled.transactions()] == [6, 5, 4, 3, 2, 1]
+    assert [t.id for t in filled.transactions(profile="routers")] == [6, 4, 2]
+    assert [t.id for t in filled.transactions(state=TransactionState.ISSUING)] == [6, 5]
+    assert [t.id for t in filled.transactions(limit=2, before=5)] == [4, 3]
+    assert filled.transaction(99) is None
+
+
+def test_certificates_are_found_by_serial_part_of_subject_and_state(filled):
+    assert [c.serial for c in filled.certificates()] == [1005, 1004, 1003, 1002, 1001, 1000]
+    assert [c.subject for c in filled.certificates(serial=1003)] == ["O=Example,CN=Router_3%"]
+    assert [c.serial for c in filled.certificates(subject="router_2")] == [1002]
+    assert [c.serial for c in filled.certificates(subject="%")] == [1005, 1004, 1003, 1002, 1001, 1000]
+    assert filled.certificates(subject="Router%Example") == []
+    assert [c.serial for c in filled.certificates(state=CertificateState.RESERVED)] == [1005, 1004]
+    assert [c.serial for c in filled.certificates(limit=2, offset=1)] == [1004, 1003]
+    assert filled.certificate("main", 1) is None
+    assert filled.certificate("other", 1000) is None
+
+
+def test_challenges_are_listed_by_profile_and_state(sound):
+    for number in range(4):
+        add_challenge(sound, profile="routers" if number % 2 else "phones", names=("dns:a", "dns:b"), uses=2)
+    sound.cancel_challenge(4, cancelled_by="bob")
+    assert [c.id for c in sound.challenges()] == [4, 3, 2, 1]
+    assert [c.id for c in sound.challenges(profile="routers")] == [4, 2]
+    assert [c.id for c in sound.challenges(state=ChallengeState.CANCELLED)] == [4]
+    assert [c.id for c in sound.challenges(before=3, limit=1)] == [2]
+    assert sound.challenge(99) is None
+
+
+def test_add_challenge_returns_the_row_as_stored(sound):
+    made = add_challenge(sound, common_name="r1", names=("dns:a",), uses=3)
+    assert sound.challenge(made.id) == made
+
+
+def test_one_digest_is_one_challenge_in_a_profile(sound):
+    made = add_challenge(sound)
+    with pytest.raises(OperatorError):
+        add_challenge(sound, digest=made.digest)
+    assert add_challenge(sound, digest=made.digest, profile="phones").id != made.id
