@@ -47,9 +47,13 @@ class Party:
         return self.certificate_der, self.key
 
 
-@cache
 def key(name: str, kind: str = "rsa2048") -> PrivateKey:
     """Return the key of that name and kind: rsa<bits>, p256, p384, p521, k256."""
+    return _key(name, kind)
+
+
+@cache
+def _key(_name: str, kind: str) -> PrivateKey:
     if kind in CURVES:
         return ec.generate_private_key(CURVES[kind]())
     return rsa.generate_private_key(65537, int(kind.removeprefix("rsa")))
@@ -109,9 +113,13 @@ def _subject_der(certificate_der: bytes) -> bytes:
     return fields[5 if fields[0].tag == 0xA0 else 4].der
 
 
-@cache
 def party(who: str, kind: str = "rsa2048", serial: int = 0x1001) -> Party:
     """Return a self-signed party of that name."""
+    return _party(who, kind, serial)
+
+
+@cache
+def _party(who: str, kind: str, serial: int) -> Party:
     private_key = key(who, kind)
     return Party(private_key, certificate(private_key, subject=name(CN=who), serial_der=tlv.integer(serial)))
 
@@ -570,7 +578,7 @@ def bombs(size: int = 262_144) -> Mapping[str, bytes]:
         "fragments": indefinite(0x24, b"\x04\x01a" * (body // 3)),
         "fragments definite": tlv.write(0x24, b"\x04\x01a" * (body // 3)),
         "lengths": b"\x30\x84\xff\xff\xff\xff" + bytes(body),
-        "length of 126": b"\x30\xfe" + b"\x01" * 126 + bytes(body),
+        "length of 126": b"\x30\xfe" + b"\x01" * 126 + bytes(body - 126),
     }
 
 

@@ -1,4 +1,4 @@
-"""The only code that changes anything on a person's word, and what a person may look up; CLI, API and UI are its skins."""
+"""The only code that changes anything on a person's word; CLI, API and UI are its skins."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ PAGE = 200  # rows of a list
 _SEARCHED = 10_000  # newest rows among which a name is looked for
 
 
-class NotFound(OperatorError):
+class NotFound(OperatorError):  # noqa: N818 - an answer of the API
     """There is no such thing."""
 
 
@@ -93,7 +93,10 @@ class Actions:
         return self.repository.certificates(subject=subject, limit=limit)
 
     def certificate(self, serial: int, issuer: str | None = None) -> Certificate:
-        """Return the certificate of that serial; raises `OperatorError` where there is none, or several issuers have one."""
+        """Return the certificate of that serial.
+
+        Raises `OperatorError` where there is none, or several issuers have one.
+        """
         found = [one for one in self.repository.certificates(serial=serial) if issuer in (None, one.issuer)]
         if not found:
             raise NotFound(f"there is no certificate {serial:x}", "scepd cert list")
@@ -110,7 +113,7 @@ class Actions:
         return self.repository.refusals(profile=profile, limit=limit)
 
     def request(self, name: str) -> tuple[Sequence[Transaction], Sequence[Refusal]]:
-        """Return what is known by that name: a transaction's number, a transactionID, or the id of a refused request."""
+        """Return what is known by a transaction's number, a transactionID, or the id of a refused request."""
         transactions = [
             one for one in self.transactions(limit=_SEARCHED) if name in (str(one.id), one.key.transaction_id)
         ]

@@ -1,4 +1,4 @@
-"""The admin API as a function: (method, path, JSON body) → (HTTP status, JSON value); the desk puts HTTP around it."""
+"""The admin API as a function: (method, path, JSON body) → (HTTP status, JSON value); the desk adds HTTP."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -48,7 +48,9 @@ class Call:
         return min(int(text), MOST_ROWS) if text.isascii() and text.isdigit() and len(text) < 9 else PAGE
 
 
-def handle(actions: Actions, method: str, path: str, body: Mapping[str, Any] | None = None, *, who: str = "desk") -> Reply:
+def handle(
+    actions: Actions, method: str, path: str, body: Mapping[str, Any] | None = None, *, who: str = "desk"
+) -> Reply:
     """Answer one call: 200 with a value; 400, 404, 405 or 503 with {"problem", "hint"}.
 
     `who` is the person as the desk knows it (the user of the Unix socket's peer): it goes into the audit rows.

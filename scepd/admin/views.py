@@ -106,7 +106,9 @@ def refusal(row: Refusal, *, with_trail: bool = False) -> View:
     return view
 
 
-def requests(transactions: Sequence[Transaction], refusals: Sequence[Refusal], *, with_trail: bool = False) -> list[View]:
+def requests(
+    transactions: Sequence[Transaction], refusals: Sequence[Refusal], *, with_trail: bool = False
+) -> list[View]:
     """Show transactions and refusals together, newest first."""
     views = [transaction(row, with_trail=with_trail) for row in transactions]
     views += [refusal(row, with_trail=with_trail) for row in refusals]

@@ -21,7 +21,7 @@ from scepd.refusal import OperatorError, Unavailable
 T = TypeVar("T")
 
 _FIRST_PAUSE = 0.5  # seconds
-_LONGEST_PAUSE = 10.0  # seconds
+_LONGEST_PAUSE = 2.0  # seconds
 _PIN_MEMORY = "failed-logins.json"
 
 

@@ -6,6 +6,12 @@ import resource
 PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 
+def raise_descriptor_limit() -> None:
+    """Take as many descriptors as the system allows: each connection is one (getrlimit(2))."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def harden() -> None:
     """Forbid core dumps and ptrace by equals (prctl(2), core(5)); each process calls it first, since exec undoes it."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import suppress
 from typing import Any
 
 from cryptography import x509
@@ -32,7 +33,9 @@ def tls_context(settings: TlsSettings) -> SSL.Context:
     )
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_cipher_list(_CIPHERS)
-    context.set_alpn_select_callback(_choose_protocol)
+    # MemoryDenyWriteExecute= leaves no room for the callback: without ALPN clients speak HTTP/1.1 all the same.
+    with suppress(MemoryError):
+        context.set_alpn_select_callback(_choose_protocol)
     certificate, *chain = x509.load_pem_x509_certificates(settings.certificate_pem)
     context.use_certificate(certificate)
     for above in chain:
@@ -57,10 +60,18 @@ class _Connections:
         return SSL.Connection(self._context, None)
 
 
-def with_tls(settings: TlsSettings, factory: Any) -> TLSMemoryBIOFactory:
-    """Put a factory under TLS (memory BIOs, since the socket belongs to the supervisor)."""
+class TlsFactory(TLSMemoryBIOFactory):
+    """TLS over memory BIOs, since the socket belongs to the supervisor; the context alone decides on ALPN."""
+
+    def _applyProtocolNegotiation(self, connection: SSL.Connection) -> None:  # noqa: N802 - Twisted's name
+        # Twisted would make one more callback for each connection, and fail where memory for it is denied.
+        del connection
+
+
+def with_tls(settings: TlsSettings, factory: Any) -> TlsFactory:
+    """Put a factory under TLS."""
     connections: Any = _Connections(tls_context(settings))
-    return TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=factory)
+    return TlsFactory(connections, isClient=False, wrappedFactory=factory)
 
 
 class UnixPort(unix.Port):

@@ -2,8 +2,18 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
-from twisted.logger import ILogObserver, LogLevel, globalLogBeginner
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogFilterPredicate,
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    PredicateResult,
+    globalLogBeginner,
+)
+from zope.interface import provider
 
 from scepd.config.settings import LogSettings
 from scepd.observe.log import LineObserver, LogFile
@@ -37,8 +47,19 @@ def open_lines(path: Path | None) -> Lines:
 
 def make_observer(settings: LogSettings, lines: Lines) -> ILogObserver:
     """Return the observer that writes in the configured format, from the configured level on."""
-    observer = LineObserver(lines.write, style=settings.format, minimum=LogLevel.levelWithName(settings.level))
-    return ILogObserver(observer)
+    lowest = LogLevel.levelWithName(settings.level)
+    observer = LineObserver(lines.write, style=settings.format, minimum=lowest)
+    if lowest is LogLevel.debug:
+        return ILogObserver(observer)
+    return ILogObserver(FilteringLogObserver(ILogObserver(observer), [without_chatter]))
+
+
+@provider(ILogFilterPredicate)  # type: ignore[untyped-decorator]
+def without_chatter(event: LogEvent) -> Any:
+    """Drop what Twisted says at level info of its own ports and factories; our events say it in our words."""
+    if event.get("log_level") is LogLevel.info and not isinstance(event.get("event"), str):
+        return PredicateResult.no
+    return PredicateResult.maybe
 
 
 def begin_log(settings: LogSettings, path: Path | None) -> Lines:

@@ -1,20 +1,23 @@
 """The life of a child process with a reactor: parcel in, READY and heartbeats out, an orderly end."""
 
+import gc
 import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from scepd.app.harden import harden
+from scepd.app.harden import harden, raise_descriptor_limit
 from scepd.app.logbook import begin_log
 from scepd.app.parcel import COMMANDS, EXIT_CONFIGURATION, EXIT_FAILED, STATUS, Parcel, receive, tell, tell_problem
 from scepd.config.settings import Settings, restore
@@ -107,8 +110,7 @@ class Process:
         """Leave at once, as somebody whom only a new process can replace."""
         self.status = EXIT_FAILED
         self._grace = 0.0
-        if self._reactor.running:
-            self._reactor.stop()
+        self._leave()
 
     def _begin(self) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -120,6 +122,7 @@ class Process:
         Deferred.fromCoroutine(self.member.start()).addCallbacks(self._ready, self._refuse)
 
     def _ready(self, _started: None) -> None:
+        gc.freeze()  # what was imported stays for ever: the collector need not look at it again
         tell("ready", self._describe())
 
     def _refuse(self, failure: Failure) -> None:
@@ -130,7 +133,7 @@ class Process:
             self.log.failure("the process cannot start", failure, event="start_failed")
             self.status = EXIT_FAILED
         self._grace = 0.0
-        self._reactor.stop()
+        self._leave()
 
     def _obey(self, words: list[str]) -> None:
         assert self.member is not None
@@ -144,7 +147,7 @@ class Process:
                 self._lines.reopen()
 
     def _leave(self) -> None:
-        if self._reactor.running:
+        with suppress(ReactorNotRunning):  # on its way out already, by SIGTERM or an earlier command
             self._reactor.stop()
 
     def _drain(self) -> Deferred[None]:
@@ -167,6 +170,7 @@ def run_process(build: Build) -> NoReturn:
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs one
 
     harden()
+    raise_descriptor_limit()
     parcel = receive()
     settings = restore(parcel.settings)
     process = Process(reactor, begin_log(settings.log, None if parcel.log_file is None else Path(parcel.log_file)))

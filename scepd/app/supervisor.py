@@ -6,12 +6,14 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -58,7 +60,7 @@ class Supervisor(Service):
         self._options = options
         self._sockets = Sockets()
         self._lock = DeferredLock()
-        self._operation: Deferred[Any] | None = None
+        self._operations: list[Deferred[Any]] = []
         self._serving: Generation | None = None
         self._leaving: list[Generation] = []
         self._control: Any = None
@@ -85,8 +87,14 @@ class Supervisor(Service):
         self._exclusively(self._start).addErrback(self._refuse_start)
 
     def _exclusively(self, operation: Callable[[], Any]) -> Deferred[Any]:
-        self._operation = self._lock.run(lambda: Deferred.fromCoroutine(operation()))
-        return self._operation
+        running: Deferred[Any] = self._lock.run(lambda: Deferred.fromCoroutine(operation()))
+        self._operations.append(running)
+
+        def over(result: Any) -> Any:
+            self._operations.remove(running)
+            return result
+
+        return running.addBoth(over)
 
     async def _start(self) -> None:
         try:
@@ -130,9 +138,12 @@ class Supervisor(Service):
     def _refuse_start(self, failure: Failure) -> None:
         if isinstance(failure.value, CancelledError):
             return
-        status = self.report.start_failed(failure)
-        leave_with(status)
-        self._reactor.stop()
+        leave_with(self.report.start_failed(failure))
+        self._leave()
+
+    def _leave(self) -> None:
+        with suppress(ReactorNotRunning):  # on its way out already
+            self._reactor.stop()
 
     async def reload(self) -> dict[str, Any]:
         """Compile, prove, start new workers, let the old ones drain; raises `StartFailure` and changes nothing on any problem."""
@@ -176,13 +187,13 @@ class Supervisor(Service):
         return self.report.status(self._serving, self._leaving)
 
     async def _stop(self) -> dict[str, Any]:
-        self._reactor.callLater(0, self._reactor.stop)
+        self._reactor.callLater(0, self._leave)
         return {}
 
     async def _end(self) -> None:
         self.report.stopping()
-        if self._operation is not None:
-            self._operation.cancel()
+        for operation in list(self._operations):
+            operation.cancel()
         await DeferredList([generation.drain(self._options.patience.stop) for generation in self._generations()])
         if self._watchdog.running:
             self._watchdog.stop()

@@ -5,7 +5,8 @@ from urllib.parse import quote
 
 import click
 
-from scepd.cli.configured import ask, config_option, json_option, load_settings
+from scepd.cli.configured import config_option, json_option, load_settings
+from scepd.cli.desk import ask
 from scepd.cli.output import show_fields, show_rows
 
 
@@ -16,7 +17,7 @@ def cert() -> None:
     \b
     scepd cert list --subject r1
     scepd cert show 5c3f9a...
-    """
+    """  # noqa: D301 - \b is for click
 
 
 @cert.command("list", short_help="The newest certificates.")

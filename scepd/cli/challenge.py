@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 import click
 
-from scepd.cli.configured import ask, config_option, json_option, load_settings
+from scepd.cli.configured import config_option, json_option, load_settings
+from scepd.cli.desk import ask
 from scepd.cli.output import show_json, show_rows
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -21,7 +22,7 @@ def challenge() -> None:
     scepd challenge new routers --cn r1.example.net
     scepd challenge new routers --count 20 --valid 8h
     scepd challenge list --json
-    """
+    """  # noqa: D301 - \b is for click
 
 
 @challenge.command(short_help="Make a challenge; it is shown once.")
@@ -31,10 +32,12 @@ def challenge() -> None:
 @click.option("--ip", multiple=True, help="Only for a request with these IP addresses; may be repeated.")
 @click.option("--valid", help="How long, for example 30m, 24h, 7d; else as the profile says.")
 @click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many to make.")
-@click.option("--uses", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Certificates each is good for.")
+@click.option(
+    "--uses", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Certificates each is good for."
+)
 @config_option
 @json_option
-def new(
+def new(  # noqa: PLR0917 - click passes each option as an argument
     profile: str,
     cn: str | None,
     dns: tuple[str, ...],
@@ -49,7 +52,7 @@ def new(
 
     \b
     scepd challenge new routers --cn r1.example.net --dns r1.example.net --valid 24h
-    """
+    """  # noqa: D301 - \b is for click
     body: dict[str, object] = {"profile": profile, "count": count, "uses": uses}
     body["names"] = [f"dns:{name}" for name in dns] + [f"ip:{address}" for address in ip]
     if cn is not None:

@@ -51,7 +51,7 @@ def check(ctx: click.Context, hsm: bool, config: Path, as_json: bool) -> None:
 
     \b
     scepd check --hsm --config var/scepd.toml
-    """
+    """  # noqa: D301 - \b is for click
     try:
         settings = load_settings(config)
     except ConfigurationError as error:

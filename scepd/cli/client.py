@@ -40,7 +40,7 @@ def client() -> None:
     scepd client getcaps --url http://pki.example.net/scep/routers
     scepd client enroll  --url http://pki.example.net/scep/routers \\
         --fingerprint 3F9A... --challenge-file secret --cn r1.example.net --key r1.key --out r1.pem
-    """
+    """  # noqa: D301 - \b is for click
 
 
 @client.command(short_help="What the server can do.")
@@ -98,13 +98,21 @@ def getca(url: str, ca_file: Path | None, ca_identifier: str, as_json: bool, out
 @click.option("--subject", help='Distinguished name, for example "CN=r1,O=Example".')
 @click.option("--dns", multiple=True, help="A DNS name to ask for; may be repeated.")
 @click.option("--ip", multiple=True, help="An IP address to ask for; may be repeated.")
-@click.option("--key", "key_file", type=_PATH, help="Private key (PEM), made when it does not exist; else OUT with .key.")
+@click.option(
+    "--key", "key_file", type=_PATH, help="Private key (PEM), made when it does not exist; else OUT with .key."
+)
 @click.option("--bits", type=click.IntRange(1024, 8192), default=2048, show_default=True, help="Size of a new RSA key.")
-@click.option("--curve", type=click.Choice(list(CURVES)), help="Make an EC key; its request is signed by a passing RSA key.")
+@click.option(
+    "--curve", type=click.Choice(list(CURVES)), help="Make an EC key; its request is signed by a passing RSA key."
+)
 @click.option("--out", type=_PATH, required=True, help="Write the certificate (PEM) to this new file.")
 @click.option("--chain-out", type=_PATH, help="Write the certificates above it (PEM) to this new file.")
-@click.option("--digest", type=click.Choice(["sha256", "sha384", "sha512", "sha1", "md5"]), help="Else by the capabilities.")
-@click.option("--cipher", type=click.Choice(["aes128", "aes192", "aes256", "des3", "des"]), help="Else by the capabilities.")
+@click.option(
+    "--digest", type=click.Choice(["sha256", "sha384", "sha512", "sha1", "md5"]), help="Else by the capabilities."
+)
+@click.option(
+    "--cipher", type=click.Choice(["aes128", "aes192", "aes256", "des3", "des"]), help="Else by the capabilities."
+)
 @click.option("--oaep", type=click.Choice(["sha1", "sha256"]), help="Encrypt the content key with RSAES-OAEP.")
 @click.option("--get", "by_get", is_flag=True, help="Send by GET even where the server takes POST.")
 @click.option("--poll", type=click.IntRange(0), default=0, help="Seconds to wait where a person must approve.")
@@ -114,7 +122,7 @@ def enroll(**options: object) -> None:
     \b
     scepd client enroll --url http://127.0.0.1:8080/scep --fingerprint 3F9A... \\
         --challenge-file - --cn r1.example.net --key r1.key --out r1.pem
-    """
+    """  # noqa: D301 - \b is for click
     order = Order(**options)  # type: ignore[arg-type]
     issued = order.fulfil()
     create(order.out, _pem(issued.certificate_der))
@@ -167,7 +175,9 @@ class Order:
 
     def _check(self) -> None:
         if self.fingerprint is None and not self.insecurely_trust_first_ca:
-            raise click.UsageError("--fingerprint is missing: the CA to trust (scepd client getca shows what is served)")
+            raise click.UsageError(
+                "--fingerprint is missing: the CA to trust (scepd client getca shows what is served)"
+            )
         if not self.cn and not self.subject:
             raise click.UsageError("--cn or --subject is missing")
         if sum((self.challenge is not None, self.challenge_file is not None, self.no_challenge)) > 1:

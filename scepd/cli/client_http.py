@@ -60,7 +60,9 @@ class Server:
                 "--ca-file FILE with the certificate of the CA that issued it",
             ) from error
         except (OSError, http.client.HTTPException) as error:
-            raise OperatorError(f"no answer from {self.url}: {error}", "is the server running, and the URL right?") from error
+            raise OperatorError(
+                f"no answer from {self.url}: {error}", "is the server running, and the URL right?"
+            ) from error
         finally:
             connection.close()
         if len(content) > _LONGEST_ANSWER:

@@ -23,7 +23,11 @@ from scepd.x509.names import to_x509
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
-CURVES: dict[str, Callable[[], ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1}
+CURVES: dict[str, Callable[[], ec.EllipticCurve]] = {
+    "P-256": ec.SECP256R1,
+    "P-384": ec.SECP384R1,
+    "P-521": ec.SECP521R1,
+}
 
 _SIGNER_LIFE = timedelta(days=8)  # longer than a week of waiting for an approver
 
@@ -57,7 +61,9 @@ def make_signer(key: PrivateKey, subject: Name, serial: int, now: datetime) -> S
 
     The reply is encrypted to the signer, and an EC key cannot take it (RFC 8894 section 3.1).
     """
-    signing = key if isinstance(key, rsa.RSAPrivateKey) else rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    signing = (
+        key if isinstance(key, rsa.RSAPrivateKey) else rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    )
     name = to_x509(subject)
     certificate = (
         x509.CertificateBuilder()
@@ -81,7 +87,9 @@ def _load(path: Path) -> PrivateKey:
     try:
         key = load_pem_private_key(path.read_bytes(), None)
     except TypeError as error:
-        raise OperatorError(f"{path} is encrypted with a passphrase", f"openssl pkey -in {path} -out plain.key") from error
+        raise OperatorError(
+            f"{path} is encrypted with a passphrase", f"openssl pkey -in {path} -out plain.key"
+        ) from error
     except (OSError, ValueError) as error:
         raise OperatorError(f"{path} holds no PEM private key", "--key with a new file name makes one") from error
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):

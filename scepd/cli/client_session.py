@@ -7,6 +7,7 @@ from datetime import datetime
 
 import attrs
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from scepd.cli.client_http import Response, Server
 from scepd.cli.client_keys import PrivateKey, Signer, make_signer, public_key_der
@@ -103,7 +104,9 @@ class Session:
             raise OperatorError("the server serves no CA certificate", "is this a SCEP server?")
         return certificates
 
-    def enrol(self, key: PrivateKey, wish: Wish, authority: Authority, choice: Choice, *, patience: float = 0) -> Enrolment:
+    def enrol(
+        self, key: PrivateKey, wish: Wish, authority: Authority, choice: Choice, *, patience: float = 0
+    ) -> Enrolment:
         """Ask for a certificate, wait up to `patience` seconds where a person must decide, check what comes.
 
         Raises `OperatorError` for a refusal and for every answer that is not believed.
@@ -124,7 +127,11 @@ class Session:
         while reply.status is PkiStatus.PENDING and self.now().timestamp() < deadline:
             self.sleep(min(_POLL_EVERY, max(deadline - self.now().timestamp(), 0.1)))
             reply = exchange.send(MessageType.CertPoll, _issuer_and_subject(authority, wish.subject))
-        return self._accept(key, exchange.open(reply), authority)
+        try:
+            certificates = exchange.open(reply)
+        except OperatorError as error:
+            raise _explained(error, key) from error
+        return self._accept(key, certificates, authority)
 
     def _accept(self, key: PrivateKey, certificates: Sequence[bytes], authority: Authority) -> Enrolment:
         if not certificates:
@@ -204,6 +211,13 @@ def refused(reply: CertRep) -> OperatorError:
     fail_info = FailInfo(reply.fail_info)
     words = ": ".join(part for part in ("refused", fail_info.name, _printable(reply.fail_info_text or "")) if part)
     return OperatorError(words, _FAIL_HINTS[fail_info])
+
+
+def _explained(error: OperatorError, key: PrivateKey) -> OperatorError:
+    if isinstance(key, RSAPrivateKey) or not error.problem.startswith("refused"):
+        return error
+    hint = "an RSA key: many servers want the request signed by the certificate's own key, and reply to no EC key"
+    return OperatorError(error.problem, hint)
 
 
 def _ok(answer: Response, operation: str) -> Response:

@@ -1,4 +1,4 @@
-"""Whom the SCEP client believes: the pinned CA, the RA certificates below it, and what they issue (RFC 8894 section 2.2)."""
+"""Whom the SCEP client believes: the pinned CA, RA certificates below it, what they issue (RFC 8894 section 2.2)."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -9,10 +9,12 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from scepd.refusal import OperatorError
 
 _LONGEST_CHAIN = 8
+_PURPOSES_OF_DEVICES = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.EMAIL_PROTECTION}
 _PIN_DIGESTS = {40: "sha1", 64: "sha256", 96: "sha384", 128: "sha512"}  # by hexadecimal digits
 
 
@@ -50,7 +52,9 @@ def establish(certificates: Sequence[bytes], fingerprint: str | None, now: datet
     )
 
 
-def check_issued(issued: bytes, public_key_der: bytes, others: Iterable[bytes], authority: Authority, now: datetime) -> None:
+def check_issued(
+    issued: bytes, public_key_der: bytes, others: Iterable[bytes], authority: Authority, now: datetime
+) -> None:
     """Check that the certificate has our key, leads to the pinned CA and is valid now; `others` came with it.
 
     Raises `OperatorError`.
@@ -77,20 +81,28 @@ def _load(certificates: Iterable[bytes]) -> list[x509.Certificate]:
     try:
         return [x509.load_der_x509_certificate(der) for der in certificates]
     except ValueError as error:
-        raise OperatorError(f"the server sent a certificate that cannot be read: {error}", "is this a SCEP server?") from error
+        raise OperatorError(
+            f"the server sent a certificate that cannot be read: {error}", "is this a SCEP server?"
+        ) from error
 
 
 def _pinned(pool: Sequence[x509.Certificate], fingerprint: str) -> x509.Certificate:
     wanted = "".join(fingerprint.split()).replace(":", "").lower()
     algorithm = _PIN_DIGESTS.get(len(wanted))
     if algorithm is None or not set(wanted) <= set("0123456789abcdef"):
-        raise OperatorError(f"{fingerprint!r} is no fingerprint", "--fingerprint with the SHA-256 of the CA certificate in hexadecimal")
+        raise OperatorError(
+            f"{fingerprint!r} is no fingerprint", "--fingerprint with the SHA-256 of the CA certificate in hexadecimal"
+        )
     for one in pool:
         if hashlib.new(algorithm, _der(one)).hexdigest() == wanted:
             if not _is_ca(one):
-                raise OperatorError("the fingerprint is that of an RA certificate", "--fingerprint of the CA certificate")
+                raise OperatorError(
+                    "the fingerprint is that of an RA certificate", "--fingerprint of the CA certificate"
+                )
             return one
-    seen = ", ".join(hashlib.new(algorithm, _der(one)).hexdigest() for one in pool if _is_ca(one)) or "no CA certificate"
+    seen = (
+        ", ".join(hashlib.new(algorithm, _der(one)).hexdigest() for one in pool if _is_ca(one)) or "no CA certificate"
+    )
     raise OperatorError(
         f"the server's CA is not the pinned one (seen: {seen})",
         "compare the fingerprint with the CA's operator; a wrong CA would learn the challenge",
@@ -109,7 +121,9 @@ def _leads_to(certificate: x509.Certificate, anchor: x509.Certificate, pool: Seq
     return bool(_path(certificate, anchor, pool))
 
 
-def _path(certificate: x509.Certificate, anchor: x509.Certificate, pool: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+def _path(
+    certificate: x509.Certificate, anchor: x509.Certificate, pool: Sequence[x509.Certificate]
+) -> list[x509.Certificate]:
     path = [certificate]
     for _step in range(_LONGEST_CHAIN):
         if path[-1] == anchor:
@@ -133,9 +147,18 @@ def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bo
 def _by_role(pool: Iterable[x509.Certificate]) -> list[x509.Certificate]:
     # RA certificates first, in the order served (a rotation serves the new one first); then the lowest CA.
     everything = list(pool)
-    registration = [one for one in everything if not _is_ca(one)]
+    registration = [one for one in everything if not _is_ca(one) and _may_be_ra(one)]
     issuing = [one for one in everything if _is_ca(one) and not _issued_another_ca(one, everything)]
     return registration + issuing
+
+
+def _may_be_ra(certificate: x509.Certificate) -> bool:
+    # A device of the same CA could put its own certificate into an answer over plain HTTP, and learn challenges.
+    try:
+        purposes = set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except (x509.ExtensionNotFound, ValueError):
+        return True
+    return bool(purposes - _PURPOSES_OF_DEVICES)
 
 
 def _issued_another_ca(certificate: x509.Certificate, pool: Sequence[x509.Certificate]) -> bool:
@@ -170,7 +193,11 @@ def _is_ca(certificate: x509.Certificate) -> bool:
 
 def _is_current(certificate: x509.Certificate, now: datetime) -> bool:
     # A certificate that begins within five minutes is taken: the clocks of two machines differ.
-    return certificate.not_valid_before_utc.timestamp() - 300 <= now.timestamp() <= certificate.not_valid_after_utc.timestamp()
+    return (
+        certificate.not_valid_before_utc.timestamp() - 300
+        <= now.timestamp()
+        <= certificate.not_valid_after_utc.timestamp()
+    )
 
 
 def _der(certificate: x509.Certificate) -> bytes:

@@ -34,7 +34,9 @@ def make_directory(path: Path, mode: int = 0o700) -> None:
     try:
         path.mkdir(mode=mode, parents=True, exist_ok=True)
     except OSError as error:
-        raise OperatorError(f"the directory {path} cannot be made: {error.strerror}", f"ls -ld {path.parent}") from error
+        raise OperatorError(
+            f"the directory {path} cannot be made: {error.strerror}", f"ls -ld {path.parent}"
+        ) from error
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

@@ -21,7 +21,7 @@ def hsm() -> None:
     \b
     scepd hsm list
     scepd hsm list --tokens
-    """
+    """  # noqa: D301 - \b is for click
 
 
 @hsm.command("list", short_help="The private keys of the token, or the module's tokens.")

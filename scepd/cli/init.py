@@ -16,6 +16,7 @@ from scepd.cli.init_answers import CA_KEYS, Answers, ask_the_rest, default_modul
 from scepd.cli.init_ceremony import certify
 from scepd.cli.init_layout import CA_LABEL, RA_DECRYPT_LABEL, RA_SIGN_LABEL, Layout, write_configuration
 from scepd.cli.init_token import prepare_keys, prepare_token, refuse_taken_labels
+from scepd.cli.init_user import become, is_root_and_user_exists
 from scepd.config.load import load
 from scepd.config.settings import Settings
 from scepd.refusal import OperatorError
@@ -40,8 +41,15 @@ _STORE_KEY = 32  # octets
 @click.option("--https", multiple=True, help="Address of a TLS listener; may be repeated.")
 @click.option("--public-url", help="The URL under which clients reach it, for example https://pki.example.net.")
 @click.option("--profile", help="The name of the first profile.")
+@click.option("--user", help="As root: the user who runs the service and owns all this; scepd, where it exists.")
 @click.option("--workers", type=int, help="Worker processes; else one for each core.")
-def init(directory: Path | None, answers_file: Path | None, if_needed: bool, **flags: Any) -> None:
+def init(
+    directory: Path | None,
+    answers_file: Path | None,
+    if_needed: bool,
+    user: str | None,
+    **flags: Any,
+) -> None:
     """Make a token with its three keys, a CA, a store and a configuration; then scepd run serves.
 
     Asks at a terminal; takes flags, answers and defaults otherwise. Interrupted, it goes on where it was.
@@ -49,13 +57,16 @@ def init(directory: Path | None, answers_file: Path | None, if_needed: bool, **f
     \b
     scepd init --directory var --http 127.0.0.1:8080 --https 127.0.0.1:8443
     scepd init --ca-key ec-p256 --answers site.toml
-    """
+    """  # noqa: D301 - \b is for click
     layout = Layout.of_the_system() if directory is None else Layout.under(directory.absolute())
     if layout.toml.exists():
         if not if_needed:
             raise OperatorError(f"{layout.toml} exists already", "scepd run; init --if-needed; or another --directory")
         _reuse(layout, flags)
         return
+    owner = user or ("scepd" if directory is None and is_root_and_user_exists("scepd") else None)
+    if owner is not None:
+        become(owner, (layout.configuration, layout.state, layout.runtime))
     answers = _resume(layout)
     if answers is None:
         answers = _ask(answers_file, flags, with_prompts=directory is None and sys.stdin.isatty())
@@ -107,7 +118,10 @@ def _perform(answers: Answers, layout: Layout) -> None:
     token = prepare_token(answers, layout)
     click.echo(f" 1/5 HSM        {token.description['model']}, token '{answers.token}'")
     keys = prepare_keys(token, answers)
-    click.echo(f" 2/5 Keys       {CA_LABEL} {answers.ca_key}, {RA_SIGN_LABEL} and {RA_DECRYPT_LABEL} rsa-2048, made in the token")
+    click.echo(
+        f" 2/5 Keys       {CA_LABEL} {answers.ca_key}, {RA_SIGN_LABEL} and {RA_DECRYPT_LABEL} rsa-2048,"
+        " made in the token"
+    )
     ca_der = certify(keys, answers, layout)
     click.echo(f" 3/5 CA         {answers.ca_name}, {answers.ca_years} years, signed by itself")
     if not layout.store_key.exists():
@@ -140,7 +154,11 @@ def _reuse(layout: Layout, flags: dict[str, Any]) -> None:
     settings = load(layout.toml)
     if settings.hsm.softhsm2_conf is not None:
         os.environ["SOFTHSM2_CONF"] = str(settings.hsm.softhsm2_conf)
-    addresses = {f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for one in settings.listeners for host, port in one.addresses}
+    addresses = {
+        f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        for one in settings.listeners
+        for host, port in one.addresses
+    }
     asked = {address for key in ("http", "https") for address in flags.get(key, ())}
     click.echo(f"{layout.toml} is there already: nothing to do")
     if asked - addresses:

@@ -47,9 +47,7 @@ class Answers:
         unknown = sorted(set(raw) - set(known))
         if unknown:
             raise OperatorError(f"{where}: {unknown[0]!r} is no question of init", f"known: {', '.join(known)}")
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()
-        }
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
         answers = cls(**values)
         for key, reader in _READERS.items():
             _check(where, key, getattr(answers, key), reader)

@@ -78,7 +78,7 @@ class Layout:
         return self.configuration / "tls.pem"
 
     def certificate(self, label: str) -> Path:
-        """The certificate of a key in the token."""
+        """Return where the certificate of a key in the token is."""
         return self.configuration / f"{label}.pem"
 
     @property
@@ -112,10 +112,8 @@ def write_configuration(answers: Answers, layout: Layout) -> str:
             f"[issuer.{ISSUER}]",
             f"key = {_quoted(_uri(answers, CA_LABEL))}",
             f"certificate = {_quoted(layout.certificate(CA_LABEL))}",
-            f"ra_sign = {{ key = {_quoted(_uri(answers, RA_SIGN_LABEL))}, "
-            f"certificate = {_quoted(layout.certificate(RA_SIGN_LABEL))} }}",
-            f"ra_decrypt = {{ key = {_quoted(_uri(answers, RA_DECRYPT_LABEL))}, "
-            f"certificate = {_quoted(layout.certificate(RA_DECRYPT_LABEL))} }}",
+            f"ra_sign = {_pair(answers, layout, RA_SIGN_LABEL)}",
+            f"ra_decrypt = {_pair(answers, layout, RA_DECRYPT_LABEL)}",
             "",
             *_listeners(answers, layout),
             f"[profile.{answers.profile}]",
@@ -126,6 +124,10 @@ def write_configuration(answers: Answers, layout: Layout) -> str:
             "",
         ],
     )
+
+
+def _pair(answers: Answers, layout: Layout, label: str) -> str:
+    return f"{{ key = {_quoted(_uri(answers, label))}, certificate = {_quoted(layout.certificate(label))} }}"
 
 
 def _hsm(answers: Answers, layout: Layout) -> list[str]:
@@ -152,7 +154,6 @@ def _listeners(answers: Answers, layout: Layout) -> list[str]:
 
 
 def _uri(answers: Answers, label: str) -> str:
-
 
     return str(KeyName(label=label, token=answers.token))
 

@@ -11,9 +11,9 @@ from scepd.cli.files import PRIVATE, PUBLIC, create, make_directory
 from scepd.cli.init_answers import Answers
 from scepd.cli.init_layout import CA_LABEL, RA_DECRYPT_LABEL, RA_SIGN_LABEL, Layout
 from scepd.hsm.generate import generate_ec, generate_rsa
-from scepd.hsm.public import public_key
 from scepd.hsm.keys import PublicKey, signing_key_for
 from scepd.hsm.module import Module, load_module
+from scepd.hsm.public import public_key
 from scepd.hsm.softhsm import configuration, initialise_token
 from scepd.hsm.token import Session, Token, TokenSettings
 from scepd.hsm.uri import KeyName

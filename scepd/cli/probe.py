@@ -26,7 +26,7 @@ def probe(settings: Settings) -> dict[str, Any]:
     pin = obtain_pin(settings)
     parcel = {"settings": base64.b64encode(dump(settings)).decode("ascii"), "pin": pin.reveal()}
     try:
-        child = subprocess.run(  # noqa: S603 - our own program
+        child = subprocess.run(
             [sys.executable, "-P", "-m", "scepd.cli.probe"],
             input=json.dumps(parcel).encode(),  # by pipe: arguments and environment can be seen by others
             stdout=subprocess.PIPE,
@@ -34,7 +34,9 @@ def probe(settings: Settings) -> dict[str, Any]:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise OperatorError(f"the module {settings.hsm.module} did not answer in {_PATIENCE} s", "is the HSM reachable?") from error
+        raise OperatorError(
+            f"the module {settings.hsm.module} did not answer in {_PATIENCE} s", "is the HSM reachable?"
+        ) from error
     if child.returncode != 0:
         raise OperatorError(
             f"the module {settings.hsm.module} ended the self-test with status {child.returncode}",

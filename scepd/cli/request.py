@@ -5,7 +5,8 @@ from urllib.parse import quote
 
 import click
 
-from scepd.cli.configured import ask, config_option, json_option, load_settings
+from scepd.cli.configured import config_option, json_option, load_settings
+from scepd.cli.desk import ask
 from scepd.cli.output import show_fields, show_json, show_rows
 
 
@@ -17,7 +18,7 @@ def request() -> None:
     scepd request list
     scepd request show 17            a transaction
     scepd request show 8f14e45f...   a transactionID, or the request id of a log line
-    """
+    """  # noqa: D301 - \b is for click
 
 
 @request.command("list", short_help="The newest requests.")

@@ -20,7 +20,7 @@ def run(welcome: bool, config: Path) -> None:
 
     \b
     scepd run --welcome --config var/scepd.toml
-    """
+    """  # noqa: D301 - \b is for click
     path = config.absolute()
     settings = load_settings(path)
     command = [*twistd(), "--nodaemon", "--pidfile=", "scepd", "--config", str(path)]
@@ -36,5 +36,7 @@ def twistd() -> list[str]:
     beside = Path(sys.executable).with_name("twistd")
     found = str(beside) if beside.is_file() else shutil.which("twistd")
     if found is None:
-        raise OperatorError("twistd is not installed beside this Python", f"{sys.executable} -m pip install twisted[tls]")
+        raise OperatorError(
+            "twistd is not installed beside this Python", f"{sys.executable} -m pip install twisted[tls]"
+        )
     return [found]

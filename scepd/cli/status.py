@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from scepd.app import service
-from scepd.cli.configured import config_option, json_option, load_settings
+from scepd.cli.configured import config_option, json_option
 from scepd.cli.output import FAILED, Failure, show_json, three_parts
+from scepd.config.load import load_appliance
 
 READY, DEGRADED, NOT_RUNNING = 0, 1, 2
 
@@ -19,7 +20,7 @@ READY, DEGRADED, NOT_RUNNING = 0, 1, 2
 def status(ctx: click.Context, config: Path, as_json: bool) -> None:
     """Show the state of the service and its processes; the exit status is 0 ready, 1 degraded, 2 not running."""
     try:
-        found = service.status(load_settings(config).appliance.runtime)
+        found = service.status(load_appliance(config).runtime)
     except service.NotRunning as error:
         if as_json:
             show_json({"ready": False, "state": "not running"})
@@ -35,7 +36,7 @@ def status(ctx: click.Context, config: Path, as_json: bool) -> None:
 @config_option
 def reload(config: Path) -> None:
     """Replace workers and configuration without losing a request, and wait for the result."""
-    _report(service.reload(load_settings(config).appliance.runtime))
+    _report(service.reload(load_appliance(config).runtime))
     click.echo("reloaded")
 
 
@@ -43,7 +44,7 @@ def reload(config: Path) -> None:
 @config_option
 def stop(config: Path) -> None:
     """Let every process finish what it has, then stop."""
-    _report(service.stop(load_settings(config).appliance.runtime))
+    _report(service.stop(load_appliance(config).runtime))
     click.echo("stopping")
 
 

@@ -1,5 +1,6 @@
 """`scepd run --welcome`: start the service as a child, wait until it is ready, say how to enrol, wait for its end."""
 
+import ctypes
 import secrets
 import shlex
 import signal
@@ -16,11 +17,12 @@ import click
 
 from scepd.app import service
 from scepd.ca.ceremony import Fingerprints
-from scepd.cli.configured import ask
+from scepd.cli.desk import ask
 from scepd.config.settings import Settings
 from scepd.profile.model import OneTimeRule
 from scepd.refusal import OperatorError
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LOOK_EVERY = 0.2  # seconds
 _LONGEST_START = 900.0  # seconds; the supervisor gives up before that
 
@@ -28,10 +30,18 @@ _LONGEST_START = 900.0  # seconds; the supervisor gives up before that
 def serve_and_welcome(command: Sequence[str], settings: Settings, config: Path) -> int:
     """Run the service until it ends and return its exit status; SIGINT and SIGTERM are handed on to it."""
     _refuse_second(settings)
-    # A session of its own: Ctrl-C reaches it once, through us.
-    child = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - our own program
+    # A session of its own: Ctrl-C reaches it once, through us; and it does not outlive us.
+    child = subprocess.Popen(  # noqa: S603 - our own program
+        command,
+        start_new_session=True,
+        preexec_fn=_end_with_parent,  # noqa: PLW1509 - there is one thread
+    )
+
+    asked_to_stop = False
 
     def hand_on(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked_to_stop
+        asked_to_stop = asked_to_stop or number != signal.SIGHUP
         if child.poll() is None:
             child.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
 
@@ -44,7 +54,13 @@ def serve_and_welcome(command: Sequence[str], settings: Settings, config: Path) 
         except (OperatorError, click.ClickException) as error:
             click.echo(f"it serves, but no challenge could be made: {error}", err=True)
         sys.stdout.flush()
-    return _status_of(child.wait())
+    code = child.wait()
+    # twistd ends itself with the very signal once everything is in order.
+    return 0 if asked_to_stop and code == -signal.SIGTERM else _status_of(code)
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _refuse_second(settings: Settings) -> None:

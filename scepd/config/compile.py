@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from scepd.config.files import check_directory, check_module
+from scepd.config.files import check_directory, check_file
 from scepd.config.issuers import compile_issuer
 from scepd.config.listeners import compile_listeners, host_names
 from scepd.config.problems import Place, Refused
@@ -133,22 +133,11 @@ def _split_store(url: str) -> str | None:
 
 
 def _compile_hsm(section: HsmSection, surroundings: Surroundings, place: Place) -> HsmSettings | None:
-    pin: PinReference | None = None
-    module = None if section.module is None else surroundings.resolve(section.module)
-    try:
-        if section.pin is not None:
-            pin = refer_to_pin(section.pin, surroundings)
-    except Refused as refused:
-        (place / "pin").refuse(refused)
-    try:
-        if module is not None:
-            check_module(module)
-    except Refused as refused:
-        (place / "module").refuse(refused)
+    module = _locate_file(section.module, surroundings, place / "module")
+    softhsm2_conf = _locate_file(section.softhsm2_conf, surroundings, place / "softhsm2_conf")
+    pin = _locate_pin(section, surroundings, place / "pin")
     if section.token is not None and len(section.token.encode()) > _LONGEST_LABEL:
         (place / "token").problem(f"is longer than {_LONGEST_LABEL} octets", "softhsm2-util --show-slots")
-    if section.softhsm2_conf is not None and not surroundings.resolve(section.softhsm2_conf).is_file():
-        (place / "softhsm2_conf").problem("does not exist", "scepd init makes it; man softhsm2.conf")
     if module is None or section.token is None or pin is None:
         return None
     return HsmSettings(
@@ -159,8 +148,28 @@ def _compile_hsm(section: HsmSection, surroundings: Surroundings, place: Place) 
         lanes=section.lanes,
         deadline=section.deadline,
         queue=section.queue,
-        softhsm2_conf=None if section.softhsm2_conf is None else surroundings.resolve(section.softhsm2_conf),
+        softhsm2_conf=softhsm2_conf,
     )
+
+
+def _locate_pin(section: HsmSection, surroundings: Surroundings, place: Place) -> PinReference | None:
+    try:
+        return None if section.pin is None else refer_to_pin(section.pin, surroundings)
+    except Refused as refused:
+        place.refuse(refused)
+        return None
+
+
+def _locate_file(name: str | None, surroundings: Surroundings, place: Place) -> Path | None:
+    """Return the path of a file that others may not write; it is not read here."""
+    if name is None:
+        return None
+    try:
+        check_file(surroundings.resolve(name))
+    except Refused as refused:
+        place.refuse(refused)
+        return None
+    return surroundings.resolve(name)
 
 
 def _compile_log(section: LogSection, surroundings: Surroundings, place: Place) -> LogSettings:

@@ -13,8 +13,9 @@ _OTHERS_WRITE = 0o022
 
 
 def read_private(path: Path, *, modes: bool = True) -> bytes:
-    """Return the octets of a secret file: regular, no symbolic link, ours or root's, closed to group and others.
+    """Return the octets of a secret file: regular, no symbolic link, closed to group and others.
 
+    A file that is closed and that we can read is ours, unless we are root, who may look at the service's.
     `modes=False` is for systemd's credentials: their directory is closed, and the files carry an ACL that looks
     like a group's right to read.
     """
@@ -24,8 +25,6 @@ def read_private(path: Path, *, modes: bool = True) -> bytes:
         _check_kind(path, status)
         if modes and status.st_mode & _OTHERS:
             raise Refused(f"{path} is open to others (mode {stat.S_IMODE(status.st_mode):04o})", f"chmod 600 {path}")
-        if modes:
-            _check_owner(path, status)
         return _read(descriptor)
     finally:
         os.close(descriptor)
@@ -41,8 +40,8 @@ def read_public(path: Path) -> bytes:
     return _read_unwritable(path, 0, owned=False)
 
 
-def check_module(path: Path) -> None:
-    """Refuse a PKCS#11 module that is no file or that others may write (threats S-121); it is not loaded."""
+def check_file(path: Path) -> None:
+    """Refuse what is no file or what others may write, such as a PKCS#11 module (threats S-121); it is not read."""
     descriptor = _open(path, 0)
     try:
         status = os.fstat(descriptor)
@@ -84,8 +83,6 @@ def _open(path: Path, flags: int) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
     except OSError as fault:
         raise _refusal(path, fault) from None
-    except ValueError:
-        raise Refused("is no path", "write a path without NUL") from None
 
 
 def _refusal(path: Path, fault: OSError) -> Refused:
@@ -111,7 +108,8 @@ def _check_unwritable(path: Path, status: os.stat_result) -> None:
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:
-    if status.st_uid not in {0, os.geteuid()}:
+    # Whoever owns the directory could put another file in its place at any time.
+    if status.st_uid not in {0, os.geteuid(), path.parent.stat().st_uid}:
         raise Refused(f"{path} belongs to user {status.st_uid}, not to root or to this user", f"chown root {path}")
 
 

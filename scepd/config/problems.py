@@ -96,10 +96,8 @@ def write_path(path: Iterable[str | int]) -> str:
 def _file_of(path: tuple[str | int, ...], files: Mapping[tuple[str | int, ...], Path]) -> Path | None:
     if path[:1] == (_ENVIRONMENT,):
         return None
-    for length in range(len(path), -1, -1):
-        if path[:length] in files:
-            return files[path[:length]]
-    return None
+    beginnings = (path[:length] for length in range(len(path), -1, -1))
+    return next((files[beginning] for beginning in beginnings if beginning in files), None)
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

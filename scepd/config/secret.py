@@ -35,12 +35,16 @@ class SecretReference:
 
 @attrs.frozen
 class Surroundings:
-    """What a configuration is judged against: its directory, the environment, the time, the machine's cores."""
+    """What a configuration is judged against: its directory, the environment, the time, the machine's cores.
+
+    `credentials` is where systemd puts the running service's credentials; a process that systemd started is told so.
+    """
 
     directory: Path
     environ: Mapping[str, str] = attrs.field(repr=False)  # it may hold a static challenge
     now: datetime
     cores: int = 1
+    credentials: Path = Path("/run/credentials/scepd.service")
 
     def resolve(self, text: str) -> Path:
         """Return a path as an absolute one: relative paths begin at the configuration file's directory."""
@@ -74,13 +78,16 @@ def locate(reference: SecretReference, surroundings: Surroundings) -> Path:
     if reference.source == "file":
         return surroundings.resolve(reference.name)
     directory = surroundings.environ.get("CREDENTIALS_DIRECTORY")
-    if not directory:
+    if directory:
+        return Path(directory) / reference.name
+    # A command that root types beside the running service sees what the service sees.
+    path = surroundings.credentials / reference.name
+    if not path.exists():
         raise Refused(
-            f"no credential {reference.name!r}: this process was not started by systemd with credentials",
-            f"LoadCredential={reference.name}:FILE in the unit; by hand: "
-            "CREDENTIALS_DIRECTORY=/run/credentials/scepd.service scepd check",
+            f"no credential {reference.name!r}: this process was not started by systemd, and {path} is not there",
+            f"LoadCredential={reference.name}:FILE in scepd.service; by hand: sudo scepd check, while it runs",
         )
-    return Path(directory) / reference.name
+    return path
 
 
 def refuse_environment(reference: SecretReference, what: str) -> None:
@@ -112,25 +119,23 @@ def refer_to_pin(reference: SecretReference, surroundings: Surroundings) -> PinR
     if reference.source == "prompt":
         return PinReference("prompt")
     source: Literal["credential", "file"] = "file" if reference.source == "file" else "credential"
-    pin = PinReference(source, locate(reference, surroundings))
-    _read_pin_file(pin)
-    return pin
+    path = locate(reference, surroundings)
+    _read_pin_file(path, source)
+    return PinReference(source, path)
 
 
 def read_pin(pin: PinReference, asked: Secret | None = None) -> Secret:
     """Return the PIN; `asked` is what a person typed before the start. Raises OperatorError where it cannot be had."""
     try:
         if pin.path is not None:
-            return _read_pin_file(pin)
+            return _read_pin_file(pin.path, pin.source)
         return _check_pin(asked or Secret(""))
     except Refused as refused:
         raise OperatorError(f"PIN: {refused.reason}", refused.hint) from None
 
 
-def _read_pin_file(pin: PinReference) -> Secret:
-    if pin.path is None:
-        raise Refused("no file is named", f"write pin = {_FORMS['file']}")
-    return _check_pin(_to_text(read_private(pin.path, modes=pin.source == "file")))
+def _read_pin_file(path: Path, source: Source) -> Secret:
+    return _check_pin(_to_text(read_private(path, modes=source == "file")))
 
 
 def _check_pin(pin: Secret) -> Secret:

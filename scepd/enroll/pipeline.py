@@ -95,7 +95,7 @@ def issue(context: Context, case: Case, csr: CertificationRequest, authorization
     context.owes = True
     case.trail.step("intent")
     context.checkpoint("after_intent")
-    finished = finish(context, transaction, case.trail.steps)
+    finished = finish(context, transaction, case.trail)
     context.owes = False
     return finished
 

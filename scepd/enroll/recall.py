@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 
+from scepd.enroll.case import Trail
 from scepd.enroll.context import Context
-from scepd.records import CertificateState, Issued, Outcome, Pending, Rejected, Step, Transaction, TransactionKey
+from scepd.records import CertificateState, Issued, Outcome, Pending, Rejected, Transaction, TransactionKey
 from scepd.records import TransactionState as State
 from scepd.refusal import Reason, Reject, Unavailable
 from scepd.x509.draft import SealError
@@ -58,11 +59,12 @@ def _is_over(context: Context, transaction: Transaction) -> bool:
     return transaction.certificate_state is CertificateState.REVOKED or context.clock.now() - half > timedelta()
 
 
-def finish(context: Context, transaction: Transaction, steps: tuple[Step, ...]) -> Issued:
+def finish(context: Context, transaction: Transaction, trail: Trail) -> Issued:
     """Sign the stored draft of an ISSUING transaction in the token and record the certificate."""
     certificate_der = context.issuers[transaction.issuer].sign(transaction.draft_der)
+    trail.step("signed")
     context.checkpoint("after_sign")
-    recorded = context.store.record(transaction, certificate_der, (*transaction.trail, *steps))
+    recorded = context.store.record(transaction, certificate_der, (*transaction.trail, *trail.steps))
     context.checkpoint("after_record")
     return Issued(recorded, recorded.certificate_der or certificate_der)
 
@@ -75,8 +77,10 @@ def recover(context: Context, owner: str | None = None) -> int:
     """
     unfinished = context.store.unfinished(owner or context.owner)
     for transaction in unfinished:
+        trail = Trail(context.monotonic)
+        trail.step("recovered", f"by {context.owner}")
         try:
-            finish(context, transaction, (Step("recovered", 0.0),))
+            finish(context, transaction, trail)
         except (SealError, KeyError) as fault:
             context.store.abandon(transaction, Reason.interrupted, str(fault), transaction.trail)
     if owner is None:

@@ -10,6 +10,7 @@ from scepd.enroll.reply import Answer
 from scepd.message.algorithms import PKCS1V15, Cipher
 from scepd.message.certrep import failure, pending, success
 from scepd.message.errors import MessageError
+from scepd.message.names import MessageType
 from scepd.message.request import parse_message
 from scepd.profile.model import Profile
 from scepd.records import Issued, Origin, Outcome, Pending, Refusal, Rejected
@@ -117,10 +118,17 @@ def _answer(case: Case, body: bytes, outcome: str) -> Answer:
     return Answer(
         body,
         outcome,
-        message_type=str(case.message.message_type),
+        message_type=_type_name(case.message.message_type),
         transaction_id=case.message.transaction_id,
         subject=case.subject,
     )
+
+
+def _type_name(number: int) -> str:
+    try:
+        return MessageType(number).name
+    except ValueError:
+        return str(number)
 
 
 def _refusal(context: Context, case: Case, outcome: Rejected) -> Refusal:

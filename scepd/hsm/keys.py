@@ -92,7 +92,8 @@ def open_decryption_key(
     public_key = _public_key(certificate_der)
     if not isinstance(public_key, rsa.RSAPublicKey):
         raise OperatorError(
-            f"key {name} has an EC certificate; SCEP encrypts to RSA keys", "scepd hsm keygen --type rsa:2048"
+            f"key {name} has an EC certificate; SCEP encrypts to RSA keys",
+            "scepd hsm keygen --role decrypt --type rsa:2048",
         )
     found = find_key(session, name)
     check(found, str(name), "decrypt", opening.rules)
@@ -164,7 +165,7 @@ def _public_key(certificate_der: bytes) -> PublicKey:
     public_key = x509.load_der_x509_certificate(certificate_der).public_key()
     if not isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         raise OperatorError(
-            "a certificate of ours has neither an RSA nor an EC key", "scepd hsm keygen --type rsa:2048"
+            "a certificate of ours has neither an RSA nor an EC key", "scepd hsm keygen --role sign --type rsa:2048"
         )
     return public_key
 

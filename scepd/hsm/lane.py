@@ -49,6 +49,7 @@ class Lane(Generic[C]):
     drop_context: Callable[[C], None]
     report: Callable[[TokenFault], None]  # a device fault: the circuit opens
     monotonic: Callable[[], float]
+    away: threading.Event  # set by the first lane that meets a device fault, cleared when the circuit closes
     context: C | None = None
     since: float | None = None
     undropped: Exception | None = None  # why the last context could not be closed
@@ -67,14 +68,18 @@ class Lane(Generic[C]):
         """Settle the job: late or abandoned ones are not started."""
         if not job.claim():
             return
+        if self.away.is_set():
+            job.settle(False, Unavailable("the token is away"))
+            return
         if self.monotonic() > job.expires or not job.wanted():
             job.settle(False, Unavailable("waited too long for a lane"))
             return
         try:
             result = self._run(job.function)
         except TokenFault as fault:
+            self.away.set()
+            self.report(fault)  # first, so that the circuit is open when the caller hears of it
             job.settle(False, Unavailable(f"token fault: {fault}"))
-            self.report(fault)
         except Exception as error:  # noqa: BLE001 - the lane's boundary: whatever it is, the caller gets it
             job.settle(False, error)
         else:

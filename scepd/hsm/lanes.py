@@ -62,6 +62,7 @@ class Lanes(Generic[C]):
     _lanes: list[Lane[C]] = attrs.field(factory=list, init=False)
     _recovery: Recovery | None = attrs.field(default=None, init=False)
     _stopping: threading.Event = attrs.field(factory=threading.Event, init=False)
+    _away: threading.Event = attrs.field(factory=threading.Event, init=False)
     _running: int = attrs.field(default=0, init=False)  # lane threads alive
     _started: "Deferred[None] | None" = attrs.field(default=None, init=False)
     _ended: "Deferred[None] | None" = attrs.field(default=None, init=False)
@@ -77,7 +78,8 @@ class Lanes(Generic[C]):
         self._started = Deferred()
         self._running = self._unbuilt = self.size
         self._lanes = [
-            Lane(self.make_context, self.drop_context, self._report, self.monotonic) for _ in range(self.size)
+            Lane(self.make_context, self.drop_context, self._report, self.monotonic, self._away)
+            for _ in range(self.size)
         ]
         for number, lane in enumerate(self._lanes):
             threading.Thread(target=self._thread, args=(lane,), name=f"lane-{number}", daemon=True).start()
@@ -108,6 +110,7 @@ class Lanes(Generic[C]):
         if self._ended is None:
             self._ended = Deferred()
             self._end()
+            self._fire_ended()
         return self._ended
 
     @property
@@ -145,13 +148,17 @@ class Lanes(Generic[C]):
             self._tick()
             self.on_state(_CLOSED)
             started.callback(None)
-        else:
-            self._end()
-            started.errback(self._first_error or Unavailable("stopped while starting"))
+            return
+        error = self._first_error or Unavailable("stopped while starting")
+        # Fails when the threads have ended, so that nobody is in the module when the caller tries again.
+        self.stop().addCallback(lambda _nothing: started.errback(error))
 
     def _left(self) -> None:
         self._running -= 1
-        if self._running == 0 and self._ended is not None:
+        self._fire_ended()
+
+    def _fire_ended(self) -> None:
+        if self._running == 0 and self._ended is not None and not self._ended.called:
             self._ended.callback(None)
 
     def _end(self) -> None:
@@ -163,8 +170,6 @@ class Lanes(Generic[C]):
             self._timer.cancel()
         for _ in range(self.size):
             self._queue.put(None)
-        if self._running == 0 and self._ended is not None and not self._ended.called:
-            self._ended.callback(None)
 
     def _report(self, fault: TokenFault) -> None:
         self.reactor.callFromThread(self._open_circuit, fault)
@@ -198,6 +203,7 @@ class Lanes(Generic[C]):
         if cause is not None:
             self._die(cause)
             return
+        self._away.clear()
         self._state = _CLOSED
         self.recoveries += 1
         self._probed = self.monotonic()

@@ -125,7 +125,7 @@ def check_signer_key(key: SignerKey, scheme: Scheme, policy: CryptoPolicy) -> No
     if not policy.minimum_signer_rsa <= key.key_size <= policy.maximum_signer_rsa:
         raise Reject(Reason.signer_key_refused, f"RSA key of {key.key_size} bits")
     if exponent % 2 == 0 or not 3 <= exponent <= _MAXIMUM_EXPONENT:
-        raise Reject(Reason.signer_key_refused, f"RSA exponent {exponent:#.40x}")
+        raise Reject(Reason.signer_key_refused, f"RSA exponent of {exponent.bit_length()} bits")
 
 
 def is_valid(key: SignerKey, scheme: Scheme, signature: bytes, data: bytes) -> bool:

@@ -1,5 +1,7 @@
 """The subject of a certificate: the profile's fixed attributes, and those of the request that it lets through."""
 
+from collections.abc import Iterator
+
 from scepd.profile.model import SubjectPolicy
 from scepd.records import Attribute, Name
 from scepd.refusal import Reason, Reject
@@ -19,25 +21,25 @@ def make_subject(policy: SubjectPolicy, wished: Name) -> Name:
     fixed: dict[str, list[Attribute]] = {}
     for attribute in policy.fixed:
         fixed.setdefault(attribute.oid, []).append(attribute)
-    present = {attribute.oid for rdn in wished for attribute in rdn}
-    leading = [(attribute,) for attribute in policy.fixed if attribute.oid not in present]
-    kept = (tuple(_keep(policy, rdn, fixed)) for rdn in wished)
-    subject = (*leading, *(rdn for rdn in kept if rdn))
+    own = frozenset(fixed)
+    parts = [part for rdn in wished for part in _replace(policy, rdn, fixed, own)]
+    subject = (*((attribute,) for waiting in fixed.values() for attribute in waiting), *parts)
     _check_whole(policy, subject)
     return subject
 
 
-def _keep(policy: SubjectPolicy, rdn: tuple[Attribute, ...], fixed: dict[str, list[Attribute]]) -> list[Attribute]:
-    """Return what stays of an RDN; fixed attributes stand where the request's first of their type stood."""
-    kept: list[Attribute] = []
-    own = {attribute.oid for attribute in policy.fixed}
+def _replace(
+    policy: SubjectPolicy, rdn: tuple[Attribute, ...], fixed: dict[str, list[Attribute]], own: frozenset[str]
+) -> Iterator[tuple[Attribute, ...]]:
+    """Yield what stays of an RDN, then an RDN for each fixed attribute whose type first stood here."""
+    kept = tuple(attribute for attribute in rdn if attribute.oid not in own)
+    for attribute in kept:
+        _check_wish(policy, attribute)
+    if kept:
+        yield kept
     for attribute in rdn:
-        if attribute.oid in own:
-            kept += fixed.pop(attribute.oid, ())
-        else:
-            _check_wish(policy, attribute)
-            kept.append(attribute)
-    return kept
+        for replacement in fixed.pop(attribute.oid, ()):
+            yield (replacement,)
 
 
 def _check_wish(policy: SubjectPolicy, attribute: Attribute) -> None:

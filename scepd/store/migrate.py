@@ -6,6 +6,7 @@ from alembic import command
 from alembic.config import Config
 
 from scepd.store.engines import StoreConnection, open_engine
+from scepd.store.schema import SCHEMA_VERSION
 from scepd.store.version import read_versions, refuse_newer
 
 SCRIPTS = "scepd.store:migrations"
@@ -20,6 +21,8 @@ def upgrade(url: str, directory: Path) -> tuple[int, int]:
     connection = StoreConnection(open_engine(url, directory, create=True))
     try:
         before = refuse_newer(connection)
+        if before > SCHEMA_VERSION:
+            return before, before
         with connection.rebuild():
             _run_scripts(connection)
         return before, read_versions(connection)[0]

@@ -8,7 +8,7 @@ import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from scepd.message.algorithms import Digest
+from scepd.message.algorithms import MODERN_DIGESTS, Digest
 from scepd.refusal import OperatorError
 from scepd.x509.draft import IssuerPublicKey
 from scepd.x509.fields import UNREADABLE, tbs_fields
@@ -43,12 +43,14 @@ class IssuerCertificate:
             public_key = certificate.public_key()
             extensions = {extension.oid.dotted_string: extension.value for extension in certificate.extensions}
             subject_der = tbs_fields(certificate.tbs_certificate_bytes)[5]
+            certificate.subject.public_bytes()  # drafts copy it; `lint` compares the octets (C-285)
         except UNREADABLE as error:
             raise _unfit(f"unreadable: {error}") from None
         if not isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
             raise _unfit("its key is neither RSA nor EC")
-        if certificate.subject.public_bytes() != subject_der:
-            raise _unfit("its subject cannot be copied octet by octet")  # C-285
+        digest = digest or issuing_digest(public_key)
+        if digest not in MODERN_DIGESTS:
+            raise _unfit(f"{digest.name} signs no certificate")
         return cls(
             der=der,
             certificate=certificate,
@@ -56,7 +58,7 @@ class IssuerCertificate:
             public_key=public_key,
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
-            digest=digest or issuing_digest(public_key),
+            digest=digest,
             **_issuing_facts(extensions),
         )
 
@@ -66,9 +68,14 @@ def _unfit(problem: str) -> OperatorError:
 
 
 def issuing_digest(key: IssuerPublicKey) -> Digest:
-    """Return the digest that a key signs with unless told otherwise: SHA-256, or the one as strong as its curve."""
+    """Return the digest that a key signs with unless told otherwise: SHA-256, or the one as strong as its curve.
+
+    OperatorError for a curve that we do not issue with.
+    """
     if isinstance(key, rsa.RSAPublicKey):
         return Digest.SHA256
+    if key.curve.name not in _CURVE_DIGESTS:
+        raise _unfit(f"its curve is {key.curve.name}")
     return _CURVE_DIGESTS[key.curve.name]
 
 

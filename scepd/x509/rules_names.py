@@ -1,6 +1,5 @@
 """Lint rules on the subject alternative names of a certificate, and on the issuer's name constraints."""
 
-import attrs
 from cryptography import x509
 
 from scepd.x509.constraints import violated
@@ -36,11 +35,11 @@ def _malformed(name: x509.GeneralName) -> str | None:
     if isinstance(name, x509.IPAddress):
         return f"address {name.value}" if name.value.is_unspecified else None
     try:
-        kind, value = attrs.astuple(from_x509_general_name(name))
+        found = from_x509_general_name(name)
     except ValueError as error:
         return str(error)
-    form = _FORMS.get(kind, _is_safe)
-    return None if form(value) else f"{kind} {value[:100]!r} is malformed"
+    form = _FORMS.get(found.kind, _is_safe)
+    return None if form(found.value) else f"{found.kind} {found.value[:100]!r} is malformed"
 
 
 def _is_safe(text: str) -> bool:

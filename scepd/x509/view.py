@@ -55,7 +55,7 @@ class View:
 
 def examine(der: bytes, issuer: IssuerCertificate | None, kind: Kind) -> View:
     """Parse a certificate for lint; ValueError when any part of it cannot be read."""
-    _, algorithm, _ = split(der)
+    tbs, algorithm, _ = split(der)
     try:
         certificate = x509.load_der_x509_certificate(der)
         extensions: dict[str, x509.Extension[x509.ExtensionType]] = {
@@ -69,7 +69,7 @@ def examine(der: bytes, issuer: IssuerCertificate | None, kind: Kind) -> View:
         issuer=issuer,
         certificate=certificate,
         algorithm=algorithm,
-        fields=tbs_fields(certificate.tbs_certificate_bytes),
+        fields=tbs_fields(tbs),
         extensions=extensions,
         subject=tuple(attribute for rdn in from_x509(certificate.subject) for attribute in rdn),
         usages=_usages(extensions),

@@ -29,7 +29,7 @@ def load(directory):
 def main(directory):
     begin_log(LogSettings(), None)
     settings = load(directory)
-    patience = attrs.evolve(Patience(), silence=1.5, ready=6.0, stop=2.0, reload=2.0, back_off=1.0)
+    patience = attrs.evolve(Patience(), silence=3.0, ready=tiny_settings.read_wishes(directory)["ready"], back_off=1.0)
     modules = Modules("tests.app.tiny_once", "tests.app.tiny_once", "tests.app.tiny", "tests.app.tiny")
     supervisor = Supervisor(
         reactor,

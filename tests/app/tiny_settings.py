@@ -13,8 +13,13 @@ from scepd.config.settings import (
 from scepd.profile.model import Profile
 
 
+def read_wishes(directory):
+    written = json.loads((directory / "config.json").read_text())
+    return {"workers": 2, "name": "first", "ports": [0], "ready": 30.0, **written}
+
+
 def make(directory):
-    wishes = {"workers": 2, "name": "first", "ports": [0], **json.loads((directory / "config.json").read_text())}
+    wishes = read_wishes(directory)
     if "fault" in wishes:
         raise ValueError(wishes["fault"])
     return Settings(

@@ -64,9 +64,13 @@ def certificate(
     if ca is not None:
         builder = builder.add_extension(x509.BasicConstraints(ca, None), critical=True)
     if usages:
-        builder = builder.add_extension(x509.KeyUsage(**{usage: usage in usages for usage in ALL_USAGES}), critical=True)
+        builder = builder.add_extension(
+            x509.KeyUsage(**{usage: usage in usages for usage in ALL_USAGES}), critical=True
+        )
     if dns:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in dns]), critical=False)
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(host) for host in dns]), critical=False
+        )
     signing = key(signer or own)
     return builder.sign(signing, None if isinstance(signing, ed25519.Ed25519PrivateKey) else hashes.SHA256())
 
@@ -93,6 +97,7 @@ def good() -> dict[str, bytes]:
         "devices-ra-decrypt.pem": pem(certificate("rsa-decrypt", name="RA", usages=("key_encipherment",), **issued)),
         "tls.pem": pem(certificate("ec-tls", name="pki", dns=("pki.example.net", "*.example.org"), **issued)),
         "module.so": b"\x7fELF",
+        "softhsm2.conf": b"directories.tokendir = tokens\n",
     }
 
 

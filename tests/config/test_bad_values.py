@@ -15,17 +15,88 @@ TLS = "listener.tls.tls"
 ROUTERS = "profile.routers"
 LAB = "profile.lab"
 
-NOT_TEXT = [(5, "must be a text, not a number"), (True, "not a boolean"), ([], "not an array"), ({}, "not a table"), (dt.date(2030, 1, 1), "not a date"), ("", "is empty"), ("  ", "is empty"), ("a\nb", "control"), (1.5, "not a number")]
+NOT_TEXT = [
+    (5, "must be a text, not a number"),
+    (True, "not a boolean"),
+    ([], "not an array"),
+    ({}, "not a table"),
+    (dt.date(2030, 1, 1), "not a date"),
+    ("", "is empty"),
+    ("  ", "is empty"),
+    ("a\nb", "control"),
+    (1.5, "not a number"),
+]
 NOT_FLAG = [("true", "must be true or false, not a text"), (1, "not a number"), ([], "not an array")]
-NOT_DURATION = [("90", "no duration"), ("d", "no duration"), ("90 d", "no duration"), ("-1d", "no duration"), ("1.5h", "no duration"), ("90x", "no duration"), ("0d", "out of bounds"), ("101y", "out of bounds"), (90, "must be a duration, not a number"), ("", "no duration"), ("٣d", "no duration"), ("90d\n", "no duration")]
-NOT_URL = [("pki.example.net", "no http or https URL"), ("ftp://x/y", "no http"), ("http://", "no http"), ("http://x:99999/", "no URL"), ("http://a b/", "no http"), ("http://u:p@x/", "has a user"), ("http://x/?q", "has a user, a query"), ("http://x/#f", "fragment"), ("http://bücher.example/", "letters"), ("http://[::1/", "no URL"), (5, "must be a text")]
-NOT_KEY_URI = [("devices-ca", "no PKCS#11 URI"), ("pkcs11:", "does not say which key"), ("pkcs11:token=scepd", "does not say which key"), ("pkcs11:objekt=x", "'objekt' is no attribute"), ("pkcs11:object=", "without a value"), ("pkcs11:object=a;object=b", "twice"), ("pkcs11:object=a?pin-value=1234", "carries a PIN"), ("pkcs11:object=a?pin-source=file:x", "carries a PIN"), ("pkcs11:object=a;type=public", "not a private key"), (7, "must be a text")]
-NOT_REFERENCE = [("123456", "never written here"), (123456, "never written here"), ({}, "exactly one source"), ({"file": "a", "env": "B"}, "exactly one"), ({"fiel": "a"}, "'fiel' is no source"), ({"file": 5}, "followed by a name"), ({"file": ""}, "followed by a name"), ({"prompt": False}, "prompt can only be true"), ({"credential": "../hsm-pin"}, "no slash"), ({"file": "absent"}, "does not exist"), ({"credential": "hsm-pin"}, "not started by systemd")]
-NOT_NAME = [("Nope", "cannot be a name"), ("a/b", "cannot be a name"), ("..", "cannot be a name"), ("x" * 33, "cannot be a name"), ("", "is empty")]
+NOT_DURATION = [
+    ("90", "no duration"),
+    ("d", "no duration"),
+    ("90 d", "no duration"),
+    ("-1d", "no duration"),
+    ("1.5h", "no duration"),
+    ("90x", "no duration"),
+    ("0d", "out of bounds"),
+    ("101y", "out of bounds"),
+    (90, "must be a duration, not a number"),
+    ("", "no duration"),
+    ("٣d", "no duration"),
+    ("90d\n", "no duration"),
+]
+NOT_URL = [
+    ("pki.example.net", "no http or https URL"),
+    ("ftp://x/y", "no http"),
+    ("http://", "no http"),
+    ("http://x:99999/", "no URL"),
+    ("http://a b/", "no http"),
+    ("http://u:p@x/", "has a user"),
+    ("http://x/?q", "has a user, a query"),
+    ("http://x/#f", "fragment"),
+    ("http://bücher.example/", "letters"),
+    ("http://[::1/", "no URL"),
+    (5, "must be a text"),
+]
+NOT_KEY_URI = [
+    ("devices-ca", "no PKCS#11 URI"),
+    ("pkcs11:", "does not say which key"),
+    ("pkcs11:token=scepd", "does not say which key"),
+    ("pkcs11:objekt=x", "'objekt' is no attribute"),
+    ("pkcs11:object=", "without a value"),
+    ("pkcs11:object=a;object=b", "twice"),
+    ("pkcs11:object=a?pin-value=1234", "carries a PIN"),
+    ("pkcs11:object=a?pin-source=file:x", "carries a PIN"),
+    ("pkcs11:object=a;type=public", "not a private key"),
+    (7, "must be a text"),
+]
+NOT_REFERENCE = [
+    ("123456", "never written here"),
+    (123456, "never written here"),
+    ({}, "exactly one source"),
+    ({"file": "a", "env": "B"}, "exactly one"),
+    ({"fiel": "a"}, "'fiel' is no source"),
+    ({"file": 5}, "followed by a name"),
+    ({"file": ""}, "followed by a name"),
+    ({"prompt": False}, "prompt can only be true"),
+    ({"credential": "../hsm-pin"}, "no slash"),
+    ({"file": "absent"}, "does not exist"),
+    ({"credential": "hsm-pin"}, "not started by systemd"),
+]
+NOT_NAME = [
+    ("Nope", "cannot be a name"),
+    ("a/b", "cannot be a name"),
+    ("..", "cannot be a name"),
+    ("x" * 33, "cannot be a name"),
+    ("", "is empty"),
+]
 
 
 def whole(low, high):
-    return [("5", "must be a whole number, not a text"), (1.5, "not a number"), (True, "not a boolean"), (low - 1, "out of bounds"), (high + 1, "out of bounds"), (10**30, "out of bounds")]
+    return [
+        ("5", "must be a whole number, not a text"),
+        (1.5, "not a number"),
+        (True, "not a boolean"),
+        (low - 1, "out of bounds"),
+        (high + 1, "out of bounds"),
+        (10**30, "out of bounds"),
+    ]
 
 
 def one_of(near, far="zzzzzz"):
@@ -41,14 +112,15 @@ WRONG = [
     ("appliance", NOT_TABLE),
     ("appliance.name", NOT_TEXT),
     ("appliance.public_url", NOT_URL),
-    ("appliance.state", [*NOT_TEXT, ("tls.pem", "is no directory")]),
+    ("appliance.state", [*NOT_TEXT, ("tls.pem", "is no directory"), ("tls.pem/x", "cannot be read: Not a directory")]),
     ("appliance.runtime", [*NOT_TEXT, ("tls.pem", "is no directory"), ("r" * 90, "too long for the sockets")]),
     ("appliance.node", NOT_NAME),
     ("hsm", NOT_TABLE),
-    ("hsm.module", [*NOT_TEXT, ("absent.so", "does not exist"), (".", "no regular file")]),
+    ("hsm.module", [*NOT_TEXT, ("absent.so", "does not exist"), (".", "no regular file"), ("x" * 300, "File name too long")]),
     ("hsm.token", [*NOT_TEXT, ("t" * 33, "longer than 32 octets")]),
     ("hsm.serial", NOT_TEXT),
     ("hsm.pin", [*NOT_REFERENCE, ({"env": "PIN"}, "not taken from the environment")]),
+    ("hsm.softhsm2_conf", [*NOT_TEXT, ("absent.conf", "does not exist"), (".", "no regular file")]),
     ("hsm.lanes", whole(1, 64)),
     ("hsm.deadline", NOT_DURATION),
     ("hsm.queue", whole(1, 10_000)),
@@ -88,6 +160,7 @@ WRONG = [
     (f"{ISSUER}.ra_decrypt.certificate", [*NOT_TEXT, ("absent.pem", "does not exist")]),
     ("listener", [*NOT_TABLE, ({}, "none is defined")]),
     (PLAIN, NOT_TABLE),
+    (f"{PLAIN}.address", [([], "lists no address")]),
     (f"{PLAIN}.serves", [*NOT_ARRAY, ([], "nothing to serve")]),
     (f"{PLAIN}.tls", NOT_TABLE),
     (f"{TLS}.certificate", [*NOT_TEXT, ("absent.pem", "does not exist"), ("tls.key", "holds a private key")]),
@@ -164,7 +237,11 @@ WRONG_CHALLENGES = [
     ({"method": "static", "secret": {"file": "lab-challenge"}, "valid": "1d"}, "valid", "does not expire"),
     ({"method": "static", "secret": {"file": "lab-challenge"}, "vaild": "1d"}, "vaild", "not a key"),
     ({"method": "static", "secret": {"file": "hsm-pin"}}, "secret", "shorter than 20 characters"),
-    ({"method": "static", "secret": {"file": "lab-challenge"}, "insecurely_short": 1}, "insecurely_short", "true or false"),
+    (
+        {"method": "static", "secret": {"file": "lab-challenge"}, "insecurely_short": 1},
+        "insecurely_short",
+        "true or false",
+    ),
     ({"method": "static", "secret": {"prompt": True}}, "secret", "cannot be asked"),
     ({"method": "static", "secret": {"env": "ABSENT"}}, "secret", "the environment has no ABSENT"),
     ({"method": "static", "secret": "correct horse battery staple"}, "secret", "never written here"),
@@ -241,9 +318,23 @@ def test_all_problems_come_at_once(refused):
     # One wrong value for every key that can be wrong beside the others.
     tables, expected = base(), set()
     for path, value, where, _ in cases():
-        if value is GONE or isinstance(value, dict) or any(path.startswith(f"{other}.") or other.startswith(f"{path}.") or other == path for other in _paths(expected)):
+        if (
+            value is GONE
+            or isinstance(value, dict)
+            or any(
+                path.startswith(f"{other}.") or other.startswith(f"{path}.") or other == path
+                for other in _paths(expected)
+            )
+        ):
             continue
-        if path in {"appliance", "hsm", "store", "log", "limits", "issuer", "listener", "profile", ISSUER, PLAIN, ROUTERS} or where.endswith(("ra_sign", "ra_decrypt", "tls", ".names", ".key.key", "subject", "subject.set", "subject.patterns")) or path == f"{ROUTERS}.key":
+        if (
+            path
+            in {"appliance", "hsm", "store", "log", "limits", "issuer", "listener", "profile", ISSUER, PLAIN, ROUTERS}
+            or where.endswith(
+                ("ra_sign", "ra_decrypt", "tls", ".names", ".key.key", "subject", "subject.set", "subject.patterns")
+            )
+            or path == f"{ROUTERS}.key"
+        ):
             continue
         place(tables, path, copy.deepcopy(value))
         expected.add(where)
@@ -283,7 +374,14 @@ def test_two_profiles_on_one_path(refused):
     assert "is the path of profile routers already" in problem.reason
 
 
-@pytest.mark.parametrize(("first", "second", "reason"), [(True, True, "default profile already"), (False, False, "no profile is the default one"), (None, None, "no profile is the default one")])
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        (True, True, "default profile already"),
+        (False, False, "no profile is the default one"),
+        (None, None, "no profile is the default one"),
+    ],
+)
 def test_exactly_one_default(refused, first, second, reason):
     tables = base()
     for name, value in (("routers", first), ("lab", second)):
@@ -306,7 +404,10 @@ def test_two_listeners_on_one_address(refused):
     tables = base()
     tables["listener"]["plain"]["address"] = ["127.0.0.1:8080", "[0:0::1]:8443"]
     (problem,) = refused(tables)
-    assert (problem.path, problem.reason) == ("$.listener.tls.address", "[::1]:8443 is already an address of listener plain")
+    assert (problem.path, problem.reason) == (
+        "$.listener.tls.address",
+        "[::1]:8443 is already an address of listener plain",
+    )
 
 
 def test_S32_a_profile_without_authenticator_does_not_start(refused):
@@ -325,9 +426,9 @@ def test_render_says_what_where_and_try(site, compiled):
     with pytest.raises(ConfigurationError) as caught:
         compiled(tables)
     lines = caught.value.render().splitlines()
+    how = 'write number and unit (s m h d w y), such as "90d", "12h" or "2y"'
     assert lines == [
         f"'warning' is not known here · {site}/scepd.toml $.log.level · did you mean warn? (known: debug, error, info, warn)",
-        f"'soon' is no duration · {site}/scepd.toml $.profile.routers.validity · "
-        'write number and unit (s m h d w y), such as "90d", "12h" or "2y"',
+        f"'soon' is no duration · {site}/scepd.toml $.profile.routers.validity · {how}",
     ]
     assert str(caught.value) == caught.value.render()

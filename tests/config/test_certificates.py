@@ -7,7 +7,12 @@ import pytest
 from .pki import CA_USAGES, DAY, NOW, base, certificate, key_pem, pem, write_secret
 
 ISSUED = {"issuer": "Devices CA", "signer": "ec-ca"}
-CA_FILE, SIGN_FILE, DECRYPT_FILE, TLS_FILE = "devices-ca.pem", "devices-ra-sign.pem", "devices-ra-decrypt.pem", "tls.pem"
+CA_FILE, SIGN_FILE, DECRYPT_FILE, TLS_FILE = (
+    "devices-ca.pem",
+    "devices-ra-sign.pem",
+    "devices-ra-decrypt.pem",
+    "tls.pem",
+)
 AT_CA = "$.issuer.devices.certificate"
 AT_SIGN = "$.issuer.devices.ra_sign.certificate"
 AT_DECRYPT = "$.issuer.devices.ra_decrypt.certificate"
@@ -61,8 +66,9 @@ UNFIT = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("title", "file", "content", "where", "reason"), UNFIT, ids=[f"{row[1]}-{row[0]}" for row in UNFIT])
-def test_C051_C052_unfit_certificate_is_refused(site, refused, title, file, content, where, reason):
+@pytest.mark.parametrize("case", UNFIT, ids=[f"{row[1]}-{row[0]}" for row in UNFIT])
+def test_C051_C052_unfit_certificate_is_refused(site, refused, case):
+    _, file, content, where, reason = case
     (site / file).write_bytes(content())
     found = [problem for problem in refused(base()) if problem.path == where]
     assert any(reason in problem.reason for problem in found), found
@@ -77,7 +83,10 @@ def test_C052_ra_certificate_may_lack_key_usage(site, compiled, file):
 
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.combinations(["key", "ra_sign", "ra_decrypt"], 2)))
-@pytest.mark.parametrize("spelling", ["pkcs11:object=one%20key", "pkcs11:object=one key;token=scepd", "pkcs11:token=scepd;object=one%20ke%79"])
+@pytest.mark.parametrize(
+    "spelling",
+    ["pkcs11:object=one%20key", "pkcs11:object=one key;token=scepd", "pkcs11:token=scepd;object=one%20ke%79"],
+)
 def test_S16_one_key_in_two_roles_is_refused(refused, first, second, spelling):
     tables = base()
     issuer = tables["issuer"]["devices"]
@@ -123,6 +132,14 @@ def test_chain_in_disorder_is_refused(site, refused):
     assert all("nearest first" in problem.hint for problem in problems)
 
 
+def test_chain_goes_on_after_a_file_that_is_not_there(site, refused):
+    make_chain(site)
+    tables = base()
+    tables["issuer"]["devices"]["chain"] = ["absent.pem", "root.pem"]
+    (problem,) = refused(tables)
+    assert problem.path == "$.issuer.devices.chain[0]"
+
+
 def test_serving_a_root_needs_one(site, refused):
     make_chain(site)
     tables = base()
@@ -132,7 +149,10 @@ def test_serving_a_root_needs_one(site, refused):
     assert (problem.path, problem.hint) == ("$.profile.routers.serve_root", '[issuer.devices] chain = ["root.pem"]')
 
 
-@pytest.mark.parametrize(("mode", "accepted"), [(0o600, True), (0o400, True), (0o640, False), (0o604, False), (0o644, False), (0o620, False), (0o666, False)])
+@pytest.mark.parametrize(
+    ("mode", "accepted"),
+    [(0o600, True), (0o400, True), (0o640, False), (0o604, False), (0o644, False), (0o620, False), (0o666, False)],
+)
 def test_S102_tls_key_open_to_others_is_refused(site, compiled, refused, mode, accepted):
     (site / "tls.key").chmod(mode)
     if accepted:

@@ -61,7 +61,9 @@ def test_directory_in_place_of_a_file(tmp_path):
     assert "no regular file" in problems_of(load, tmp_path)[0].reason
 
 
-@pytest.mark.parametrize(("mode", "accepted"), [(0o644, True), (0o640, True), (0o600, True), (0o664, False), (0o646, False)])
+@pytest.mark.parametrize(
+    ("mode", "accepted"), [(0o644, True), (0o640, True), (0o600, True), (0o664, False), (0o646, False)]
+)
 def test_S128_configuration_that_others_may_write(site, mode, accepted):
     path = write_configuration(site, base())
     path.chmod(mode)
@@ -77,6 +79,25 @@ def test_S128_configuration_behind_a_symbolic_link(site):
     (site / "scepd.toml").symlink_to(real)
     (problem,) = problems_of(load, site / "scepd.toml", environ={}, now=NOW)
     assert "is a symbolic link" in problem.reason
+
+
+def test_S128_configuration_of_another_user(site, monkeypatch):
+    path = write_configuration(site, base())
+    real = os.fstat
+    monkeypatch.setattr(
+        os, "fstat", lambda descriptor: os.stat_result([*real(descriptor)[:4], 4242, *real(descriptor)[5:10]])
+    )
+    problems = problems_of(load, path, environ={}, now=NOW)
+    assert (problems[0].path, problems[0].hint) == ("$", f"chown root {path}")
+    assert "belongs to user 4242" in problems[0].reason
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    assert load(path, environ={}, now=NOW).workers == 2
+
+
+def test_configuration_may_belong_to_the_owner_of_its_directory(site, monkeypatch):
+    path = write_configuration(site, base())
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    assert load(path, environ={}, now=NOW).workers == 2
 
 
 def test_S128_certificate_that_others_may_write(site, refused):
@@ -271,9 +292,9 @@ def test_loading_changes_nothing(site, compiled):
 
 
 def test_no_descriptor_is_left_open(refused, compiled):
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     compiled(base())
     tables = base()
     tables["hsm"]["pin"] = {"file": "."}
     refused(tables)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -169,7 +169,17 @@ def test_workers_are_the_cores_where_nothing_is_written(compiled):
     assert compiled(tables).workers == 0
 
 
-@pytest.mark.parametrize(("text", "expected"), [("30s", timedelta(seconds=30)), ("15m", timedelta(minutes=15)), ("12h", timedelta(hours=12)), ("90d", timedelta(days=90)), ("4w", timedelta(days=28)), ("2y", timedelta(days=730))])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("30s", timedelta(seconds=30)),
+        ("15m", timedelta(minutes=15)),
+        ("12h", timedelta(hours=12)),
+        ("90d", timedelta(days=90)),
+        ("4w", timedelta(days=28)),
+        ("2y", timedelta(days=730)),
+    ],
+)
 def test_durations(compiled, text, expected):
     assert routers(compiled, validity=text).validity == expected
 

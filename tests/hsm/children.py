@@ -1,4 +1,4 @@
-"""What tests run in a process of its own, since it may crash, fork or fail a login: python -m hsm.children NAME ..."""
+"""What tests run in a process of its own, since it may crash, fork or fail a login: python -m tests.hsm.children NAME ..."""
 
 import json
 import os

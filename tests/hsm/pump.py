@@ -26,10 +26,10 @@ class Pump:
         self.delayed = []
         self.order = itertools.count()
 
-    def callFromThread(self, function, *arguments):  # noqa: N802 - Twisted's name
+    def callFromThread(self, function, *arguments):
         self.calls.put((function, arguments))
 
-    def callLater(self, delay, function, *arguments):  # noqa: N802 - Twisted's name
+    def callLater(self, delay, function, *arguments):
         call = Delayed(lambda: function(*arguments))
         heapq.heappush(self.delayed, (time.monotonic() + delay, next(self.order), call))
         return call

@@ -1,18 +1,17 @@
-"""Starts `hsm.children` beside the tests."""
+"""Starts `tests.hsm.children` beside the tests."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-TESTS = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def start(name: str, *arguments: str, **environment: str) -> subprocess.Popen:
-    path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     return subprocess.Popen(
-        [sys.executable, "-m", "hsm.children", name, *arguments],
-        env={**os.environ, "PYTHONPATH": path, **environment},
+        [sys.executable, "-m", "tests.hsm.children", name, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

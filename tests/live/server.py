@@ -101,6 +101,23 @@ class Server:
         self.process = None
         return status
 
+    def client(self, verb):
+        """The beginning of a `scepd client` command."""
+        return BIN / "scepd", "client", verb
+
+    def fingerprint(self):
+        """The SHA-256 fingerprint of the CA certificate."""
+        words = run("openssl", "x509", "-in", self.ca, "-noout", "-fingerprint", "-sha256").stdout
+        return words.strip().rpartition("=")[2]
+
+    def check_store(self):
+        """Verify every certificate, transaction, challenge and audit link of the store."""
+        from scepd.store.check import check_store
+        from tests.live.opened import opened
+
+        with opened(self) as (repository, issuers):
+            assert check_store(repository, issuers) == []
+
     def status(self):
         """The supervisor's own words."""
         return json.loads(self.scepd("status", "--json", check=False).stdout)

@@ -92,7 +92,10 @@ def test_untouched_chains_are_sound(directory, chains):
 
 TAMPERINGS = {
     "edit": (["UPDATE audit SET actor = 'nobody' WHERE owner = 'alpha/1' AND sequence = 2"], "row 2: its content"),
-    "edit details": (["UPDATE audit SET details = '{}' WHERE owner = 'alpha/1' AND sequence = 3"], "row 3: its content"),
+    "edit details": (
+        ["UPDATE audit SET details = '{}' WHERE owner = 'alpha/1' AND sequence = 3"],
+        "row 3: its content",
+    ),
     "edit time": (
         ["UPDATE audit SET at = '2020-01-01T00:00:00.000000+00:00' WHERE owner = 'alpha/1' AND sequence = 4"],
         "row 4: its content",
@@ -156,9 +159,9 @@ def test_S124_a_chain_cut_off_with_its_end_forged_misses_acts(directory, issuer,
 
 def test_long_chains_are_read_page_by_page(directory):
     repository = open_repository(directory)
-    for _ in range(1203):
+    for _ in range(520):
         add_challenge(repository)
-    assert [row.sequence for row in repository.audit_chains()] == list(range(1, 1204))
+    assert [row.sequence for row in repository.audit_chains()] == list(range(1, 521))
     assert verify(repository.audit_chains(), repository.audit_heads()) == []
     assert len(repository.audit(limit=10)) == 10
     assert [row.target for row in repository.audit(target="challenge 7")] == ["challenge 7"]

@@ -95,7 +95,7 @@ def test_a_certificate_of_another_signer_is_found(directory, issuer, filled):
 
 
 def test_a_certificate_that_was_not_its_draft_is_found(directory, issuer, filled):
-    repository, devices = filled
+    repository, _ = filled
     serial = repository.transaction(1).serial
     plant(directory, "UPDATE certificate SET der = ? WHERE id = 1", sign(issuer, Device.make("CN=r0"), serial))
     found = check_store(repository, {"main": issuer.der})

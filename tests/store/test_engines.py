@@ -130,7 +130,7 @@ def test_no_database_at_all_is_unavailable(tmp_path):
 
 
 def test_a_lock_that_cannot_be_made_is_unavailable(directory):
-    (directory / "scepd.sqlite.lock").unlink()
+    (directory / "scepd.sqlite.lock").unlink(missing_ok=True)
     (directory / "scepd.sqlite.lock").mkdir()
     with pytest.raises(Unavailable, match="lock"):
         open_repository(directory)
@@ -180,3 +180,23 @@ def test_secrets_of_statements_stay_out_of_fault_texts(directory, issuer, device
     with pytest.raises(Unavailable) as caught:
         repository.claim(make_intent(issuer, device, subject="CN=canary-9f2"))
     assert "canary" not in str(caught.value)
+
+
+def test_faults_of_composed_queries_are_unavailable(directory, repository):
+    other = sqlite3.connect(directory / "scepd.sqlite", isolation_level=None)
+    other.execute("DROP TABLE refusal")
+    other.close()
+    with pytest.raises(Unavailable, match="no such table"):
+        repository.refusals()
+
+
+def test_a_row_gone_from_under_a_transaction_is_unavailable(directory, repository, issuer, device):
+    claimed, _ = repository.claim(make_intent(issuer, device))
+    other = sqlite3.connect(directory / "scepd.sqlite", isolation_level=None)
+    other.execute("DELETE FROM certificate")
+    with pytest.raises(Unavailable, match="no reserved serial"):
+        repository.record(claimed, b"der", ())
+    other.execute("DELETE FROM 'transaction'")
+    other.close()
+    with pytest.raises(Unavailable, match="is gone"):
+        repository.record(claimed, b"der", ())

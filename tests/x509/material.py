@@ -1,6 +1,5 @@
 """Keys, issuers and bent certificates for the tests of x509; keys are made once per run."""
 
-import os
 import random
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from scepd.message import tlv
-from scepd.message.algorithms import Digest
 from scepd.records import GeneralName, Template
 from scepd.x509.certificate import (
     IssuerCertificate,
@@ -51,7 +49,9 @@ def ed_key(name):
 
 
 def ca_key(kind):
-    return {"rsa": lambda: rsa_key("ca"), "p256": lambda: ec_key("ca"), "p384": lambda: ec_key("ca", "secp384r1")}[kind]()
+    return {"rsa": lambda: rsa_key("ca"), "p256": lambda: ec_key("ca"), "p384": lambda: ec_key("ca", "secp384r1")}[
+        kind
+    ]()
 
 
 @cache
@@ -109,7 +109,10 @@ def ra(role="both", by=None):
     )
 
 
-def tls(names=(GeneralName("dns", "scep.example.com"),)):
+SCEP_NAMES = (GeneralName("dns", "scep.example.com"),)
+
+
+def tls(names=SCEP_NAMES):
     return draft_tls_certificate(
         names, ec_key("tls").public_key(), issuer(), serial=SERIAL, now=NOW, validity=timedelta(days=90)
     )
@@ -213,7 +216,3 @@ def openssl_verify(directory: Path, certificate_der, *chain_ders, at=NOW):
         *extra,
         str(directory / "leaf.pem"),
     )
-
-
-RANDOM = os.urandom
-STRONGER = Digest.SHA512

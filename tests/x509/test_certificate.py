@@ -1,5 +1,6 @@
 """Certificates as drafted, seen by openssl and asn1crypto."""
 
+import os
 import random
 from datetime import timedelta
 
@@ -7,7 +8,7 @@ import pytest
 from asn1crypto import x509 as oracle
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from scepd.message import tlv
 from scepd.message.algorithms import Digest
@@ -71,8 +72,10 @@ def test_C156_the_requests_key_is_certified_octet_for_octet():
 
 
 def test_C156_a_key_that_would_be_written_otherwise_is_refused():
-    compressed = ec_key("device").public_key().public_bytes(
-        serialization.Encoding.X962, serialization.PublicFormat.CompressedPoint
+    compressed = (
+        ec_key("device")
+        .public_key()
+        .public_bytes(serialization.Encoding.X962, serialization.PublicFormat.CompressedPoint)
     )
     curve = tlv.sequence(tlv.oid("1.2.840.10045.2.1"), tlv.oid("1.2.840.10045.3.1.7"))
     with pytest.raises(Reject) as refused:
@@ -87,14 +90,14 @@ def _draft_with(spki_der):
     return draft_certificate(template(), spki_der, issuer(), serial=SERIAL, now=NOW)
 
 
-def test_C275_S103_S104_a_million_serials_neither_repeat_nor_sort():
+def test_C275_S104_serials_neither_repeat_nor_sort():
     source = random.Random(7)
-    seen = [new_serial(source.randbytes) for _ in range(20_000)]
+    seen = [new_serial(source.randbytes) for _ in range(100_000 * int(os.environ.get("SCALE", "1")))]
     assert len(set(seen)) == len(seen)
     assert seen != sorted(seen)
     assert {serial.bit_length() for serial in seen} == {143}  # the fixed octet: never zero, top bit clear
     assert len({serial >> 136 for serial in seen}) == 1
-    low = [bin(serial & ((1 << 136) - 1)).count("1") for serial in seen]
+    low = [(serial & ((1 << 136) - 1)).bit_count() for serial in seen]
     assert abs(sum(low) / len(low) - 68) < 1
 
 
@@ -105,10 +108,6 @@ def test_C275_S103_a_serial_is_18_octets_of_which_17_are_random():
     der = draft(serial=serial).der
     assert len(contents(tbs_fields(split(der)[0])[1])) == 18
     assert oracle.Certificate.load(der).serial_number == serial
-
-
-def test_S103_a_repeating_source_repeats_the_serial_for_the_store_to_refuse():
-    assert new_serial(lambda size: b"\1" * size) == new_serial(lambda size: b"\1" * size)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +141,7 @@ def test_S64_validity_begins_no_earlier_than_the_issuers():
     assert made.not_before == NOW - timedelta(seconds=30)
 
 
-def test_S111_an_issuer_not_valid_yet_means_a_wrong_clock_of_ours():
+def test_an_issuer_not_valid_yet_means_a_wrong_clock_of_ours():
     with pytest.raises(Unavailable):
         draft(by=issuer(begin=NOW + timedelta(seconds=1)))
 
@@ -178,7 +177,11 @@ def test_C278_key_identifiers():
         (rsa_key("device"), {"digitalSignature", "keyEncipherment"}, {"digitalSignature", "keyEncipherment"}),
         (ec_key("device"), {"digitalSignature", "keyEncipherment"}, {"digitalSignature"}),
         (ec_key("device"), {"keyAgreement", "encipherOnly"}, {"keyAgreement", "encipherOnly"}),
-        (ed_key("device"), {"digitalSignature", "nonRepudiation", "keyAgreement"}, {"digitalSignature", "nonRepudiation"}),
+        (
+            ed_key("device"),
+            {"digitalSignature", "nonRepudiation", "keyAgreement"},
+            {"digitalSignature", "nonRepudiation"},
+        ),
         (rsa_key("device"), {"dataEncipherment", "keyAgreement"}, {"dataEncipherment"}),
     ],
 )
@@ -230,9 +233,9 @@ def test_S60_without_pointers_there_are_no_pointers():
     assert found == {"2.5.29.19", "2.5.29.15", "2.5.29.14", "2.5.29.35"}
 
 
-@pytest.mark.parametrize("tag", [12, 19])
-def test_C285_the_issuers_name_is_copied_octet_for_octet(tag):
-    name = ((Attribute("2.5.4.10", "Example", tag),), (Attribute("2.5.4.3", "CA", 33 - tag - 2 if tag == 12 else 12),))
+@pytest.mark.parametrize("tags", [(12, 19), (19, 12)])
+def test_C285_the_issuers_name_is_copied_octet_for_octet(tags):
+    name = ((Attribute("2.5.4.10", "Example", tags[0]),), (Attribute("2.5.4.3", "CA", tags[1]),))
     key = ca_key("rsa")
     made = draft_ca_certificate(name, key.public_key(), serial=SERIAL, not_before=BEGIN, not_after=END)
     by = IssuerCertificate.load(seal(made.der, key, key.public_key()))
@@ -240,14 +243,15 @@ def test_C285_the_issuers_name_is_copied_octet_for_octet(tag):
 
 
 def test_C285_an_issuer_whose_name_cannot_be_copied_is_refused_at_load():
-    der = ca_der()
-    fields = tbs_fields(split(der)[0])
-    two = tlv.read(fields[5]).children
-    swapped = tlv.set_of((two[0].inner().der, two[1].inner().der), sort=False)
-    if swapped == tlv.set_of((two[0].inner().der, two[1].inner().der)):
-        swapped = tlv.set_of((two[1].inner().der, two[0].inner().der), sort=False)
-    with pytest.raises(OperatorError, match="cannot issue"):
-        IssuerCertificate.load(bend(der, 5, tlv.sequence(swapped)))
+    unsorted = tlv.set_of((_pair("2.5.4.10", tlv.utf8("x")), _pair("2.5.4.3", tlv.utf8("x"))), sort=False)
+    latin = tlv.set_of((_pair("2.5.4.3", b"\x14\x01\xe9"),))
+    for rdn in (unsorted, latin):
+        with pytest.raises(OperatorError, match="unreadable"):
+            IssuerCertificate.load(bend(ca_der(), 5, tlv.sequence(rdn)))
+
+
+def _pair(oid, value):
+    return tlv.sequence(tlv.oid(oid), value)
 
 
 def test_C286_strings_are_utf8_or_printable():
@@ -258,9 +262,7 @@ def test_C286_strings_are_utf8_or_printable():
         (Attribute("2.5.4.11", "under_score", 19),),
     )
     parsed = oracle.Certificate.load(leaf(subject=subject)).subject
-    kinds = {
-        pair["type"].native: type(pair["value"].chosen).__name__ for rdn in parsed.chosen for pair in rdn
-    }
+    kinds = {pair["type"].native: type(pair["value"].chosen).__name__ for rdn in parsed.chosen for pair in rdn}
     assert kinds == {
         "country_name": "PrintableString",
         "organization_name": "UTF8String",
@@ -271,7 +273,7 @@ def test_C286_strings_are_utf8_or_printable():
 
 
 def test_S57_the_issuers_own_name_is_nobody_elses():
-    for name in (CA_NAME, tuple((Attribute(a.oid, a.value, 19),) for ((a,)) in CA_NAME)):
+    for name in (CA_NAME, tuple((Attribute(a.oid, a.value, 19),) for (a,) in CA_NAME)):
         with pytest.raises(Reject) as refused:
             draft(subject=name)
         assert refused.value.reason is Reason.subject_refused
@@ -287,7 +289,7 @@ def test_C280_ca_certificates(path_length, tmp_path):
     assert openssl_verify(tmp_path, der, der)[0] == 0
 
 
-def test_C051_a_ca_that_is_its_own_ra_has_the_transport_usages():
+def test_a_ca_that_is_its_own_ra_has_the_transport_usages():
     key = rsa_key("ca")
     made = draft_ca_certificate(
         CA_NAME, key.public_key(), serial=SERIAL, not_before=BEGIN, not_after=END, transport=True
@@ -327,7 +329,7 @@ def test_S64_a_ca_certificate_beyond_its_issuer_is_refused():
         ("both", {"digitalSignature", "keyEncipherment"}),
     ],
 )
-def test_C052_ra_certificates(role, usages, tmp_path):
+def test_ra_certificates_have_the_usage_of_their_role(role, usages, tmp_path):
     made = ra(role)
     assert key_usages(extension(made.der, x509.KeyUsage).value) == usages
     assert lint(made.der, issuer(), "ra") == []
@@ -335,7 +337,7 @@ def test_C052_ra_certificates(role, usages, tmp_path):
     assert openssl_verify(tmp_path, sealed, ca_der())[0] == 0
 
 
-def test_C052_an_ra_key_that_decrypts_must_be_rsa():
+def test_an_ra_key_that_decrypts_must_be_rsa():
     fields = {"issuer": issuer(), "serial": SERIAL, "now": NOW, "validity": timedelta(days=30)}
     key = ec_key("ra").public_key()
     assert lint(draft_ra_certificate(from_text("CN=RA"), key, role="sign", **fields).der, issuer(), "ra") == []
@@ -389,7 +391,7 @@ IDENTIFIED = (x509.SubjectKeyIdentifier(b"identifier"), False)
     ("make", "problem"),
     [
         (lambda: b"", "unreadable"),
-        (lambda: leaf(), "no CA"),
+        (leaf, "no CA"),
         (lambda: certificate(constraints=None), "no CA"),
         (lambda: _self_signed(rsa_key("ca"), CA_BITS), "keyCertSign"),
         (lambda: _self_signed(rsa_key("ca"), CA_BITS, (usage("crl_sign"), True)), "keyCertSign"),
@@ -404,7 +406,14 @@ def test_what_cannot_issue_is_no_issuer(make, problem):
         IssuerCertificate.load(make())
 
 
-def test_S57_C316_an_issuers_own_limits_are_read():
+def test_S26_no_certificate_is_signed_with_an_old_digest_or_odd_curve():
+    with pytest.raises(OperatorError, match="SHA1 signs no certificate"):
+        IssuerCertificate.load(ca_der(), Digest.SHA1)
+    with pytest.raises(OperatorError, match="secp256k1"):
+        IssuerCertificate.load(_self_signed(ec.generate_private_key(ec.SECP256K1()), CA_BITS, SIGNS, IDENTIFIED))
+
+
+def test_S57_an_issuers_own_limits_are_read():
     constraints = x509.NameConstraints([x509.DNSName("example.com")], None)
     feature = x509.TLSFeature([x509.TLSFeatureType.status_request])
     der = _self_signed(rsa_key("ca"), CA_BITS, SIGNS, IDENTIFIED, (constraints, True), (feature, False))
@@ -421,3 +430,19 @@ def test_S53_an_unencodable_template_is_refused():
     with pytest.raises(Reject) as refused:
         draft(names=(GeneralName("directory", "3000"),))
     assert refused.value.reason is Reason.name_refused
+
+
+@pytest.mark.parametrize(
+    "value", [b"\x1e\x02\0\xe9", b"\x1c\x04\0\0\0\xe9", b"\x14\x02\xc3\xa9", b"\x1a\x01a", b"\x12\x011"]
+)
+def test_C285_odd_string_types_of_an_old_ca_are_copied_too(value):
+    odd = bend(bend(ca_der(), 5, _one(value)), 3, _one(value))
+    by = IssuerCertificate.load(odd)
+    assert by.subject_der == _one(value)
+    made = draft(by=by)
+    assert tbs_fields(made.tbs)[3] == by.subject_der
+    assert lint(made.der, by, "leaf") == []
+
+
+def _one(value):
+    return tlv.sequence(tlv.set_of((_pair("2.5.4.3", value),)))

@@ -99,6 +99,7 @@ PRINTABLE, T61 = x509.name._ASN1Type.PrintableString, x509.name._ASN1Type.T61Str
 VALIDITY_IN_WRONG_TYPE = tlv.sequence(b"\x18\x0f20260301120000Z", b"\x17\x0d270301120000Z")
 FAILURES = {
     "version_is_3": ("leaf", lambda: bend(draft().der, 0, b"")),
+    # cryptography still reads such a serial, with a warning
     "serial_is_positive": ("leaf", lambda: bend(draft().der, 1, tlv.integer(0))),
     "serial_fits": ("leaf", lambda: bend(draft().der, 1, tlv.integer(1 << 160))),
     "serial_is_random": ("leaf", lambda: bend(draft().der, 1, tlv.integer((1 << 63) - 1))),
@@ -171,6 +172,7 @@ def test_C284_every_rule_passes_what_we_draft(rule):
         assert lint(der, by, kind) == []
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn't positive")
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_C275_C276_C278_C279_C280_C281_C282_C283_C285_C286_every_rule_finds_what_breaks_it(rule):
     kind, make, *by = FAILURES[rule.name]
@@ -327,7 +329,7 @@ def test_C283_pointers_of_ours_pass():
     check("leaf", access(x509.DNSName("x")), "authority_information_access")
 
 
-def test_C316_the_issuers_tls_features_are_kept():
+def test_the_issuers_tls_features_are_kept():
     feature = x509.TLSFeature([x509.TLSFeatureType.status_request])
     by = attrs.evolve(issuer(), tls_features=frozenset({5}))
     check("leaf", certificate(feature=(feature, False)), by=by)

@@ -1,0 +1,290 @@
+import os
+from datetime import UTC, datetime, timedelta
+
+import attrs
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from scepd.cli.client_choice import choose
+from scepd.cli.client_http import Server
+from scepd.cli.client_keys import public_key_der
+from scepd.cli.client_session import Session, Wish
+from scepd.cli.client_trust import establish
+from scepd.message.algorithms import OAEP_SHA256, Cipher, Digest
+from scepd.message.names import MessageType
+from scepd.records import GeneralName, Secret
+from scepd.refusal import OperatorError
+from scepd.x509.names import from_text
+
+from tests.cli.responder import CHALLENGE, Responder, authority, rsa_key, serving
+
+NAME = from_text("CN=r1.example.net")
+WISH = Wish(NAME, challenge=Secret(CHALLENGE))
+
+
+@attrs.define
+class Sleeper:
+    slept: list = attrs.field(factory=list)
+
+    def __call__(self, seconds):
+        self.slept.append(seconds)
+
+
+def enrol(responder, *, key=None, wish=WISH, fingerprint=None, patience=0, sleep=None, **choice):
+    key = key or rsa_key("client")
+    with serving(responder) as url:
+        session = Session(Server(url), lambda: datetime.now(UTC), os.urandom, sleep or Sleeper())
+        chosen = choose(session.capabilities(), **choice)
+        trusted = establish(session.certificates(), fingerprint or responder.authority.fingerprint, session.now())
+        return session.enrol(key, wish, trusted, chosen, patience=patience)
+
+
+def test_an_enrolment_gives_a_certificate_for_the_key_and_its_chain():
+    responder = Responder()
+    result = enrol(responder)
+    certificate = x509.load_der_x509_certificate(result.certificate_der)
+    assert certificate.public_key() == rsa_key("client").public_key()
+    assert result.chain == (responder.authority.ca_der,)
+    ((method, message),) = responder.requests
+    assert method == "POST"
+    assert message.digest is Digest.SHA256
+    assert len(message.sender_nonce) == 16
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"get": True},
+        {"digest": "sha512", "cipher": "aes256"},
+        {"digest": "sha384", "cipher": "aes192", "oaep": "sha1"},
+        {"digest": "sha1", "cipher": "des3", "oaep": "sha256"},
+        {"digest": "md5", "cipher": "des", "get": True},
+    ],
+)
+def test_every_algorithm_that_is_asked_for_is_used(choice):
+    responder = Responder()
+    wanted = choose(frozenset({"SCEPStandard"}), **choice)
+    responder.cipher = wanted.cipher
+    assert enrol(responder, **choice).chain
+    method, message = responder.requests[0]
+    assert method == ("GET" if choice.get("get") else "POST")
+    assert message.digest is wanted.digest
+
+
+def test_a_challenge_with_letters_outside_printable_string_arrives_whole(monkeypatch):
+    secret = "grüße, @lle_zusammen!"
+    monkeypatch.setattr("tests.cli.responder.CHALLENGE", secret)
+    assert enrol(Responder(), wish=Wish(NAME, challenge=Secret(secret))).certificate_der
+
+
+def test_an_ec_key_is_certified_through_a_passing_rsa_signer():
+    key = ec.generate_private_key(ec.SECP256R1())
+    responder = Responder()
+    result = enrol(responder, key=key)
+    assert x509.load_der_x509_certificate(result.certificate_der).public_key() == key.public_key()
+    signer = responder.requests[0][1].signer.public_key()
+    assert isinstance(signer, rsa.RSAPublicKey)
+
+
+def test_names_are_wished_for_in_the_request(monkeypatch):
+    seen = []
+    responder = Responder()
+    issue = type(responder.authority).issue
+    monkeypatch.setattr(
+        type(responder.authority), "issue", lambda self, csr, **options: (seen.append(csr), issue(self, csr, **options))[1]
+    )
+    enrol(responder, wish=attrs.evolve(WISH, names=(GeneralName("dns", "r1.example.net"), GeneralName("ip", "192.0.2.7"))))
+    (extension,) = seen[0].extensions
+    assert extension.oid == "2.5.29.17"
+    assert b"r1.example.net" in extension.value_der
+    assert bytes([192, 0, 2, 7]) in extension.value_der
+
+
+def test_a_refusal_is_readable():
+    with pytest.raises(OperatorError, match="refused: badRequest: challenge rejected"):
+        enrol(Responder(), wish=Wish(NAME, challenge=Secret("wrong")))
+
+
+def test_an_http_error_is_readable_and_harmless_to_the_terminal():
+    with pytest.raises(OperatorError, match="PKIOperation: HTTP 503 not now") as caught:
+        enrol(Responder(status=503))
+    assert "\x1b" not in str(caught.value)
+    assert "later" in caught.value.hint
+
+
+def test_pending_is_polled_with_cert_poll_under_the_same_transaction():
+    responder, sleeper = Responder(pending=3), Sleeper()
+    assert enrol(responder, patience=60, sleep=sleeper).certificate_der
+    types = [message.message_type for _method, message in responder.requests]
+    assert types == [MessageType.PKCSReq, *[MessageType.CertPoll] * 3]
+    assert len({message.transaction_id for _method, message in responder.requests}) == 1
+    assert len({message.sender_nonce for _method, message in responder.requests}) == 4
+    assert all(0 < seconds <= 10 for seconds in sleeper.slept)
+
+
+def test_pending_without_patience_says_how_to_go_on():
+    with pytest.raises(OperatorError, match="pending") as caught:
+        enrol(Responder(pending=1))
+    assert "--poll" in caught.value.hint
+
+
+def test_the_same_key_asks_under_the_same_transaction_id():
+    responder = Responder()
+    enrol(responder)
+    enrol(responder)
+    first, second = (message.transaction_id for _method, message in responder.requests)
+    assert first == second
+
+
+# What a wrong server does is not believed ---------------------------------------------------------------------
+
+
+def test_a_reply_by_another_authority_is_not_believed():
+    other = authority("strangers")
+    with pytest.raises(OperatorError, match="not by the CA or its RA"):
+        enrol(Responder(signer=(other.sign_der, other.sign_key)))
+
+
+def test_a_reply_whose_signature_is_by_another_key_is_not_believed():
+    ours = authority()
+    with pytest.raises(OperatorError, match="not by the CA or its RA"):
+        enrol(Responder(signer=(ours.sign_der, rsa_key("thief"))))
+
+
+def test_a_reply_that_does_not_echo_the_nonce_is_not_believed():
+    with pytest.raises(OperatorError, match="nonce"):
+        enrol(Responder(nonce=b"0123456789abcdef"))
+
+
+def test_a_reply_to_another_transaction_is_not_believed():
+    with pytest.raises(OperatorError, match="another transaction"):
+        enrol(Responder(transaction="another"))
+
+
+def test_a_certificate_for_another_key_is_not_taken():
+    with pytest.raises(OperatorError, match="another key"):
+        enrol(Responder(spki=public_key_der(rsa_key("thief"))))
+
+
+def test_a_certificate_of_another_ca_is_not_taken():
+    with pytest.raises(OperatorError, match="does not lead to the pinned CA"):
+        enrol(Responder(issuer=authority("strangers")))
+
+
+def test_a_reply_in_a_weaker_cipher_than_asked_for_is_not_read():
+    with pytest.raises(OperatorError, match="cannot be decrypted"):
+        enrol(Responder(cipher=Cipher.DES))
+
+
+# Trust --------------------------------------------------------------------------------------------------------
+
+
+def now():
+    return datetime.now(UTC)
+
+
+def test_C053_another_fingerprint_than_the_pinned_one_is_refused_before_anything_is_sent():
+    responder = Responder()
+    with pytest.raises(OperatorError, match="not the pinned one"):
+        enrol(responder, fingerprint="00" * 32)
+    assert responder.requests == []
+
+
+def test_a_fingerprint_may_have_colons_capitals_and_be_sha1():
+    ours = authority()
+    served = [ours.sign_der, ours.decrypt_der, ours.ca_der]
+    for pin in (ours.fingerprint.upper(), ":".join(ours.fingerprint[i : i + 2] for i in range(0, 64, 2))):
+        assert establish(served, pin, now()).anchor == ours.ca_der
+    sha1 = x509.load_der_x509_certificate(ours.ca_der).fingerprint(hashes.SHA1())
+    assert establish(served, sha1.hex(), now()).anchor == ours.ca_der
+
+
+@pytest.mark.parametrize("pin", ["", "zz" * 32, "00" * 16, "0x00"])
+def test_what_is_no_fingerprint_is_refused(pin):
+    ours = authority()
+    with pytest.raises(OperatorError, match="no fingerprint"):
+        establish([ours.ca_der], pin, now())
+
+
+def test_the_fingerprint_of_an_ra_certificate_is_no_anchor():
+    ours = authority()
+    pin = x509.load_der_x509_certificate(ours.decrypt_der).fingerprint(hashes.SHA256())
+    with pytest.raises(OperatorError, match="RA certificate"):
+        establish([ours.decrypt_der, ours.ca_der], pin.hex(), now())
+
+
+def test_requests_are_encrypted_to_the_encryption_certificate_and_replies_signed_by_the_other():
+    ours = authority()
+    for served in ([ours.sign_der, ours.decrypt_der, ours.ca_der], [ours.ca_der, ours.decrypt_der, ours.sign_der]):
+        trusted = establish(served, ours.fingerprint, now())
+        assert trusted.recipient == ours.decrypt_der
+        assert ours.sign_der in trusted.signers
+        assert ours.decrypt_der not in trusted.signers
+        assert trusted.issuer == ours.ca_der
+
+
+def test_an_ra_certificate_of_another_ca_in_the_answer_is_neither_recipient_nor_signer():
+    ours, other = authority(), authority("strangers")
+    trusted = establish(
+        [other.decrypt_der, other.sign_der, ours.decrypt_der, ours.sign_der, ours.ca_der, other.ca_der],
+        ours.fingerprint,
+        now(),
+    )
+    assert trusted.recipient == ours.decrypt_der
+    assert other.sign_der not in trusted.signers
+
+
+def test_a_device_certificate_in_the_answer_is_no_ra():
+    ours = authority()
+    thief = rsa_key("thief")
+
+    @attrs.frozen
+    class Asked:
+        subject: object
+        spki_der: bytes
+
+    device = ours.issue(Asked(from_text("CN=thief"), public_key_der(thief)))
+    trusted = establish([device, ours.decrypt_der, ours.sign_der, ours.ca_der], ours.fingerprint, now())
+    assert trusted.recipient == ours.decrypt_der
+    assert device not in trusted.signers
+
+
+def test_an_expired_ra_certificate_is_not_used():
+    ours = authority()
+    with pytest.raises(OperatorError, match="none of the server's certificates"):
+        establish([ours.decrypt_der, ours.sign_der, ours.ca_der], ours.fingerprint, now() + timedelta(days=400))
+
+
+def test_a_single_ca_certificate_that_cannot_be_encrypted_to_is_said():
+    with pytest.raises(OperatorError, match="can take an encrypted request"):
+        enrol(Responder(single=True))
+
+
+# Choice -------------------------------------------------------------------------------------------------------
+
+
+def test_the_choice_follows_the_capabilities():
+    modern = choose(frozenset({"SHA-256", "AES", "POSTPKIOperation"}))
+    assert (modern.digest, modern.cipher, modern.post) == (Digest.SHA256, Cipher.AES128, True)
+    assert choose(frozenset({"SHA-512", "AES"})).digest is Digest.SHA512
+    assert choose(frozenset({"SHA-512", "AES"})).post is False
+    assert choose(frozenset({"SCEPStandard"})).post is True
+    assert choose(frozenset({"SCEPStandard"}), get=True).post is False
+    assert choose(frozenset(), oaep="sha256").transport == OAEP_SHA256
+    assert choose(frozenset()).cipher is Cipher.AES128
+
+
+def test_forged_capabilities_bring_nobody_to_weak_algorithms():
+    with pytest.raises(OperatorError, match="no SHA-2"):
+        choose(frozenset({"AES", "SHA-1"}))
+    with pytest.raises(OperatorError, match="no AES"):
+        choose(frozenset({"DES3", "SHA-256"}))
+    assert choose(frozenset({"DES3", "SHA-1"}), digest="sha1", cipher="des3").cipher is Cipher.DES3
+
+
+def test_a_server_without_get_ca_caps_is_tried_by_get():
+    responder = Responder(capabilities=b"")
+    assert enrol(responder).certificate_der
+    assert responder.requests[0][0] == "GET"

@@ -1,0 +1,116 @@
+"""The self-test, in a child process as in service, and the timed probe."""
+
+import json
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from scepd.hsm.faults import TokenFault
+from scepd.hsm.probe import KeyCheck, Report, probe_signing_key, self_test
+from scepd.records import Secret
+from scepd.refusal import OperatorError
+
+from .run import finish, start
+from .tokens import PIN
+
+ROLES = {"ca": "sign", "ra-sign": "sign", "ra-decrypt": "decrypt"}
+
+
+def keys_of(bench, **instead: str) -> list[tuple[str, str, str]]:
+    return [
+        (
+            instead.get(label.replace("-", "_"), f"pkcs11:token=test;object={label}"),
+            role,
+            bench.certificates[label].hex(),
+        )
+        for label, role in ROLES.items()
+    ]
+
+
+def in_child(bench, tmp_path, keys, pin: str = PIN, lanes: int = 2) -> dict:
+    return json.loads(finish(start("selftest", json.dumps(keys), str(tmp_path / "pin.json"), pin, str(lanes))))
+
+
+def test_S120_all_keys_of_an_issuer_pass(bench, tmp_path):
+    report = in_child(bench, tmp_path, keys_of(bench))
+    assert report["ok"] is True
+    assert report["problems"] == []
+    assert report["threads"] is True
+    assert report["token"]["label"] == "test"
+    found = {key["uri"].rpartition("=")[2]: key for key in report["keys"]}
+    assert found["ca"]["kind"] == "EC secp256r1"
+    assert found["ra-sign"]["pss"] is True
+    assert found["ra-decrypt"]["raw"] is True
+    assert found["ra-decrypt"]["transports"] == ["oaep-sha1", "oaep-sha256", "pkcs1v15"]
+    assert all(key["remarks"] == [] for key in report["keys"])
+
+
+def test_S120_every_problem_of_every_key_is_told_at_once(bench, tmp_path):
+    keys = keys_of(bench, ca="pkcs11:object=nowhere", ra_sign="pkcs11:object=ra-decrypt", ra_decrypt="not a uri")
+    report = in_child(bench, tmp_path, keys)
+    assert report["ok"] is False
+    assert len(report["problems"]) == 3
+    assert all(problem["hint"] for problem in report["problems"])
+
+
+def test_S117_S113_a_wrong_pin_is_tried_once_and_not_repeated(bench, tmp_path):
+    first = in_child(bench, tmp_path, keys_of(bench), pin="canary-4712")
+    again = in_child(bench, tmp_path, keys_of(bench), pin="canary-4712")
+    assert "refused the PIN (" in first["problems"][0]["problem"]
+    assert "not tried again" in again["problems"][0]["problem"]
+    assert "canary" not in json.dumps([first, again])
+    assert in_child(bench, tmp_path, keys_of(bench))["ok"] is True
+
+
+def test_one_lane_needs_no_threads(bench, tmp_path):
+    assert in_child(bench, tmp_path, keys_of(bench), lanes=1)["threads"] is False
+
+
+def test_S114_a_module_without_locking_is_refused_for_two_lanes(bench, monkeypatch):
+    from scepd.hsm import module, probe
+
+    def without_locking(path):
+        loaded = module.load_module(path)
+        loaded.threads = False
+        return loaded
+
+    monkeypatch.setattr(probe, "load_module", without_locking)
+    checks = [KeyCheck(uri, role, bytes.fromhex(der)) for uri, role, der in keys_of(bench)]
+    report = self_test(bench.settings, Secret(PIN), checks, memory=None, lanes=2)
+    assert "CKF_OS_LOCKING_OK" in report.problems[0]["problem"]
+    assert report.problems[0]["hint"] == "[hsm] lanes = 1"
+    assert self_test(bench.settings, Secret(PIN), checks, memory=None, lanes=1).ok
+
+
+def test_a_report_tells_faults_and_mistakes_with_hints():
+    report = Report()
+    assert report.ok
+    report.problem(OperatorError("wrong", "mend it"))
+    report.problem(TokenFault("device", "DeviceRemoved"))
+    assert not report.ok
+    told = json.loads(report.to_json())["problems"]
+    assert told[0] == {"problem": "wrong", "hint": "mend it"}
+    assert told[1]["problem"] == "the token failed: DeviceRemoved"
+
+
+@pytest.mark.parametrize("label", ["ca", "ra-sign"])
+def test_timed_probe_signs_and_verifies(bench, label):
+    probe_signing_key(bench.signing(label), b"probe")
+
+
+def test_S116_a_signature_that_does_not_verify_is_a_device_fault():
+    class Wrong(ec.EllipticCurvePrivateKey):
+        curve, key_size = ec.SECP256R1(), 256
+        exchange = private_numbers = private_bytes = __copy__ = __deepcopy__ = None
+
+        def __init__(self):
+            self.right, self.other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+
+        def public_key(self):
+            return self.right.public_key()
+
+        def sign(self, data, signature_algorithm):
+            return self.other.sign(data, signature_algorithm)
+
+    with pytest.raises(TokenFault):
+        probe_signing_key(Wrong(), b"probe")

@@ -1,0 +1,101 @@
+"""The real clients, each as one function: enrol with a challenge, return the certificate or what the client said."""
+
+import os
+import shutil
+import subprocess
+
+import attrs
+
+from tests.live.server import run
+
+
+@attrs.frozen
+class Result:
+    """What a client came back with: the PEM file of its certificate, or None and its words."""
+
+    certificate: object
+    key: object
+    words: str
+
+
+def _result(certificate, key, words):
+    got = certificate.exists() and b"BEGIN CERTIFICATE" in certificate.read_bytes()
+    return Result(certificate if got else None, key, words)
+
+
+def scepclient(url, directory, challenge, *, cn="scepclient"):
+    """Debian's scepclient: SHA-1 and single DES, whatever is advertised; POST; envelopes for every certificate."""
+    done = run(
+        "scepclient", "-server-url", url, "-challenge", challenge, "-cn", cn,
+        "-private-key", directory / "key.pem", "-certificate", directory / "cert.pem", check=False,
+    )  # fmt: skip
+    return _result(directory / "cert.pem", directory / "key.pem", done.stdout + done.stderr)
+
+
+def strongswan(url, directory, challenge, *, cn="moon", options=()):
+    """Debian's `pki --scepca` and `pki --scep`."""
+    run("pki", "--scepca", "--url", url, "--caout", directory / "ca.der", "--raout", directory / "ra.der")
+    found = sorted(directory.glob("ra*.der"))
+    usages = {
+        path: run("openssl", "x509", "-inform", "der", "-in", path, "-noout", "-ext", "keyUsage").stdout
+        for path in found
+    }
+    encryption = next(path for path, usage in usages.items() if "Key Encipherment" in usage)
+    signature = next(path for path, usage in usages.items() if "Digital Signature" in usage)
+    with (directory / "key.pem").open("wb") as key:
+        subprocess.run(
+            ["pki", "--gen", "--type", "rsa", "--size", "2048", "--outform", "pem"],
+            stdout=key,
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )
+    done = run(
+        "pki", "--scep", "--url", url, "--in", directory / "key.pem", "--dn", f"C=CH, O=strongSwan, CN={cn}",
+        "--password", challenge, "--cacert-enc", encryption, "--cacert-sig", signature,
+        "--cacert", directory / "ca.der", "--outform", "pem", *options, check=False,
+    )  # fmt: skip
+    (directory / "cert.pem").write_text(done.stdout)
+    return _result(directory / "cert.pem", directory / "key.pem", done.stderr)
+
+
+CERTMONGER = """
+certmonger -s -n -d 2 2>{directory}/certmonger.log &
+daemon=$!
+for try in $(seq 50); do getcert list-cas -s >/dev/null 2>&1 && break; sleep 0.1; done
+getcert add-scep-ca -s -c scepd -u {url} {authorities}
+for try in $(seq 50); do getcert list-cas -s -c scepd -v 2>/dev/null | grep -q "SCEP CA certificate\\|ca-type" && break; sleep 0.1; done
+getcert request -s -c scepd -f {directory}/cert.pem -k {directory}/key.pem -g 2048 -N "CN={cn}" -L "{challenge}" -I one -w --wait-timeout {wait}
+getcert list -s
+kill $daemon
+wait $daemon 2>/dev/null
+exit 0
+"""
+
+
+def certmonger(url, directory, challenge, *, ca, cn="certmonger", wait=25):
+    """Debian's certmonger on a private session bus: GET only, AES-256, 77-digit transactionIDs."""
+    for name in ("requests", "cas", "config", "local"):
+        (directory / name).mkdir()
+    # -R trusts the TLS listener; the SCEP certificates come from GetCACert.
+    authorities = f"-R {ca}" if url.startswith("https:") else ""
+    script = directory / "certmonger.sh"
+    script.write_text(
+        CERTMONGER.format(
+            directory=directory, url=url, challenge=challenge, cn=cn, authorities=authorities, wait=wait
+        )
+    )
+    environment = {
+        **os.environ,
+        "CERTMONGER_REQUESTS_DIR": str(directory / "requests"),
+        "CERTMONGER_CAS_DIR": str(directory / "cas"),
+        "CERTMONGER_CONFIG_DIR": str(directory / "config"),
+        "CERTMONGER_LOCAL_CA_DIR": str(directory / "local"),
+        "CERTMONGER_TMPDIR": str(directory),
+    }
+    done = run("dbus-run-session", "--", "bash", script, check=False, timeout=90, env=environment)
+    return _result(directory / "cert.pem", directory / "key.pem", done.stdout + done.stderr)
+
+
+def available():
+    """The programs that must be there; a missing one fails the suite."""
+    return {name: shutil.which(name) for name in ("scepclient", "pki", "certmonger", "getcert", "openssl", "dbus-run-session")}
