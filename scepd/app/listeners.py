@@ -20,8 +20,9 @@ _OWNER_ONLY = 0o600
 
 _MINIMUM = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
-# TLS 1.2 as BCP 195 (RFC 9325 section 4.2) wants it; CBC suites stay for Windows clients of their age.
-_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES256:ECDHE+AES128:!aNULL:!eNULL:!MD5:!DSS:@STRENGTH"
+# TLS 1.2 as BCP 195 (RFC 9325 section 4.2) wants it. Windows before 10 has GCM with ECDSA certificates only, hence CBC
+# with SHA-2 beside it.
+_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+SHA384:ECDHE+SHA256:!aNULL:!eNULL:!SHA1:!MD5"
 
 
 def tls_context(settings: TlsSettings) -> SSL.Context:
@@ -60,18 +61,10 @@ class _Connections:
         return SSL.Connection(self._context, None)
 
 
-class TlsFactory(TLSMemoryBIOFactory):
-    """TLS over memory BIOs, since the socket belongs to the supervisor; the context alone decides on ALPN."""
-
-    def _applyProtocolNegotiation(self, connection: SSL.Connection) -> None:  # noqa: N802 - Twisted's name
-        # Twisted would make one more callback for each connection, and fail where memory for it is denied.
-        del connection
-
-
-def with_tls(settings: TlsSettings, factory: Any) -> TlsFactory:
-    """Put a factory under TLS."""
+def with_tls(settings: TlsSettings, factory: Any) -> TLSMemoryBIOFactory:
+    """Put a factory under TLS: memory BIOs, since the socket belongs to the supervisor."""
     connections: Any = _Connections(tls_context(settings))
-    return TlsFactory(connections, isClient=False, wrappedFactory=factory)
+    return TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=factory)
 
 
 class UnixPort(unix.Port):

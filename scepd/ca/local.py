@@ -37,10 +37,14 @@ class LocalIssuer:
         """
         serial = new_serial(random)
         draft = draft_certificate(template, spki_der, self.certificate, serial=serial, now=now)
-        findings = lint(draft.der, self.certificate, "leaf")
+        self.check(draft.der)
+        return serial, draft
+
+    def check(self, draft_der: bytes) -> None:
+        """Lint a draft; also one that comes back from the store, before it is signed after an interruption."""
+        findings = lint(draft_der, self.certificate, "leaf")
         if findings:
             raise Reject(Reason.lint_failed, "; ".join(f"{finding.rule}: {finding.detail}" for finding in findings))
-        return serial, draft
 
     def sign(self, draft_der: bytes) -> bytes:
         """Sign exactly the draft's TBSCertificate in the token and verify the result before anyone sees it."""

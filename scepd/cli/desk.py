@@ -7,6 +7,7 @@ from typing import Any
 
 from scepd.admin.actions import Actions
 from scepd.admin.api import handle
+from scepd.app import service
 from scepd.app.clock import UtcClock
 from scepd.app.service import NotRunning, ask_desk
 from scepd.challenge.digest import load_store_key
@@ -24,10 +25,22 @@ def ask(settings: Settings, method: str, path: str, body: Mapping[str, Any] | No
     try:
         status, value = ask_desk(settings.appliance.runtime, method, path, dict(body or {}))
     except NotRunning:
+        _refuse_beside_service(settings)
         status, value = _ask_store(settings, method, path, body or {})
+    except (OSError, ValueError) as error:
+        raise Failure(f"the desk does not answer: {error}", hint="scepd status; nothing may have been done") from error
     if status != 200:
         raise Failure(str(value.get("problem", f"HTTP {status}")), hint=str(value.get("hint", "")))
     return value
+
+
+def _refuse_beside_service(settings: Settings) -> None:
+    # A desk that broke off in the middle may have done what was asked: it is not asked of the store again.
+    try:
+        service.status(settings.appliance.runtime)
+    except NotRunning:
+        return
+    raise Failure("the service runs, but its desk does not answer", hint="scepd status; then look before asking again")
 
 
 def _ask_store(settings: Settings, method: str, path: str, body: Mapping[str, Any]) -> tuple[int, Any]:

@@ -25,6 +25,8 @@ def status(ctx: click.Context, config: Path, as_json: bool) -> None:
         if as_json:
             show_json({"ready": False, "state": "not running"})
         raise Failure(error.problem, hint=error.hint, exit_code=NOT_RUNNING) from error
+    except (OSError, ValueError) as error:
+        raise Failure(f"the service does not answer: {error}", hint="its log", exit_code=DEGRADED) from error
     if as_json:
         show_json(found)
     else:

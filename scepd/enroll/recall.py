@@ -1,6 +1,7 @@
 """The same transaction asked twice gets the same answer; what a crash left unfinished is finished from its draft."""
 
 from datetime import timedelta
+from typing import assert_never
 
 from scepd.enroll.case import Trail
 from scepd.enroll.context import Context
@@ -42,13 +43,14 @@ def answer_again(context: Context, transaction: Transaction, wishes: bytes | Non
             return Pending(transaction)
         case State.REJECTED | State.EXPIRED:
             return Rejected(transaction.reason or Reason.rejected_by_approver, transaction.detail)
+        case unreachable:
+            assert_never(unreachable)
 
 
 def _redeliver(transaction: Transaction) -> Issued:
     if transaction.certificate_state is CertificateState.REVOKED:
         raise Reject(Reason.certificate_revoked, f"certificate {transaction.serial:x} is revoked")
-    if transaction.certificate_der is None:
-        raise RuntimeError(f"transaction {transaction.id} is ISSUED without a certificate")
+    assert transaction.certificate_der is not None  # the store's own check constraint on ISSUED
     return Issued(transaction, transaction.certificate_der, again=True)
 
 
@@ -80,8 +82,9 @@ def recover(context: Context, owner: str | None = None) -> int:
         trail = Trail(context.monotonic)
         trail.step("recovered", f"by {context.owner}")
         try:
+            context.issuers[transaction.issuer].check(transaction.draft_der)
             finish(context, transaction, trail)
-        except (SealError, KeyError) as fault:
+        except (SealError, Reject, KeyError) as fault:
             context.store.abandon(transaction, Reason.interrupted, str(fault), transaction.trail)
     if owner is None:
         context.owes = False

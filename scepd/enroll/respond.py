@@ -1,5 +1,7 @@
 """From the bytes of a PKIMessage to the bytes of its CertRep: the frame around the pipeline, inside one lane hop."""
 
+from typing import assert_never
+
 import attrs
 
 from scepd.enroll.case import Case, Trail
@@ -58,6 +60,8 @@ def _reply(context: Context, case: Case, outcome: Outcome) -> Response:
         case Rejected():
             case.trail.step("refused", outcome.reason.value)
             return Response(_rejected(context, case, outcome), _refusal(context, case, outcome))
+        case unreachable:
+            assert_never(unreachable)
 
 
 def _issued(context: Context, case: Case, outcome: Issued) -> Answer:

@@ -107,12 +107,13 @@ def _values(element: Element) -> dict[str, Element]:
         parts = attribute.expect(tlv.SEQUENCE).children
         if len(parts) != 2:
             raise MessageError("signed attribute not of two parts")
-        oid = _KNOWN.get(parts[0].expect(tlv.OID).content)
+        key, value = parts
+        oid = _KNOWN.get(key.expect(tlv.OID).content)
         if oid is None:
             continue
         if oid in values:
             raise MessageError(f"signed attribute {oid} twice")
-        values[oid] = parts[1].expect(tlv.SET).inner()
+        values[oid] = value.expect(tlv.SET).inner()
     return values
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import attrs
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -83,8 +83,9 @@ class SignerCertificate:
         return (times[0], times[1]) if len(times) == 2 else (None, None)
 
 
+@lru_cache(maxsize=64)
 def load_certificate(der: bytes) -> SignerCertificate:
-    """Return the parts of one DER certificate; raises `MessageError`."""
+    """Return the parts of one DER certificate; raises `MessageError`. The few that are ours are read once."""
     return read_certificate(tlv.read(der))
 
 

@@ -46,28 +46,36 @@ def read_request_attributes(element: Element) -> RequestAttributes:
     Attributes may come in any order (strongSwan does not sort them). A challengePassword among the extensions,
     where some devices put it, counts as the attribute.
     """
-    pairs = [(attribute, attribute.children[0].oid()) for attribute in element.children if _is_attribute(attribute)]
-    challenges = [value for pair, oid in pairs if oid == names.CHALLENGE_PASSWORD for value in _values(pair)]
-    requests = [value for pair, oid in pairs if oid in _EXTENSION_REQUESTS for value in _values(pair)]
+    pairs = [_read_pair(attribute) for attribute in element.children]
+    challenges = [value for oid, values in pairs if oid == names.CHALLENGE_PASSWORD for value in values]
+    requests = [value for oid, values in pairs if oid in _EXTENSION_REQUESTS for value in values]
     wanted = [_read_extension(extension) for request in requests for extension in request.expect(tlv.SEQUENCE).children]
     challenges += [tlv.read(e.value_der) for e in wanted if e.oid == names.CHALLENGE_PASSWORD]
     extensions = tuple(e for e in wanted if e.oid != names.CHALLENGE_PASSWORD)
     challenge, fault = _read_challenge(challenges)
-    attributes = [oid for _, oid in pairs]
-    faults = [
-        (len(attributes) > MAXIMUM_ATTRIBUTES, f"more than {MAXIMUM_ATTRIBUTES} attributes"),
-        (attributes.count(names.CHALLENGE_PASSWORD) > 1, "challengePassword twice"),
-        (sum(oid in _EXTENSION_REQUESTS for oid in attributes) > 1, "extensionRequest twice"),
-        (any(len(_values(pair)) != 1 for pair, oid in pairs if oid in _SINGLE), "attribute not of one value"),
-        (len(extensions) > MAXIMUM_EXTENSIONS, f"more than {MAXIMUM_EXTENSIONS} extensions"),
-        (len({e.oid for e in extensions}) != len(extensions), "extension twice"),
-        (_crowded(extensions), f"more than {MAXIMUM_ALTERNATIVE_NAMES} alternative names"),
-        (bool(fault), fault),
-    ]
-    return RequestAttributes(challenge, extensions, tuple(text for found, text in faults if found))
+    faults = (*_attribute_faults(pairs), *_extension_faults(extensions), *((fault,) if fault else ()))
+    return RequestAttributes(challenge, extensions, faults)
 
 
-_SINGLE = _EXTENSION_REQUESTS | {names.CHALLENGE_PASSWORD}
+def _attribute_faults(pairs: Sequence[tuple[str, Sequence[Element]]]) -> Iterator[str]:
+    single = [values for oid, values in pairs if oid in _EXTENSION_REQUESTS or oid == names.CHALLENGE_PASSWORD]
+    if len(pairs) > MAXIMUM_ATTRIBUTES:
+        yield f"more than {MAXIMUM_ATTRIBUTES} attributes"
+    if sum(oid == names.CHALLENGE_PASSWORD for oid, _ in pairs) > 1:
+        yield "challengePassword twice"
+    if sum(oid in _EXTENSION_REQUESTS for oid, _ in pairs) > 1:
+        yield "extensionRequest twice"
+    if any(len(values) != 1 for values in single):
+        yield "attribute not of one value"
+
+
+def _extension_faults(extensions: Sequence[Extension]) -> Iterator[str]:
+    if len(extensions) > MAXIMUM_EXTENSIONS:
+        yield f"more than {MAXIMUM_EXTENSIONS} extensions"
+    if len({e.oid for e in extensions}) != len(extensions):
+        yield "extension twice"
+    if any(_is_crowded(e) for e in extensions if e.oid == names.SUBJECT_ALT_NAME):
+        yield f"more than {MAXIMUM_ALTERNATIVE_NAMES} alternative names"
 
 
 def without_challenge(element: Element) -> bytes:
@@ -80,7 +88,8 @@ def _kept_attributes(element: Element) -> Iterator[bytes]:
         oid = attribute.children[0].oid()
         if oid in _EXTENSION_REQUESTS:
             yield tlv.sequence(
-                tlv.oid(oid), tlv.set_of((_kept_extensions(value) for value in _values(attribute)), sort=False)
+                tlv.oid(oid),
+                tlv.set_of((_kept_extensions(value) for value in attribute.children[1].children), sort=False),
             )
         elif oid != names.CHALLENGE_PASSWORD:
             yield attribute.der
@@ -90,16 +99,12 @@ def _kept_extensions(request: Element) -> bytes:
     return tlv.sequence(*(e.der for e in request.children if e.children[0].oid() != names.CHALLENGE_PASSWORD))
 
 
-def _is_attribute(element: Element) -> bool:
-    fields = element.fields()
-    fields.take(tlv.OID)
-    fields.take(tlv.SET)
+def _read_pair(attribute: Element) -> tuple[str, Sequence[Element]]:
+    """Return OID and values of an Attribute."""
+    fields = attribute.fields()
+    oid, values = fields.take().oid(), fields.take(tlv.SET).children
     fields.finish()
-    return True
-
-
-def _values(attribute: Element) -> Sequence[Element]:
-    return attribute.children[1].children
+    return oid, values
 
 
 def _read_extension(element: Element) -> Extension:
@@ -126,9 +131,8 @@ def _read_challenge(values: Sequence[Element]) -> tuple[Secret | None, str]:
     return (Secret(text) if text else None), ""
 
 
-def _crowded(extensions: Sequence[Extension]) -> bool:
+def _is_crowded(extension: Extension) -> bool:
     """Return whether a subjectAltName has more names than any device needs (threat S-25)."""
-    for extension in extensions:
-        if extension.oid == names.SUBJECT_ALT_NAME and extension.value_der[:1] == b"\x30":
-            return len(tlv.read(extension.value_der).children) > MAXIMUM_ALTERNATIVE_NAMES
-    return False
+    if extension.value_der[:1] != b"\x30":
+        return False
+    return len(tlv.read(extension.value_der).children) > MAXIMUM_ALTERNATIVE_NAMES

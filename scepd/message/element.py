@@ -1,6 +1,6 @@
 """BER/DER elements that keep the octets they came in."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from scepd.message.errors import LimitExceeded, MessageError
@@ -38,9 +38,10 @@ class Source:
         extent = scan(data, limits)
         self.data, self.limits, self.ber, self.ends = data, limits, extent.ber, extent.ends
 
-    def elements(self, position: int, end: int) -> Iterator["Element"]:
-        """Yield the elements that lie one behind the other between two positions."""
+    def elements(self, position: int, end: int) -> "tuple[Element, ...]":
+        """Return the elements that lie one behind the other between two positions."""
         data = self.data
+        found = []
         while position < end:
             start = position
             tag = data[start]
@@ -50,37 +51,33 @@ class Source:
                 head, length = header(data, start, self.limits)
                 if tag & _HIGH_TAG == _HIGH_TAG:
                     tag |= tag_number(data, start, self.limits)[0] << 8
-            if length < 0:
-                tail = self.ends[start]
-                position = tail + 2
-            else:
-                position = tail = head + length
-            yield Element(self, tag, (start, head, tail, position))
+            tail = head + length if length >= 0 else self.ends[start]
+            position = tail if length >= 0 else tail + 2
+            found.append(Element(self, tag, (start, head, tail, position)))
+        return tuple(found)
 
 
 class Element:
     """One element as received: `tag` is its identifier octet, or `number << 8 | octet` beyond tag number 30."""
 
-    __slots__ = ("_children", "_extent", "_source", "tag")
+    __slots__ = ("_children", "_end", "_head", "_source", "_start", "_tail", "tag")
 
     def __init__(self, source: Source, tag: int, extent: tuple[int, int, int, int]) -> None:
         """Stand for the octets from `extent`: first octet, beginning and end of the contents, end of all."""
         self.tag = tag
         self._source = source
-        self._extent = extent
+        self._start, self._head, self._tail, self._end = extent
         self._children: tuple[Element, ...] | None = None
 
     @property
     def content(self) -> bytes:
         """The content octets as received."""
-        _, head, tail, _ = self._extent
-        return self._source.data[head:tail]
+        return self._source.data[self._head : self._tail]
 
     @property
     def der(self) -> bytes:
         """The whole element as received; `normalise` it where it must be DER."""
-        start, _, _, end = self._extent
-        return self._source.data[start:end]
+        return self._source.data[self._start : self._end]
 
     @property
     def children(self) -> tuple["Element", ...]:
@@ -88,8 +85,7 @@ class Element:
         if self._children is None:
             if not self.tag & _CONSTRUCTED:
                 raise MessageError("primitive element where a constructed one is due")
-            _, head, tail, _ = self._extent
-            self._children = tuple(self._source.elements(head, tail))
+            self._children = self._source.elements(self._head, self._tail)
         return self._children
 
     def expect(self, tag: int) -> "Element":
@@ -227,6 +223,6 @@ class Fields:
 def read(data: bytes, limits: Limits = LIMITS) -> Element:
     """Return the one element that is the whole input; raises `MessageError` or its kind `LimitExceeded`, nothing else."""
     try:
-        return next(Source(data, limits).elements(0, len(data)))
+        return Source(data, limits).elements(0, len(data))[0]
     except IndexError:
         raise MessageError("cut off") from None

@@ -223,7 +223,7 @@ def encrypt(
     )
     encrypted = tlv.sequence(
         tlv.oid(DATA),
-        write_algorithm(cipher.oid, tlv.octet_string(iv)),
+        tlv.sequence(tlv.oid(cipher.oid), tlv.octet_string(iv)),
         tlv.implicit(0, _encrypt_content(plaintext, cipher, content_key, iv), constructed=False),
     )
     return write_content_info(ENVELOPED_DATA, tlv.sequence(tlv.integer(0), tlv.set_of((info,)), encrypted))

@@ -1,5 +1,7 @@
 """Signature algorithms of a SignerInfo: which triple of key, digest and OID, verified and made."""
 
+from functools import lru_cache
+
 import attrs
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -24,6 +26,7 @@ SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 _DIGESTS = {digest.oid: digest for digest in Digest}
 _ECDSA_OIDS = {digest: oid for oid, digest in ECDSA_SIGNATURES.items()}
 _MAXIMUM_SALT = 512  # octets
+_SHORT = 20  # octets: an OID with NULL or no parameters, and nothing that differs from message to message
 _MAXIMUM_EXPONENT = 1 << 64
 
 
@@ -50,6 +53,11 @@ def find_digest(oid: str) -> Digest | None:
 
 def read_algorithm(element: Element) -> Algorithm:
     """Return an AlgorithmIdentifier; raises `MessageError`."""
+    der = element.der
+    return _read_short(der) if len(der) <= _SHORT else _read_long(element)
+
+
+def _read_long(element: Element) -> Algorithm:
     fields = element.fields()
     oid = fields.take().oid()
     parameters = fields.optional()
@@ -57,6 +65,13 @@ def read_algorithm(element: Element) -> Algorithm:
     return Algorithm(oid, None if parameters is None else parameters.normalise())
 
 
+@lru_cache(maxsize=128)
+def _read_short(der: bytes) -> Algorithm:
+    """Return an AlgorithmIdentifier of few octets: the same dozen of them in all messages."""
+    return _read_long(tlv.read(der))
+
+
+@lru_cache(maxsize=128)
 def write_algorithm(oid: str, parameters_der: bytes | None = None) -> bytes:
     """Return an AlgorithmIdentifier, with NULL parameters unless others are given."""
     return tlv.sequence(tlv.oid(oid), tlv.null() if parameters_der is None else parameters_der)

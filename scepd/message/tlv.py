@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from scepd.message.element import Element, Fields, read
 from scepd.message.scan import LIMITS, Limits
@@ -92,6 +93,7 @@ def bit_string(value: bytes) -> bytes:
     return write(BIT_STRING, b"\0", value)
 
 
+@lru_cache(maxsize=512)
 def oid(dotted: str) -> bytes:
     """Return an OBJECT IDENTIFIER."""
     return write(OID, encode_oid(dotted))

@@ -88,5 +88,8 @@ def write(tag: int, *parts: bytes) -> bytes:
     length = len(content)
     if length < 0x80:
         return bytes((tag, length)) + content
+    if length < 0x10000:
+        head = (tag, 0x81, length) if length < 0x100 else (tag, 0x82, length >> 8, length & 0xFF)
+        return bytes(head) + content
     octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
     return bytes((tag, 0x80 | len(octets))) + octets + content

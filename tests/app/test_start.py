@@ -17,7 +17,6 @@ from scepd.app import service
     ],
 )
 def test_a_start_that_fails_says_why_and_leaves_with_the_status(tiny, fault, status, words):
-    tiny.configure(workers=1)
     (tiny.directory / fault).touch()
     assert tiny.launch().wait() == status
     lines = [line for line in tiny.log.read_text().splitlines() if "event=start_failed" in line]

@@ -15,7 +15,7 @@ from scepd.profile.model import Profile
 
 def read_wishes(directory):
     written = json.loads((directory / "config.json").read_text())
-    return {"workers": 2, "name": "first", "ports": [0], "ready": 30.0, **written}
+    return {"workers": 1, "name": "first", "ports": [0], "ready": 30.0, **written}
 
 
 def make(directory):

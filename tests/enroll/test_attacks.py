@@ -14,7 +14,7 @@ from scepd.message import names, tlv
 from scepd.records import Identity, Template
 from scepd.refusal import Unavailable
 from tests import make
-from tests.world import STATIC
+from tests.world import STATIC, make_world
 
 UNIFORM = ("badRequest", "request refused")
 
@@ -47,7 +47,7 @@ def test_S01_S130_C085_odd_spellings_of_a_type_are_no_message(device, text):
 
 def test_S01_nobody_but_an_authorizer_makes_an_authorization():
     template = Template((), (), frozenset(), (), None)
-    with pytest.raises(TypeError, match="enroll.authorize alone"):
+    with pytest.raises(TypeError, match=r"enroll\.authorize alone"):
         Authorization(object(), Identity("static", "x"), template)
     with pytest.raises(TypeError):
         Authorization(Identity("static", "x"), template)
@@ -248,3 +248,28 @@ def test_digests_of_identity_are_of_the_received_key(device, world):
     device.enrol()
     (transaction,) = world.store.transactions()
     assert transaction.key.requester == hashlib.sha256(make.spki(make.device().key)).digest()
+
+
+def test_C105_a_transport_that_the_token_cannot_undo_is_badAlg(device, world):
+    class Unable:
+        def supports(self, _transport):
+            return False
+
+    (registration,) = world.context.registrations.values()
+    world.context.registrations = {"devices": attrs.evolve(registration, decryption=(Unable(),))}
+    assert device.refusal(device.request())[:2] == ("algorithm_unsupported", "badAlg")
+
+
+def test_C074_a_message_without_its_signers_certificate_is_badMessageCheck(device):
+    assert device.refusal(device.request(certificates=[]))[:2] == ("signer_missing", "badMessageCheck")
+
+
+def test_S104_a_random_source_that_repeats_itself_signs_nothing(keys, tmp_path):
+    import secrets
+
+    world = make_world(keys, tmp_path, random=lambda size: b"\1" * 17 if size == 17 else secrets.token_bytes(size))
+    ra = make.Party(keys.decrypt, keys.decrypt_der)
+    assert world.respond(make.pkcs_req(challenge=STATIC, recipient=ra)).answer.outcome == "issued"
+    with pytest.raises(RuntimeError, match="repeats itself"):
+        world.respond(make.pkcs_req(challenge=STATIC, recipient=ra, transaction_id="second"))
+    assert len(world.issued()) == 1

@@ -119,6 +119,8 @@ def test_C204_C212_S38_a_poll_of_another_key_or_transaction_is_unknown(device):
 def test_C109_a_poll_with_other_content_is_refused_uniformly(device):
     csr = make.envelope(make.csr(), device.ra)
     assert device.refusal(make.message(csr, message_type=20))[1:] == ("badRequest", "request refused")
+    junk = make.message(make.envelope(b"\x30\x05junk", device.ra), message_type=20)
+    assert device.refusal(junk)[1:] == ("badRequest", "request refused")
     poll = make.issuer_and_subject(make.name(CN="Test CA"), make.name(CN="device"))
     body = make.message(make.envelope(poll, device.ra))
     assert device.refusal(body)[1:] == ("badRequest", "request refused")

@@ -36,6 +36,8 @@ def test_S116_sessions_of_before_a_reinitialisation_are_refused_and_closing_them
     with pytest.raises(TokenFault) as caught:
         key.sign(b"data", ec.ECDSA(hashes.SHA256()))
     assert caught.value.kind == "session"
+    assert "re-initialised" in caught.value.cause
+    assert stale.handle.handle in {session.handle.handle for session in fresh}
     stale.close()
     for session in fresh:
         assert session.find({})

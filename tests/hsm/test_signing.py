@@ -122,6 +122,20 @@ def test_S116_every_code_has_its_kind(bench, kind, code):
     assert caught.value.kind == kind
 
 
+@pytest.mark.parametrize("code", [code for codes in CODES.values() for code in codes])
+@pytest.mark.parametrize("call", ["find", "session"])
+def test_S116_every_code_of_searching_and_opening_is_a_fault(bench, call, code):
+    def fail(*_args, **_options):
+        raise getattr(exceptions, code)
+
+    broken = type("Broken", (), {"get_objects": fail, "open": fail})()
+    session = bench.token.session()
+    session.handle = bench.token._token = broken
+    with pytest.raises(TokenFault) as caught:
+        session.find({}) if call == "find" else bench.token.session()
+    assert caught.value.kind == ("session" if code in CODES["session"] else "device")
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # python-pkcs11's search, on its way out
 def test_S116_a_module_that_lost_its_initialisation_is_a_device_fault(bench):
     session = bench.token.session()

@@ -1,7 +1,5 @@
 """Fixtures: an issuer, a prepared store, a repository over it, and the self-check after each test that used it."""
 
-import shutil
-
 import pytest
 
 from scepd.store.check import check_store
@@ -24,16 +22,9 @@ def clock():
     return Clock()
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("empty")
-    prepare(folder)
-    return folder / "scepd.sqlite"
-
-
 @pytest.fixture
-def directory(tmp_path, empty_store):
-    shutil.copy(empty_store, tmp_path)
+def directory(tmp_path):
+    prepare(tmp_path)
     return tmp_path
 
 
