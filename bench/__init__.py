@@ -1,0 +1,1 @@
+"""Benchmarks: what an enrolment costs, and where the time goes."""

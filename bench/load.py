@@ -1,7 +1,8 @@
 """A load generator for any SCEP server: `python -m bench.load URL --challenge SECRET`.
 
 It fetches GetCACert, builds distinct PKCSReqs before its clock starts (a pool of keys, distinct transactionIDs and
-names), keeps `--clients` connections busy with POSTs, and verifies every reply after the clock has stopped.
+names), keeps each number of `--clients` busy with POSTs over keep-alive connections, and verifies every reply after
+the clock has stopped: a row of the table counts certificates, nothing else.
 """
 
 import argparse
@@ -9,84 +10,98 @@ import asyncio
 import json
 import os
 import secrets
+import ssl
 import statistics
 import sys
 import time
+import urllib.error
 import urllib.request
+from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
 import attrs
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from bench.request import Prepared, prepare, verify
+from bench.keys import key_pool
+from bench.report import Broken, say
+from bench.request import Prepared, prepare, recipient, verify
 from scepd.message.certrep import read_certs_only
+from scepd.message.errors import MessageError
 
-POOL = 256
+_TIMEOUT = 30.0  # seconds without any reply
 
 
 @attrs.frozen
+class Target:
+    """A SCEP server: its URL, a challenge that may be used many times, TLS for https, its GetCACert certificates."""
+
+    url: str
+    challenge: str
+    tls: ssl.SSLContext | None
+    ca: tuple[bytes, ...]
+
+    @classmethod
+    def find(cls, url: str, challenge: str, tls: ssl.SSLContext | None = None) -> Self:
+        """Ask the server for its certificates; raises `Broken`."""
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]  # as the load: directly
+        if tls is not None:
+            handlers.append(urllib.request.HTTPSHandler(context=tls))
+        try:
+            with urllib.request.build_opener(*handlers).open(f"{url}?operation=GetCACert", timeout=10) as reply:
+                body, kind = reply.read(), reply.headers.get_content_type()
+            certificates = [body] if kind == "application/x-x509-ca-cert" else read_certs_only(body)
+        except (OSError, urllib.error.URLError, MessageError) as error:
+            raise Broken(f"GetCACert of {url}: {error}") from error
+        return cls(url, challenge, tls, tuple(certificates))
+
+    def requests(self, keys: Sequence[rsa.RSAPrivateKey], count: int, *, ber: bool = False) -> list[Prepared]:
+        """Return that many distinct requests."""
+        mark, now, to = secrets.token_hex(4), datetime.now(UTC), recipient(self.ca)
+        return [
+            prepare(
+                key=keys[n % len(keys)],
+                name=f"bench-{mark}-{n}",
+                challenge=self.challenge,
+                recipient_der=to,
+                now=now,
+                ber=ber,
+            )
+            for n in range(count)
+        ]
+
+
+@attrs.define
 class Run:
     """One measured run: seconds per reply, wall seconds, and what came back."""
 
-    latencies: list[float]
-    wall: float
-    replies: list[tuple[Prepared, int, bytes]]
-    cpu: float | None  # CPU seconds of the watched processes
+    latencies: list[float] = attrs.field(factory=list)
+    replies: list[tuple[Prepared, int, bytes]] = attrs.field(factory=list)
+    wall: float = 0.0
+    own_cpu: float = 0.0  # CPU seconds of this process
+    cpu: float | None = None  # CPU seconds of the watched processes
 
     def figures(self) -> dict[str, float]:
         """Return the figures of the table."""
-        ordered = sorted(self.latencies)
-        quantile = statistics.quantiles(ordered, n=100, method="inclusive") if len(ordered) > 1 else ordered * 99
+        count = len(self.latencies)
+        quantile = statistics.quantiles(self.latencies * (2 if count == 1 else 1), n=100, method="inclusive")
         figures = {
-            "per_second": round(len(ordered) / self.wall, 1),
+            "per_second": round(count / self.wall, 1),
             "p50_ms": round(quantile[49] * 1000, 2),
             "p95_ms": round(quantile[94] * 1000, 2),
             "p99_ms": round(quantile[98] * 1000, 2),
+            "client_cpu_ms": round(self.own_cpu * 1000 / count, 3),
         }
         if self.cpu is not None:
-            figures["cpu_ms"] = round(self.cpu * 1000 / len(ordered), 3)
+            figures["cpu_ms"] = round(self.cpu * 1000 / count, 3)
         return figures
 
 
-def key_pool(path: Path | None, size: int = POOL) -> list[rsa.RSAPrivateKey]:
-    """Return `size` RSA-2048 keys, kept in a file between runs since making them takes longer than the run."""
-    if path is not None and path.exists():
-        blocks = path.read_text().split("-----END PRIVATE KEY-----\n")
-        keys = [
-            serialization.load_pem_private_key((block + "-----END PRIVATE KEY-----\n").encode(), None)
-            for block in blocks
-            if block.strip()
-        ]
-        if len(keys) >= size:
-            return keys[:size]  # type: ignore[return-value]
-    made = [rsa.generate_private_key(65537, 2048) for _ in range(size)]
-    if path is not None:
-        pem = b"".join(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-            for key in made
-        )
-        path.write_bytes(pem)
-    return made
-
-
-def fetch_ca(url: str) -> list[bytes]:
-    """Return the certificates of GetCACert."""
-    with urllib.request.urlopen(f"{url}?operation=GetCACert", timeout=10) as reply:  # noqa: S310 - the caller's URL
-        body = reply.read()
-        if reply.headers["Content-Type"] == "application/x-x509-ca-cert":
-            return [body]
-    return read_certs_only(body)
-
-
-def cpu_seconds(pids: list[int]) -> float:
-    """Return user plus system time of the processes (proc(5), fields 14 and 15)."""
+def cpu_seconds(pids: Sequence[int]) -> float:
+    """Return user plus system time of the processes with all their threads (proc(5), fields 14 and 15)."""
     ticks = 0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -94,137 +109,222 @@ def cpu_seconds(pids: list[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-class Client(asyncio.Protocol):
-    """One keep-alive connection that posts the next prepared request as soon as the last was answered."""
+@attrs.define(eq=False)
+class Drive:
+    """What the connections of a run share: the requests that wait, the figures, the end."""
 
-    def __init__(self, head: bytes, work: list[Prepared], run: Run, done: "asyncio.Future[None]") -> None:
-        """Share the list of work with the other clients."""
-        self._head, self._work, self._run, self._done = head, work, run, done
+    target: Target
+    work: deque[Prepared]
+    run: Run
+    ended: "asyncio.Future[None]"
+    head: bytes
+    expected: int
+
+    async def connect(self) -> None:
+        """Open one connection, which then goes on by itself."""
+        parts = urlsplit(self.target.url)
+        secure = parts.scheme == "https"
+        try:
+            await asyncio.get_running_loop().create_connection(
+                lambda: Client(self),
+                parts.hostname,
+                parts.port or (443 if secure else 80),
+                ssl=self.target.tls if secure else None,
+            )
+        except OSError as error:
+            self.fail(Broken(f"{self.target.url}: {error}"))
+
+    def fail(self, error: Exception) -> None:
+        """End the run."""
+        if not self.ended.done():
+            self.ended.set_exception(error)
+
+    def reconnect(self) -> None:
+        """Open a connection in place of one that the server closed after its answer."""
+        if self.work and not self.ended.done():
+            self._task = asyncio.ensure_future(self.connect())
+
+    def keep(self, reply: tuple[Prepared, int, bytes], seconds: float) -> None:
+        """Count one reply."""
+        self.run.latencies.append(seconds)
+        self.run.replies.append(reply)
+        if len(self.run.replies) == self.expected and not self.ended.done():
+            self.ended.set_result(None)
+
+    _task: "asyncio.Future[None] | None" = None
+
+
+class Client(asyncio.Protocol):
+    """One connection that posts the next request as soon as the last was answered."""
+
+    def __init__(self, drive: Drive) -> None:
+        """Share the work with the other connections."""
+        self._drive = drive
         self._buffer = bytearray()
-        self._begun = 0.0
         self._current: Prepared | None = None
+        self._begun = 0.0
+        self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
+        assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._next()
 
     def data_received(self, data: bytes) -> None:
-        """Collect one whole reply: headers, Content-Length, body."""
+        """Collect one whole reply."""
         self._buffer += data
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
             return
         head = bytes(self._buffer[:end]).lower()
-        at = head.find(b"content-length:")
-        length = int(head[at + 15 :].split(b"\r\n", 1)[0])
-        if len(self._buffer) < end + 4 + length:
-            return
-        assert self._current is not None
-        self._run.latencies.append(time.perf_counter() - self._begun)
-        self._run.replies.append((self._current, int(head[9:12]), bytes(self._buffer[end + 4 : end + 4 + length])))
-        self._buffer.clear()
-        self._next()
+        body = _body(head, bytes(self._buffer[end + 4 :]))
+        if body is not None:
+            self._finish(head, body)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Report a connection that ended early."""
-        if not self._done.done():
-            self._done.set_exception(exc or ConnectionError("the server closed the connection"))
+        """Go on over another connection; a reply without a length ends here."""
+        head, separator, body = bytes(self._buffer).partition(b"\r\n\r\n")
+        if self._current is None:
+            self._drive.reconnect()
+        elif separator and not _announces(head.lower()):
+            self._finish(head.lower() + b"\r\nconnection: close", body)
+            self._drive.reconnect()
+        else:
+            self._drive.fail(Broken(f"the server closed a connection instead of answering: {exc or 'no reason'}"))
+
+    def _finish(self, head: bytes, body: bytes) -> None:
+        assert self._current is not None
+        current, self._current = self._current, None
+        self._drive.keep((current, int(head[9:12]), body), time.perf_counter() - self._begun)
+        self._buffer.clear()
+        if b"\r\nconnection: close" in head:
+            self._transport.close()
+        else:
+            self._next()
 
     def _next(self) -> None:
-        if not self._work:
-            if not self._done.done():
-                self._done.set_result(None)
+        if not self._drive.work:
             self._transport.close()
             return
-        self._current = self._work.pop()
-        self._begun = time.perf_counter()
+        self._current = self._drive.work.popleft()
         body = self._current.body
-        self._transport.write(  # type: ignore[attr-defined]
-            self._head + str(len(body)).encode() + b"\r\n\r\n" + body,
-        )
+        self._begun = time.perf_counter()
+        self._transport.write(self._drive.head % len(body) + body)
 
 
-async def drive(url: str, prepared: list[Prepared], clients: int, pids: list[int]) -> Run:
-    """Send every prepared request over `clients` connections and return what was measured."""
-    parts = urlsplit(url)
-    path = parts.path or "/scep"
+def _announces(head: bytes) -> bool:
+    return b"\r\ncontent-length:" in head or b"\r\ntransfer-encoding:" in head
+
+
+def _body(head: bytes, data: bytes) -> bytes | None:
+    """Return the body of a reply whose head is in lower case; None while it is not complete."""
+    at = head.find(b"\r\ncontent-length:")
+    if at >= 0:
+        length = int(head[at + 17 :].split(b"\r\n", 1)[0])
+        return data[:length] if len(data) >= length else None
+    if b"\r\ntransfer-encoding: chunked" not in head or not data.endswith(b"0\r\n\r\n"):
+        return None
+    body = b""
+    while data:
+        size, _, data = data.partition(b"\r\n")
+        length = int(size.split(b";")[0], 16)
+        body, data = body + data[:length], data[length + 2 :]
+    return body
+
+
+async def drive(target: Target, prepared: Sequence[Prepared], clients: int, pids: Sequence[int] = ()) -> Run:
+    """Send every request over `clients` connections and return what was measured; raises `Broken`."""
+    parts = urlsplit(target.url)
     head = (
-        f"POST {path}?operation=PKIOperation HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-        "Content-Type: application/x-pki-message\r\nContent-Length: "
+        f"POST {parts.path or '/'}?operation=PKIOperation HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        "Content-Type: application/x-pki-message\r\nContent-Length: %d\r\n\r\n"
     ).encode()
-    loop = asyncio.get_running_loop()
-    work = list(reversed(prepared))
-    run = Run([], 0.0, [], None)
-    ends: list[asyncio.Future[None]] = []
-    cpu_before = cpu_seconds(pids)
-    begun = time.perf_counter()
-    for _ in range(clients):
-        done: asyncio.Future[None] = loop.create_future()
-        ends.append(done)
-        await loop.create_connection(
-            lambda done=done: Client(head, work, run, done),  # type: ignore[misc]
-            parts.hostname,
-            parts.port or 80,
-            ssl=parts.scheme == "https" or None,
-        )
-    await asyncio.gather(*ends)
-    wall = time.perf_counter() - begun
-    return attrs.evolve(run, wall=wall, cpu=cpu_seconds(pids) - cpu_before if pids else None)
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    run = Run()
+    shared = Drive(target, deque(prepared), run, ended, head, len(prepared))
+    cpu, own_cpu, begun = cpu_seconds(pids), time.process_time(), time.perf_counter()
+    await asyncio.gather(*(shared.connect() for _ in range(clients)))
+    seen = -1
+    while not ended.done():
+        await asyncio.wait((ended,), timeout=_TIMEOUT)
+        if seen == len(run.replies) and not ended.done():
+            raise Broken(f"no reply for {_TIMEOUT:.0f} seconds")
+        seen = len(run.replies)
+    ended.result()
+    run.wall, run.own_cpu = time.perf_counter() - begun, time.process_time() - own_cpu
+    run.cpu = cpu_seconds(pids) - cpu if pids else None
+    return run
+
+
+def enrol(target: Target, prepared: Sequence[Prepared], clients: int, pids: Sequence[int] = ()) -> Run:
+    """Drive and verify one run; raises `Broken` when any reply is no certificate for its request's key and name."""
+    run = asyncio.run(drive(target, prepared, clients, pids))
+    wrong = [fault for request, status, body in run.replies if (fault := verify(request, status, body, target.ca))]
+    if wrong:
+        raise Broken(f"{len(wrong)} of {len(run.replies)} enrolments failed; the first: {wrong[0]}")
+    return run
 
 
 def measure(
-    url: str,
-    challenge: str,
+    target: Target,
+    keys: Sequence[rsa.RSAPrivateKey],
     *,
     clients: int,
     count: int,
-    keys: list[rsa.RSAPrivateKey],
-    pids: list[int] | None = None,
+    pids: Sequence[int] = (),
 ) -> Run:
-    """Prepare, drive and verify one run; raises SystemExit when a reply is no certificate for its key."""
-    ca = fetch_ca(url)
-    now = datetime.now(UTC)
-    mark = secrets.token_hex(4)
-    prepared = [
-        prepare(key=keys[n % len(keys)], name=f"bench-{mark}-{n}", challenge=challenge, ca=ca, now=now)
-        for n in range(count)
-    ]
-    run = asyncio.run(drive(url, prepared, clients, pids or []))
-    bad = [problem for request, status, body in run.replies if (problem := verify(request, status, body, ca))]
-    if bad or len(run.replies) != count:
-        raise SystemExit(f"{len(bad)} of {len(run.replies)} replies are wrong, first: {bad[:1]}")
-    return run
+    """Prepare, drive and verify one run; raises `Broken`."""
+    return enrol(target, target.requests(keys, count), clients, pids)
+
+
+def client_tls(ca_file: Path | None, *, verify_server: bool) -> ssl.SSLContext:
+    """Return how https is spoken: against a CA file, the system's CAs, or anybody at all."""
+    context = ssl.create_default_context(cafile=ca_file)
+    if not verify_server:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def main() -> None:
     """Run once at each number of clients and print a table."""
-    parser = argparse.ArgumentParser(prog="bench.load", description=__doc__.splitlines()[0])
-    parser.add_argument("url")
+    parser = argparse.ArgumentParser(prog="bench.load", description=str(__doc__).split("\n", 1)[0])
+    parser.add_argument("url", help="for example http://127.0.0.1:8080/scep")
     parser.add_argument("--challenge", required=True, help="a challenge that may be used many times")
-    parser.add_argument("--clients", default="1,4,16,64")
+    parser.add_argument("--clients", default="1,4,16,64", help="numbers of concurrent clients, one row each")
     parser.add_argument("--count", type=int, default=1000, help="enrolments a row")
-    parser.add_argument("--keys", type=Path, help="file that keeps the pool of RSA keys")
+    parser.add_argument("--keys", type=Path, help="file that keeps the pool of client keys")
     parser.add_argument("--pids", default="", help="server processes whose CPU time is counted")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--ber", action="store_true", help="send BER: indefinite lengths, strings in pieces")
+    parser.add_argument("--ca-file", type=Path, help="https: the CA certificates that the server must chain to, PEM")
+    parser.add_argument("--insecurely-skip-verification", action="store_true", help="https: take any certificate")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     options = parser.parse_args()
+    try:
+        rows = _rows(options)
+    except Broken as broken:
+        sys.exit(f"bench.load: {broken}")
+    if options.json:
+        print(json.dumps(rows, indent=2))
+
+
+def _rows(options: argparse.Namespace) -> list[dict[str, float]]:
+    tls = None
+    if options.url.startswith("https:"):
+        tls = client_tls(options.ca_file, verify_server=not options.insecurely_skip_verification)
+    target = Target.find(options.url, options.challenge, tls)
     keys = key_pool(options.keys)
     pids = [int(pid) for pid in options.pids.split(",") if pid]
+    enrol(target, target.requests(keys, 1, ber=options.ber), 1)  # a refusal is found before there are a thousand
     rows = []
     for clients in (int(text) for text in options.clients.split(",")):
-        run = measure(
-            options.url,
-            options.challenge,
-            clients=clients,
-            count=options.count,
-            keys=keys,
-            pids=pids,
-        )
+        say(f"{clients} clients: preparing {options.count} requests")
+        run = enrol(target, target.requests(keys, options.count, ber=options.ber), clients, pids)
         rows.append({"clients": clients, **run.figures()})
         if not options.json:
-            print(rows[-1], flush=True)
-    if options.json:
-        json.dump(rows, sys.stdout, indent=2)
+            print("  ".join(f"{name}={value}" for name, value in rows[-1].items()), flush=True)
+    return rows
 
 
 if __name__ == "__main__":

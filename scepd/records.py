@@ -11,6 +11,8 @@ import attrs
 
 from scepd.refusal import Reason
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
 SAN_KINDS = ("dns", "ip", "email", "uri", "upn", "directory", "registered_id")
 
 
@@ -282,4 +284,4 @@ Outcome = Issued | Pending | Rejected
 
 def to_json(value: Mapping[str, Any] | list[Any] | tuple[Any, ...]) -> str:
     """Return canonical JSON: sorted keys, no spaces, so that equal values hash equally."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)

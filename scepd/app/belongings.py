@@ -12,7 +12,6 @@ import attrs
 from scepd.app.checkpoint import Checkpoints
 from scepd.app.clock import UtcClock
 from scepd.ca.local import LocalIssuer
-from scepd.challenge.digest import load_store_key
 from scepd.challenge.one_time import OneTimeChallenge
 from scepd.challenge.static import StaticChallenge
 from scepd.config.settings import IssuerSettings, Settings
@@ -54,7 +53,7 @@ class Belongings(Context):
 class Outfitter:
     """Makes the belongings of the lanes of one worker, each in its lane's own thread."""
 
-    def __init__(self, settings: Settings, slot: int, checkpoints: Checkpoints) -> None:
+    def __init__(self, settings: Settings, slot: int, store_key: bytes, checkpoints: Checkpoints) -> None:
         """Open what lanes share: the store's engine, the challenge methods. Raises `OperatorError`."""
         self._settings = settings
         self._slot = slot
@@ -63,7 +62,6 @@ class Outfitter:
         self._engine = open_engine(settings.store.url, settings.appliance.state)
         # Of this process only: what a bad key transport is answered with must not repeat elsewhere.
         self._fallback_secret = os.urandom(32)
-        store_key = load_store_key(settings.store.key_file)
         self._challenges = {profile.name: _challenge_methods(profile, store_key) for profile in settings.profiles}
         self._forbidden = frozenset(
             _key_digest(der) for issuer in settings.issuers for der in _own_certificates(issuer)

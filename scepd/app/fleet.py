@@ -15,6 +15,7 @@ from scepd.app.parcel import EXIT_CONFIGURATION, EXIT_FAILED
 from scepd.refusal import OperatorError
 
 _FIRST_DELAY = 0.25  # seconds
+_FAREWELL = 5.0  # seconds beyond the grace, in which a child writes what it kept and ends its lanes
 
 
 @attrs.define(eq=False)
@@ -223,6 +224,6 @@ class Fleet:
             slot.state, slot.left = "draining", Deferred()
             slot.child.command(f"drain {grace}")
             gone = slot.left
-            late = self._reactor.callLater(grace + 2.0, slot.child.kill)
+            late = self._reactor.callLater(grace + _FAREWELL, slot.child.kill)
             gone.addCallback(lambda _: late.cancel() if late.active() else None)
         return gone.addCallback(lambda _: left(slot.index) if left is not None else None)

@@ -70,6 +70,9 @@ def with_tls(settings: TlsSettings, factory: Any) -> TLSMemoryBIOFactory:
 class UnixPort(unix.Port):
     """A listening Unix socket that belongs to somebody else: it keeps its mode and its name when this port closes."""
 
+    # shutdown(2) would close the ear of every process that shares the socket; tcp.Port knows that, unix.Port does not.
+    _shouldShutdown = False
+
     def connectionLost(self, reason: Any) -> None:  # noqa: N802 - Twisted's name
         """Close the descriptor; `unix.Port` would unlink the name, which the next process listens on."""
         tcp.Port.connectionLost(self, reason)  # type: ignore[no-untyped-call]

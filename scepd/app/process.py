@@ -100,7 +100,6 @@ class Process:
     def run(self, member: Member) -> int:
         """Serve until the end; return the exit status."""
         self.member = member
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
         self._reactor.callWhenRunning(self._begin)
         self._reactor.addSystemEventTrigger("before", "shutdown", self._drain)
         self._reactor.run(installSignalHandlers=True)
@@ -113,7 +112,7 @@ class Process:
         self._leave()
 
     def _begin(self) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
         os.set_blocking(COMMANDS, False)
         os.set_blocking(STATUS, False)
         self._reactor.addReader(Commands(self._obey, self._leave))

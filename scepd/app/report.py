@@ -35,7 +35,7 @@ class Report:
         for listener, host, port in self._sockets.addresses(generation.places):
             self.log.info(event="listening", listener=listener, host=host, port=port)
         count = generation.settings.workers
-        self.log.info(event="ready", number=generation.number, workers=count)
+        self.log.info(event="ready", generation=generation.number, workers=count)
         self._notifier.ready(f"generation {generation.number}, workers: {count}")
 
     def start_failed(self, failure: Failure) -> int:
@@ -67,6 +67,7 @@ class Report:
     def stopping(self) -> None:
         """Say that the service goes down."""
         self.state = "stopping"
+        self.log.info(event="stopping")
         self._notifier.stopping()
 
     def status(self, serving: Generation | None, leaving: Sequence[Generation]) -> dict[str, Any]:

@@ -56,9 +56,9 @@ class Worker:
         settings, parcel = self._settings, self._parcel
         if settings.hsm.softhsm2_conf is not None:
             os.environ["SOFTHSM2_CONF"] = str(settings.hsm.softhsm2_conf)
-        path = parcel.checkpoints
-        outfitter = Outfitter(settings, parcel.slot, Checkpoints(path))
-        open_token = opener(settings, parcel.pin, load_store_key(settings.store.key_file))
+        store_key = load_store_key(settings.store.key_file)
+        outfitter = Outfitter(settings, parcel.slot, store_key, Checkpoints(parcel.checkpoints))
+        open_token = opener(settings, parcel.pin, store_key)
         self._gateway = Gateway(self._reactor, settings, outfitter, open_token=open_token, fail=self._fail)
         self._answerer = Answerer(self._gateway, self._reactor)
         self._estates = Estates(settings, self._gateway)

@@ -1,16 +1,18 @@
 """Files written once and whole: never half, never over another."""
 
 import os
+import re
 import secrets
 from pathlib import Path
 
 from scepd.refusal import OperatorError
 
 PRIVATE = 0o600
+_PASSING = re.compile(r"\..+\.[0-9a-f]{12}")
 PUBLIC = 0o644
 
 
-def create(path: Path, content: bytes, mode: int = PUBLIC) -> None:
+def create(path: Path, content: bytes, mode: int = PUBLIC, owner: tuple[int, int] | None = None) -> None:
     """Write a new file: under a passing name first, then linked to its own, so that it is whole or absent.
 
     Raises `OperatorError` where the name exists or the directory cannot be written.
@@ -18,6 +20,8 @@ def create(path: Path, content: bytes, mode: int = PUBLIC) -> None:
     passing = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         _write(passing, content, mode)
+        if owner is not None:
+            os.chown(passing, *owner, follow_symlinks=False)
         try:
             os.link(passing, path, follow_symlinks=False)
         finally:
@@ -27,6 +31,13 @@ def create(path: Path, content: bytes, mode: int = PUBLIC) -> None:
         raise OperatorError(f"{path} exists already", f"move it away: mv {path} {path}.old") from error
     except OSError as error:
         raise OperatorError(f"{path} cannot be written: {error.strerror}", f"ls -ld {path.parent}") from error
+
+
+def remove_passing(directory: Path) -> None:
+    """Remove what a process that died in the middle of `create` left behind."""
+    for path in directory.glob(".*"):
+        if _PASSING.fullmatch(path.name):
+            path.unlink()
 
 
 def make_directory(path: Path, mode: int = 0o700) -> None:

@@ -5,13 +5,14 @@ from pathlib import Path
 import attrs
 import click
 
+from scepd.app.gateway import token_settings
 from scepd.cli.configured import config_option, json_option, load_settings
 from scepd.cli.output import Failure, show_rows
-from scepd.cli.probe import obtain_pin, pin_memory
+from scepd.cli.probe import memory_of, obtain_pin
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.listing import list_keys, list_tokens
 from scepd.hsm.module import load_module
-from scepd.hsm.token import Token, TokenSettings
+from scepd.hsm.token import Token
 
 
 @click.group(short_help="What is on the token.")
@@ -37,8 +38,7 @@ def list_token(tokens: bool, config: Path, as_json: bool) -> None:
             rows = [attrs.asdict(row) for row in list_tokens(module)]
             show_rows(rows, ("label", "serial", "model", "flags"), as_json=as_json, empty="no tokens")
             return
-        wanted = TokenSettings(str(settings.hsm.module), settings.hsm.token, settings.hsm.serial)
-        token = Token.open(module, wanted, obtain_pin(settings), memory=pin_memory(settings))
+        token = Token.open(module, token_settings(settings), obtain_pin(settings), memory=memory_of(settings))
         rows = [attrs.asdict(row) for row in list_keys(token.session())]
     except TokenFault as fault:
         raise Failure(f"the token failed: {fault.cause}", hint="scepd hsm list --tokens") from fault

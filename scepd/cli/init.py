@@ -1,7 +1,6 @@
 """`scepd init`: the first run, from nothing to a configuration that serves."""
 
 import json
-import os
 import secrets
 import sys
 from pathlib import Path
@@ -11,14 +10,15 @@ import click
 from cryptography import x509
 
 from scepd.ca.ceremony import Fingerprints
-from scepd.cli.files import PRIVATE, create, make_directory
+from scepd.cli.files import PRIVATE, create, make_directory, remove_passing
 from scepd.cli.init_answers import CA_KEYS, Answers, ask_the_rest, default_module, read_answers
 from scepd.cli.init_ceremony import certify
 from scepd.cli.init_layout import CA_LABEL, RA_DECRYPT_LABEL, RA_SIGN_LABEL, Layout, write_configuration
 from scepd.cli.init_token import prepare_keys, prepare_token, refuse_taken_labels
-from scepd.cli.init_user import become, is_root_and_user_exists
+from scepd.cli.init_user import Owner, find_owner, give
 from scepd.config.load import load
 from scepd.config.settings import Settings
+from scepd.hsm.faults import TokenFault
 from scepd.refusal import OperatorError
 from scepd.store.migrate import upgrade
 
@@ -38,7 +38,7 @@ _STORE_KEY = 32  # octets
 @click.option("--token", help="The token's label; made, unless --pin-file is given.")
 @click.option("--pin-file", help="The PIN of a token that exists (mode 0600).")
 @click.option("--http", multiple=True, help="Address of a plain listener, for example 127.0.0.1:8080; may be repeated.")
-@click.option("--https", multiple=True, help="Address of a TLS listener; may be repeated.")
+@click.option("--https", multiple=True, help="Address of a TLS listener; may be repeated; none with --http alone.")
 @click.option("--public-url", help="The URL under which clients reach it, for example https://pki.example.net.")
 @click.option("--profile", help="The name of the first profile.")
 @click.option("--user", help="As root: the user who runs the service and owns all this; scepd, where it exists.")
@@ -64,14 +64,15 @@ def init(
             raise OperatorError(f"{layout.toml} exists already", "scepd run; init --if-needed; or another --directory")
         _reuse(layout, flags)
         return
-    owner = user or ("scepd" if directory is None and is_root_and_user_exists("scepd") else None)
-    if owner is not None:
-        become(owner, (layout.configuration, layout.state, layout.runtime))
+    owner = find_owner(user, fallback="scepd" if directory is None else None)
     answers = _resume(layout)
-    if answers is None:
-        answers = _ask(answers_file, flags, with_prompts=directory is None and sys.stdin.isatty())
-        _begin(layout, answers)
-    _perform(answers, layout)
+    try:
+        if answers is None:
+            answers = _ask(answers_file, flags, with_prompts=directory is None and sys.stdin.isatty())
+            _begin(layout, answers)
+        _perform(answers, layout, owner)
+    except TokenFault as fault:
+        raise OperatorError(f"the token failed: {fault.cause}", "the same command again goes on from here") from fault
 
 
 def _ask(answers_file: Path | None, flags: dict[str, Any], *, with_prompts: bool) -> Answers:
@@ -95,6 +96,7 @@ def _resume(layout: Layout) -> Answers | None:
     if not layout.unfinished.exists():
         return None
     click.echo(f"going on with the first run that was interrupted; its answers hold: {layout.unfinished}", err=True)
+    remove_passing(layout.configuration)
     return Answers.from_mapping(json.loads(layout.unfinished.read_bytes()), str(layout.unfinished))
 
 
@@ -113,7 +115,7 @@ def _begin(layout: Layout, answers: Answers) -> None:
     create(layout.unfinished, answers.to_json(), PRIVATE)
 
 
-def _perform(answers: Answers, layout: Layout) -> None:
+def _perform(answers: Answers, layout: Layout, owner: Owner | None) -> None:
     """Take the five steps; each leaves what an earlier, interrupted run did as it is."""
     token = prepare_token(answers, layout)
     click.echo(f" 1/5 HSM        {token.description['model']}, token '{answers.token}'")
@@ -126,14 +128,14 @@ def _perform(answers: Answers, layout: Layout) -> None:
     click.echo(f" 3/5 CA         {answers.ca_name}, {answers.ca_years} years, signed by itself")
     if not layout.store_key.exists():
         create(layout.store_key, secrets.token_bytes(_STORE_KEY), PRIVATE)
-    settings = _finish(answers, layout)
+    settings = _finish(answers, layout, owner)
     listeners = [*(f"https {one}" for one in answers.https), *(f"http {one}" for one in answers.http)]
     click.echo(f" 4/5 Listeners  {', '.join(listeners) or 'none'}")
     click.echo(f" 5/5 Profile    {answers.profile}: one-time challenges, automatic")
     _show_result(settings, layout, ca_der)
 
 
-def _finish(answers: Answers, layout: Layout) -> Settings:
+def _finish(answers: Answers, layout: Layout, owner: Owner | None) -> Settings:
     """Write the configuration under a passing name, prove that it loads, make the store; then give it its name."""
     passing = layout.toml.with_name(".scepd.new.toml")
     passing.unlink(missing_ok=True)
@@ -144,7 +146,9 @@ def _finish(answers: Answers, layout: Layout) -> Settings:
         upgrade(settings.store.url, settings.appliance.state)
     finally:
         passing.unlink()
-    create(layout.toml, text, PRIVATE)
+    if owner is not None:
+        give((layout.configuration, layout.state, layout.runtime), owner)
+    create(layout.toml, text, PRIVATE, owner)
     layout.unfinished.unlink()
     return settings
 
@@ -152,8 +156,7 @@ def _finish(answers: Answers, layout: Layout) -> Settings:
 def _reuse(layout: Layout, flags: dict[str, Any]) -> None:
     """Say what is there; flags that ask for something else are pointed out, since the file is the operator's."""
     settings = load(layout.toml)
-    if settings.hsm.softhsm2_conf is not None:
-        os.environ["SOFTHSM2_CONF"] = str(settings.hsm.softhsm2_conf)
+    layout.unfinished.unlink(missing_ok=True)  # a run that was cut off after its last step
     addresses = {
         f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         for one in settings.listeners

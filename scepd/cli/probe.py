@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
+from scepd.app.gateway import pin_memory, token_settings
+from scepd.app.selftest import key_checks
 from scepd.challenge.digest import load_store_key
 from scepd.config.secret import read_pin
 from scepd.config.settings import Settings, dump, restore
 from scepd.hsm.pin import PinMemory
-from scepd.hsm.probe import KeyCheck, Report, self_test
-from scepd.hsm.token import TokenSettings
+from scepd.hsm.probe import Report, self_test
 from scepd.records import Secret
 from scepd.refusal import OperatorError
 
@@ -52,9 +53,9 @@ def obtain_pin(settings: Settings) -> Secret:
     return read_pin(settings.hsm.pin, asked)
 
 
-def pin_memory(settings: Settings) -> PinMemory:
+def memory_of(settings: Settings) -> PinMemory:
     """Return the memory of failed logins that the service uses too, so that no bad PIN is tried twice."""
-    return PinMemory(settings.appliance.state / "failed-logins.json", load_store_key(settings.store.key_file))
+    return pin_memory(settings, load_store_key(settings.store.key_file))
 
 
 def _ask(token: str) -> str:
@@ -65,18 +66,8 @@ def _ask(token: str) -> str:
 
 
 def _self_test(settings: Settings, pin: Secret) -> Report:
-    keys = [
-        key
-        for issuer in settings.issuers
-        for key in (
-            KeyCheck(issuer.key, "sign", issuer.certificate_der),
-            KeyCheck(issuer.ra_sign.key, "sign", issuer.ra_sign.certificate_der),
-            KeyCheck(issuer.ra_decrypt.key, "decrypt", issuer.ra_decrypt.certificate_der),
-        )
-    ]
-    hsm = settings.hsm
-    token = TokenSettings(str(hsm.module), hsm.token, hsm.serial)
-    return self_test(token, pin, keys, memory=pin_memory(settings), lanes=hsm.lanes)
+    keys = key_checks(settings.issuers)
+    return self_test(token_settings(settings), pin, keys, memory=memory_of(settings), lanes=settings.hsm.lanes)
 
 
 def _main() -> None:

@@ -9,7 +9,7 @@ from scepd.enroll.authorize import Authorization, authorize_by_challenge
 from scepd.enroll.case import Case
 from scepd.enroll.context import Context
 from scepd.enroll.poll import poll
-from scepd.enroll.recall import answer_again, finish, recall
+from scepd.enroll.recall import answer_again, finish, is_over, recall
 from scepd.message.csr import CertificationRequest, parse_csr
 from scepd.message.enveloped import choose_recipient, decrypt_content, parse_envelope
 from scepd.message.names import MessageType
@@ -91,6 +91,8 @@ def issue(context: Context, case: Case, csr: CertificationRequest, authorization
     """
     transaction, created = _claim(context, case, csr, authorization)
     if not created:
+        if is_over(context, transaction):
+            raise Reject(Reason.challenge_replayed, f"the challenge was used for transaction {transaction.id}")
         return answer_again(context, transaction, csr.wishes)
     context.owes = True
     case.trail.step("intent")

@@ -20,7 +20,7 @@ def recall(context: Context, key: TransactionKey, wishes: bytes) -> Outcome | No
     transaction = context.store.recall(key)
     if transaction is None:
         return None
-    if _is_over(context, transaction):
+    if is_over(context, transaction):
         context.store.retire(transaction)
         return None
     return answer_again(context, transaction, wishes)
@@ -54,7 +54,8 @@ def _redeliver(transaction: Transaction) -> Issued:
     return Issued(transaction, transaction.certificate_der, again=True)
 
 
-def _is_over(context: Context, transaction: Transaction) -> bool:
+def is_over(context: Context, transaction: Transaction) -> bool:
+    """Return whether an issued certificate is revoked or past half of its life, and so is not delivered again."""
     if transaction.state is not State.ISSUED or transaction.not_before is None or transaction.not_after is None:
         return False
     half = transaction.not_before + (transaction.not_after - transaction.not_before) / 2
@@ -68,14 +69,16 @@ def finish(context: Context, transaction: Transaction, trail: Trail) -> Issued:
     context.checkpoint("after_sign")
     recorded = context.store.record(transaction, certificate_der, (*transaction.trail, *trail.steps))
     context.checkpoint("after_record")
-    return Issued(recorded, recorded.certificate_der or certificate_der)
+    if recorded.state is not State.ISSUED or recorded.certificate_der is None:
+        raise Reject(recorded.reason or Reason.interrupted, f"transaction {recorded.id} was given up meanwhile")
+    return Issued(recorded, recorded.certificate_der)
 
 
 def recover(context: Context, owner: str | None = None) -> int:
     """Finish every ISSUING transaction of this lane (or of an owner that is gone); return how many there were.
 
     The stored draft is signed again: the same serial, so one certificate per transaction whatever was interrupted.
-    A draft that cannot be sealed any more is given up, and its challenge is free again.
+    A draft that cannot be sealed any more is given up: its challenge is free again, and the device may begin anew.
     """
     unfinished = context.store.unfinished(owner or context.owner)
     for transaction in unfinished:
@@ -85,7 +88,8 @@ def recover(context: Context, owner: str | None = None) -> int:
             context.issuers[transaction.issuer].check(transaction.draft_der)
             finish(context, transaction, trail)
         except (SealError, Reject, KeyError) as fault:
-            context.store.abandon(transaction, Reason.interrupted, str(fault), transaction.trail)
+            given_up = context.store.abandon(transaction, Reason.interrupted, str(fault), transaction.trail)
+            context.store.retire(given_up)
     if owner is None:
         context.owes = False
     return len(unfinished)

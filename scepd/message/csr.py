@@ -17,6 +17,8 @@ from scepd.message.tlv import Element
 from scepd.records import Attribute, Name, Secret
 from scepd.refusal import Reason, Reject
 
+__all__ = ["CertificationRequest", "Extension", "build_csr", "parse_csr", "read_name", "write_name"]
+
 MAXIMUM_RDNS = 32
 # RFC 2986 knows 0 alone; Apple's clients write 2, others 1 (the certificate's v2 and v3).
 _VERSIONS = frozenset({0, 1, 2})

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from scepd.message.errors import LimitExceeded, MessageError
-from scepd.message.scan import LIMITS, Limits, header, scan, tag_number
+from scepd.message.scan import LIMITS, TWO_OCTETS, Limits, header, scan, tag_number
 from scepd.message.universal import (
     BIT_STRING,
     BOOLEAN,
@@ -47,7 +47,9 @@ class Source:
             tag = data[start]
             length = data[start + 1]
             head = start + 2
-            if length >= _LONG or tag & _HIGH_TAG == _HIGH_TAG:
+            if length == TWO_OCTETS and tag & _HIGH_TAG != _HIGH_TAG:  # as `header`, which costs a call
+                head, length = start + 4, data[start + 2] << 8 | data[start + 3]
+            elif length >= _LONG or tag & _HIGH_TAG == _HIGH_TAG:
                 head, length = header(data, start, self.limits)
                 if tag & _HIGH_TAG == _HIGH_TAG:
                     tag |= tag_number(data, start, self.limits)[0] << 8

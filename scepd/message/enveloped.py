@@ -14,7 +14,7 @@ from scepd.message.algorithms import Cipher, CryptoPolicy, KeyTransport
 from scepd.message.certificate import SignerCertificate, load_certificate
 from scepd.message.errors import LimitExceeded, MessageError
 from scepd.message.names import DATA, ENVELOPED_DATA
-from scepd.message.signature import Algorithm, read_algorithm, write_algorithm
+from scepd.message.signature import Algorithm, read_algorithm
 from scepd.message.signed import read_issuer_and_serial, write_content_info, write_issuer_and_serial
 from scepd.message.tlv import Element
 from scepd.message.transport import read_transport, transport_padding, write_transport

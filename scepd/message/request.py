@@ -153,6 +153,9 @@ def _check_signature(info: SignerInfo, signer: SignerCertificate, scheme: Scheme
     received = tlv.retag(tlv.SET, info.attributes.der)
     if is_valid(key, scheme, info.signature, received):
         return
-    ordered = tlv.set_of(attribute.normalise() for attribute in info.attributes.children)
+    try:
+        ordered = tlv.set_of(attribute.normalise() for attribute in info.attributes.children)
+    except MessageError as error:
+        raise Reject(Reason.signature_invalid, f"signed attributes: {error.detail}") from None
     if ordered == received or not is_valid(key, scheme, info.signature, ordered):
         raise Reject(Reason.signature_invalid, "signature does not verify")

@@ -13,6 +13,7 @@ _OID = 0x06
 _CAPPED = frozenset({0x02, _OID})
 _COLLECTIONS = frozenset({0x30, 0x31})
 _FRAGMENTED = -1  # stands where the first octet of an indefinite-length element would
+TWO_OCTETS = 0x82  # first octet of a length of two more
 INDEFINITE = -1  # length of an element that ends with end-of-contents octets
 
 # What an identifier octet announces; the kind of a high tag is the kind without _HIGH.
@@ -73,7 +74,9 @@ def scan(data: bytes, limits: Limits) -> Extent:  # noqa: C901, PLR0912 - one lo
         kind = kinds[data[start]]
         length = data[start + 1]
         head = start + 2
-        if length >= _LONG or kind >= _HIGH:
+        if length == TWO_OCTETS and kind < _HIGH and data[start + 2]:  # as `header`, which costs a call
+            head, length = start + 4, data[start + 2] << 8 | data[start + 3]
+        elif length >= _LONG or kind >= _HIGH:
             head, length = header(data, start, limits)
             kind = kind if kind < _HIGH else kind - _HIGH
         tail = head + length

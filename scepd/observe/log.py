@@ -25,7 +25,9 @@ class LineObserver:
     those of `twisted.logger`; the formats those of `observe.format`.
     """
 
-    def __init__(self, write: Callable[[str], object], *, style: str = "logfmt", minimum: LogLevel = LogLevel.info) -> None:
+    def __init__(
+        self, write: Callable[[str], object], *, style: str = "logfmt", minimum: LogLevel = LogLevel.info
+    ) -> None:
         """Send lines, each with its newline, to `write`."""
         self._write = write
         self._format = FORMATS[style]

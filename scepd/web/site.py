@@ -76,8 +76,8 @@ class ScepSite(ServerFactory):
         return ScepChannel(self, network)
 
     def acceptableProtocols(self) -> list[bytes]:  # noqa: N802 - Twisted's name
-        """Offer HTTP/1.1 alone in ALPN: no HTTP/2 here, and none of its floods."""
-        return [b"http/1.1"]
+        """Offer HTTP/1 alone in ALPN: no HTTP/2 here, and none of its floods."""
+        return [b"http/1.1", b"http/1.0"]
 
     def opened(self, channel: ScepChannel) -> None:
         """Watch a connection's deadlines."""

@@ -7,7 +7,6 @@ from scepd.challenge.digest import keyed_digest
 from scepd.observe.audit import verify
 from scepd.records import ChallengeState
 from scepd.refusal import OperatorError
-
 from tests.admin.conftest import NOW, STORE_KEY
 
 

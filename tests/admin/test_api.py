@@ -1,13 +1,13 @@
 import json
 
+import attrs
 import pytest
 
 from scepd.admin.api import MOST_CHALLENGES, ROUTES, handle
 from scepd.records import Refusal, Step
 from scepd.refusal import Reason
-
+from tests import make
 from tests.admin.conftest import NOW
-from tests.world import NOW as WORLD_NOW
 from tests.world import STATIC, make_keys, make_world
 
 CHALLENGES = "/api/v1/challenges"
@@ -118,20 +118,16 @@ def test_a_refused_request_is_shown_with_its_trail(actions):
 
 
 def test_an_issued_certificate_is_shown_with_its_request(tmp_path, actions):
-    import attrs
-
-    from tests import make
-
-    world = make_world(make_keys(elliptic=True), tmp_path / "world") if (tmp_path / "world").mkdir() is None else None
-    before = attrs.evolve(actions, repository=world.store)
-    recipient = world.keys.decrypt_der
-    message = make.pkcs_req(challenge=STATIC, recipient=recipient, at=WORLD_NOW)
-    world.respond(message)
-    (listed,) = handle(before, "GET", "/api/v1/certificates")[1]
-    status, shown = handle(before, "GET", f"/api/v1/certificates/{listed['serial']}")
+    (tmp_path / "world").mkdir()
+    world = make_world(make_keys(elliptic=True), tmp_path / "world")
+    recipient = make.Party(None, world.keys.decrypt_der)
+    world.respond(make.pkcs_req(challenge=STATIC, recipient=recipient))
+    over = attrs.evolve(actions, repository=world.store)
+    (listed,) = handle(over, "GET", "/api/v1/certificates")[1]
+    status, shown = handle(over, "GET", f"/api/v1/certificates/{listed['serial']}")
     assert status == 200
     assert shown["pem"].startswith("-----BEGIN CERTIFICATE-----")
-    assert handle(before, "GET", f"/api/v1/certificates/{listed['serial']}?issuer=other")[0] == 404
-    (request,) = handle(before, "GET", f"/api/v1/requests/{shown['request']}")[1]
+    assert handle(over, "GET", f"/api/v1/certificates/{listed['serial']}?issuer=other")[0] == 404
+    (request,) = handle(over, "GET", f"/api/v1/requests/{shown['request']}")[1]
     assert request["serial"] == listed["serial"]
     assert request["trail"]

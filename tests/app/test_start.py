@@ -13,7 +13,7 @@ from scepd.app import service
         ("selftest-refuses", 78, "tiny key is not there"),
         ("selftest-fails", 1, "tiny token is away"),
         ("worker-refuses", 78, "tiny worker refuses"),
-        ("worker-dies", 3, "worker 0 ended with exit status 3"),
+        ("worker-dies", 3, "0 ended with exit status 3"),
     ],
 )
 def test_a_start_that_fails_says_why_and_leaves_with_the_status(tiny, fault, status, words):

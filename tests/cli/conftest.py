@@ -1,3 +1,4 @@
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -38,8 +39,14 @@ class Installation:
         return scepd(*arguments, "--config", self.config, **options)
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def initialise(directory, kind):
-    listeners = ("--http", "127.0.0.1:0", "--https", "127.0.0.1:0")
+    listeners = ("--http", f"127.0.0.1:{free_port()}", "--https", f"127.0.0.1:{free_port()}")
     result = scepd("init", "--directory", directory, "--ca-key", kind, "--workers", "1", *listeners)
     return Installation(directory, kind, result.stdout)
 

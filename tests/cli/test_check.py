@@ -1,4 +1,5 @@
 import json
+import re
 import socket
 import sqlite3
 
@@ -35,7 +36,9 @@ def test_all_problems_are_found_at_once_each_with_a_hint(fresh):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        edit(fresh, 'address = ["127.0.0.1:0"]\n\n[profile', f'address = ["127.0.0.1:{port}"]\n\n[profile')
+        text, count = re.subn(r"address = .*\n\n\[profile", f'address = "127.0.0.1:{port}"\n\n[profile', fresh.config.read_text())
+        assert count == 1
+        fresh.config.write_text(text)
         (fresh.directory / "state/scepd.sqlite").unlink()
         (fresh.directory / "hsm-pin").write_text("wrong\n")
         code, found = check(fresh, "--hsm")

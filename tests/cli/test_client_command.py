@@ -6,7 +6,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from scepd.cli.main import program
-
 from tests.cli.responder import CHALLENGE, Responder, authority, serving
 
 

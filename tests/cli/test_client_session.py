@@ -17,7 +17,6 @@ from scepd.message.names import MessageType
 from scepd.records import GeneralName, Secret
 from scepd.refusal import OperatorError
 from scepd.x509.names import from_text
-
 from tests.cli.responder import CHALLENGE, Responder, authority, rsa_key, serving
 
 NAME = from_text("CN=r1.example.net")

@@ -9,9 +9,8 @@ from click.testing import CliRunner
 from scepd.challenge.digest import keyed_digest, load_store_key
 from scepd.cli.main import program
 from scepd.config.load import load
-from scepd.store.engines import open_engine
+from scepd.store.engines import StoreConnection, open_engine
 from scepd.store.reader import Reader
-from scepd.store.engines import StoreConnection
 
 CHALLENGE = re.compile(r"([23456789a-hjkmnp-z]{4}-){6}[23456789a-hjkmnp-z]{4}")
 

@@ -214,8 +214,27 @@ def test_a_draft_that_cannot_be_sealed_is_given_up_and_the_challenge_is_free_aga
 
     third = make_world(keys, tmp_path)
     device = Device(third)
-    assert device.refusal(body)[0] == "interrupted"
-    assert device.certificates(device.send(device.request(challenge="once", transaction_id="new")))
+    assert device.certificates(device.send(body))
+    assert len(third.issued()) == 1
+
+
+def test_a_transaction_given_up_while_it_was_signed_delivers_nothing(keys, tmp_path):
+    def give_up(name):
+        if name == "after_sign":
+            other = make_world(keys, tmp_path, owner="node/9.0")
+            (row,) = other.store.unfinished("node/0.0")
+            other.store.abandon(row, Reason.interrupted, "by hand", row.trail)
+
+    device = Device(make_world(keys, tmp_path, checkpoint=give_up))
+    response = device.send(device.request())
+    assert (response.answer.outcome, response.answer.reason) == ("rejected", "interrupted")
+
+
+def test_C210_a_spent_challenge_is_no_longer_redelivered_after_half_the_life(device, world):
+    world.one_time("once")
+    device.enrol(challenge="once", transaction_id="a")
+    world.clock.time += timedelta(days=190)
+    assert device.refusal(device.request(challenge="once", transaction_id="b"))[0] == "challenge_replayed"
 
 
 def test_S110_a_signature_over_other_bytes_is_never_recorded(keys, tmp_path):

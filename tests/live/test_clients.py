@@ -35,14 +35,12 @@ def legacy(template, server):
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_strongswan_enrols(server, tmp_path, scheme):
     url = server.url if scheme == "http" else server.tls_url
-    if scheme == "https":
-        server.trust_by_curl()
-    result = clients.strongswan(url, tmp_path, server.challenge())
+    result = clients.strongswan(url, tmp_path, server.challenge(), ca=server.ca)
     check_certificate(server, result, "moon")
 
 
 def test_strongswan_is_refused_with_a_wrong_challenge(server, tmp_path):
-    result = clients.strongswan(server.url, tmp_path, "wrong")
+    result = clients.strongswan(server.url, tmp_path, "wrong", ca=server.ca)
     assert result.certificate is None
     assert "badRequest" in result.words or "fail" in result.words.lower()
 
@@ -76,6 +74,17 @@ def test_certmonger_is_refused_with_a_wrong_challenge(server, tmp_path):
     result = clients.certmonger(server.url, tmp_path, "wrong", ca=server.ca, wait=8)
     assert result.certificate is None
     assert "CA_REJECTED" in result.words
+
+
+def test_nothing_but_openssl_enrols(server, tmp_path):
+    result = clients.openssl(server.url, tmp_path, server.challenge())
+    check_certificate(server, result, "openssl")
+
+
+def test_nothing_but_openssl_is_refused_with_a_wrong_challenge(server, tmp_path):
+    result = clients.openssl(server.url, tmp_path, "wrong")
+    assert result.certificate is None
+    assert "refused: failInfo 2 challenge rejected" in result.words
 
 
 @pytest.mark.parametrize("options", [(), ("--get",), ("--oaep", "sha256"), ("--cipher", "aes256", "--digest", "sha512")])

@@ -314,6 +314,12 @@ def test_C153_the_form_for_storage_holds_no_challenge_and_nothing_else_changes(f
     assert "secret" not in repr(csr)
 
 
+def test_the_form_for_storage_keeps_attributes_of_other_kinds():
+    friendly_name = make.attribute("1.2.840.113549.1.9.20", tlv.text(tlv.BMP_STRING, "certmonger"))
+    stored = parse_csr(request(friendly_name, password(tlv.printable("secret")))).without_challenge_der
+    assert stored == request(friendly_name)
+
+
 def test_the_form_for_storage_of_a_request_without_attributes_is_itself():
     der = request(with_attributes=False)
     assert parse_csr(der).without_challenge_der == der

@@ -159,14 +159,14 @@ def test_C074_S19_a_signer_certificate_that_is_not_there_is_bad_message_check():
     assert caught.value.fail_info is FailInfo.badMessageCheck
 
 
-def with_identifier(who, identifier, **fields):
+def with_identifier(who, identifier, before=()):
     """Return a certificate of a party's key with a subjectKeyIdentifier."""
     extension = Extension(names.SUBJECT_KEY_IDENTIFIER, False, tlv.octet_string(identifier))
-    return make.certificate(make.key(who), subject=make.name(CN=who), extensions=(extension,), **fields)
+    return make.certificate(make.key(who), subject=make.name(CN=who), extensions=(*before, extension))
 
 
 def test_C075_a_signer_named_by_key_identifier_is_found():
-    named = with_identifier("device", b"identifier")
+    named = with_identifier("device", b"identifier", before=(Extension("2.5.29.15", True, b"\x03\x02\x07\x80"),))
     bent = attrs.evolve(make.bent_req(), certificates=(named, make.ra().certificate_der))
     assert outcome(bent.bend(version=3, sid=make.key_identifier_sid(b"identifier")).der()) is None
     assert outcome(bent.bend(version=3, sid=make.key_identifier_sid(b"another")).der()) is Reason.signer_missing
@@ -710,6 +710,12 @@ def test_C093_attributes_in_ber_are_verified_in_der():
     assert outcome(tlv.sequence(tlv.oid(names.SIGNED_DATA), tlv.explicit(0, whole))) is None
 
 
+def test_S22_attributes_that_cannot_be_put_into_der_are_bad_message_check():
+    odd = make.attribute("1.2.3", make.indefinite(0x21, tlv.null()))
+    bent = make.bent_req()
+    assert outcome(bent.bend(attributes=(*bent.signer.attributes, odd)).der()) is Reason.signature_invalid
+
+
 def test_C094_S21_trailing_octets_are_refused():
     assert outcome(make.pkcs_req() + b"\0") == "H400"
     assert outcome(make.ber_req() + b"\n") == "H400"
@@ -810,6 +816,12 @@ def test_attributes_round_trip(attributes):
     der = write_attributes(attributes)
     assert read_attributes(tlv.read(der)) == attributes
     assert [e.der for e in tlv.read(der).children] == sorted(e.der for e in tlv.read(der).children)
+
+
+def test_attributes_that_are_not_said_are_not_written():
+    least = Attributes("id", 19)
+    assert read_attributes(tlv.read(write_attributes(least))) == least
+    assert len(tlv.read(write_attributes(least)).children) == 3
 
 
 @given(content=st.none() | st.binary(max_size=300), nonce=st.binary(max_size=64), kind=st.sampled_from(["rsa2048", "p256"]), digest=st.sampled_from(sorted(MODERN_DIGESTS, key=str)), pss=st.booleans(), message_type=st.integers(0, 999))  # fmt: skip

@@ -463,6 +463,11 @@ def test_sets_are_written_in_der_order_unless_told_otherwise():
     assert [c.der for c in tlv.read(tlv.set_of(parts, sort=False)).children] == parts
 
 
+def test_S22_normalising_joins_strings_and_writes_definite_lengths():
+    element = tlv.read(make.indefinite(tlv.SEQUENCE, make.fragments(b"abc", 2), make.indefinite(0xA0, tlv.null())))
+    assert element.normalise() == tlv.sequence(tlv.octet_string(b"abc"), tlv.explicit(0, tlv.null()))
+
+
 def test_normalising_keeps_elements_of_high_tags_as_they_are():
     inner = bytes.fromhex("bf2180") + tlv.null() + b"\0\0"
     element = tlv.read(make.indefinite(tlv.SEQUENCE, inner))

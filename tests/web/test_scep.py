@@ -46,7 +46,9 @@ class Server:
     def ask(self, request, body=b"", *fields):
         client = self.setting.client()
         length = b"Content-Length: %d\r\n" % len(body) if request.startswith(b"POST") else b""
-        client.send(request + b" HTTP/1.1\r\nHost: x\r\n" + length + b"".join(f + b"\r\n" for f in fields) + b"\r\n" + body)
+        client.send(
+            request + b" HTTP/1.1\r\nHost: x\r\n" + length + b"".join(f + b"\r\n" for f in fields) + b"\r\n" + body
+        )
         (reply,) = read_replies(client.received, head=request.startswith(b"HEAD"))
         return reply
 
@@ -127,7 +129,14 @@ def _spell(spelling):
 
 
 SPELLINGS = [
-    "all escaped", "none escaped", "only = escaped", "URL-safe", "URL-safe, no padding", "line feeds", "CR LF", "spaces",
+    "all escaped",
+    "none escaped",
+    "only = escaped",
+    "URL-safe",
+    "URL-safe, no padding",
+    "line feeds",
+    "CR LF",
+    "spaces",
     "lower-case escapes",
 ]
 
@@ -147,7 +156,9 @@ def test_C006_the_message_may_come_before_the_operation(server):
 
 def test_C019_a_message_of_14_kib_by_GET(server):
     message = MESSAGE * 7
-    reply = server.ask(b"GET /scep/routers?operation=PKIOperation&message=" + quote_from_bytes(base64.b64encode(message)).encode())
+    reply = server.ask(
+        b"GET /scep/routers?operation=PKIOperation&message=" + quote_from_bytes(base64.b64encode(message)).encode()
+    )
     assert reply.status == 200
     assert server.routers.messages == [message]
 
@@ -160,7 +171,15 @@ def test_C007_S130_two_percent_layers_are_400(server):
 
 @pytest.mark.parametrize(
     "message",
-    [b"", b"&message=", b"&message=%21%21%21%21", b"&message=A", b"&message=AAA%00", b"&message=QUFB%C3%A9", b"&message=AA==AA=="],
+    [
+        b"",
+        b"&message=",
+        b"&message=%21%21%21%21",
+        b"&message=A",
+        b"&message=AAA%00",
+        b"&message=QUFB%C3%A9",
+        b"&message=AA==AA==",
+    ],
 )
 def test_C011_S130_a_message_that_is_no_base64_is_400(server, message):
     assert server.ask(b"GET /scep/routers?operation=PKIOperation" + message).status == 400
@@ -258,7 +277,9 @@ def test_every_route_is_explicit():
     assert len(table) == 4 + 4 + 8
 
 
-@pytest.mark.parametrize("ident", [b"", b"0", b"1", b"default", b"My%20CA", b"MobileIronSCEP", b"Phones", b"phones", b"%FF"])
+@pytest.mark.parametrize(
+    "ident", [b"", b"0", b"1", b"default", b"My%20CA", b"MobileIronSCEP", b"Phones", b"phones", b"%FF"]
+)
 @pytest.mark.parametrize("operation", ASK)
 def test_C016_the_ident_is_a_hint_that_never_names_another_profile(server, operation, ident):
     with_ident = server.ask(b"GET /scep/routers" + ASK[operation] + b"&message=" + ident)
@@ -457,7 +478,12 @@ def test_the_log_line_has_its_keys_in_their_order(server):
         "time", "level", "event", "outcome", "reason", "fail_info", "profile", "op", "type", "txn", "ip", "cn", "ms",
         "request_id", "status", "detail", "again",
     ]  # fmt: skip
-    assert (found["event"], found["outcome"], found["ip"], found["status"]) == ("scep_request", "rejected", "192.0.2.7", 200)
+    assert (found["event"], found["outcome"], found["ip"], found["status"]) == (
+        "scep_request",
+        "rejected",
+        "192.0.2.7",
+        200,
+    )
     assert found["request_id"] == "0000000000000001"
 
 
@@ -493,7 +519,9 @@ def test_S33_the_representation_of_a_request_has_no_query(server):
 
 @pytest.mark.parametrize("hostile", ["a\r\nevent=x", "\x1b[31m", '"', "\u2028", "x" * 1_000_000])
 def test_S123_S133_hostile_fields_give_one_line_and_the_address_stays_the_address(server, lines, hostile):
-    answer = Answer(b"x", "rejected", transaction_id=hostile + " ip=6.6.6.6", subject=hostile + " ip=6.6.6.6", detail=hostile)
+    answer = Answer(
+        b"x", "rejected", transaction_id=hostile + " ip=6.6.6.6", subject=hostile + " ip=6.6.6.6", detail=hostile
+    )
     server.routers.result = lambda: succeed(answer)
     server.post(MESSAGE, b"User-Agent: x\xe9 ip=6.6.6.6", b"X-Forwarded-For: 6.6.6.6")
     (line,) = lines

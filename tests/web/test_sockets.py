@@ -1,7 +1,7 @@
 """The site over real sockets: a reactor of its own in a thread, the stall detector fatal."""
 
 import contextlib
-import datetime
+import datetime as dt
 import socket
 import ssl
 import threading
@@ -64,9 +64,9 @@ class Running:
     def start_tls(self):
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+        builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + dt.timedelta(days=1))
         certificate = builder.sign(key, hashes.SHA256())
         pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -170,25 +170,36 @@ def test_a_client_that_leaves_is_noticed_while_its_answer_is_made(running):
     until(lambda: running.occupancy.connections == 0)
 
 
-@pytest.mark.parametrize("offer", [["h2", "http/1.1"], ["h2"], []])
-def test_S75_TLS_speaks_http_1_1_whatever_is_offered(running, offer):
-    port = running.start_tls()
+def tls_client(*protocols):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    if offer:
-        context.set_alpn_protocols(offer)
-    with running.connect(port=port) as plain, context.wrap_socket(plain) as connection:
-        assert connection.selected_alpn_protocol() == ("http/1.1" if "http/1.1" in offer else None)
+    if protocols:
+        context.set_alpn_protocols(protocols)
+    return context
+
+
+@pytest.mark.parametrize(
+    ("offer", "chosen"), [(["h2", "http/1.1"], "http/1.1"), (["http/1.0"], "http/1.0"), ([], None)]
+)
+def test_S75_TLS_speaks_http_1_whatever_is_offered(running, offer, chosen):
+    port = running.start_tls()
+    with running.connect(port=port) as plain, tls_client(*offer).wrap_socket(plain) as connection:
+        assert connection.selected_alpn_protocol() == chosen
         connection.sendall(GET)
         assert read_replies(connection.recv(65536))[0].body == b"GET /a "
 
 
+def test_S75_a_client_that_speaks_h2_alone_gets_no_connection(running):
+    port = running.start_tls()
+    with running.connect(port=port) as plain, pytest.raises(ssl.SSLError):
+        tls_client("h2").wrap_socket(plain)
+    until(lambda: running.occupancy.connections == 0)
+
+
 def test_C024_errors_and_answers_are_the_same_octets_over_TLS(running):
     port = running.start_tls()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    context = tls_client()
     streams = [
         b"GET /a HTTP/1.0\r\n\r\n",
         b"POST /a HTTP/1.1\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc",

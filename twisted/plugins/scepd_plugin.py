@@ -2,4 +2,6 @@
 
 from twisted.application.service import ServiceMaker
 
-scepd = ServiceMaker("scepd", "scepd.app.tap", "A SCEP (RFC 8894) server whose private keys stay in a PKCS#11 token.", "scepd")
+scepd = ServiceMaker(
+    "scepd", "scepd.app.tap", "A SCEP (RFC 8894) server whose private keys stay in a PKCS#11 token.", "scepd"
+)

@@ -1,0 +1,73 @@
+"""Installations to measure: made by `scepd init`, with a static challenge, served on loopback."""
+
+import os
+from pathlib import Path
+
+from bench.report import Broken
+from tests.live.server import STATIC, Server, copy_of, make_server
+
+ISSUING_KEYS = ("rsa-2048", "ec-p256")
+CHALLENGE = STATIC
+_SETTINGS = """
+[limits]
+requests_per_network = 0
+connections_per_address = 1000
+
+[profile.static]
+path = "static"
+issuer = "devices"
+validity = "90d"
+challenge = [{ method = "static", secret = { file = "static-challenge" } }]
+names = { dns = ["*"] }
+"""
+
+
+def install(directory: Path, issuing_key: str) -> Server:
+    """Make an installation with that kind of issuing key; raises `Broken`."""
+    try:
+        server = make_server(directory, options=("--ca-key", issuing_key))
+    except AssertionError as error:
+        raise Broken(f"scepd init: {error}") from error
+    secret = server.directory / "static-challenge"
+    secret.touch(mode=0o600)
+    secret.write_text(CHALLENGE)
+    with server.config.open("a") as config:
+        config.write(_SETTINGS)
+    return server
+
+
+def serve(server: Server, directory: Path, workers: int) -> Server:
+    """Start a copy of an installation with that many workers; raises `Broken`."""
+    copy = copy_of(server, directory)
+    copy.edit(r"^workers = \d+", f"workers = {workers}")
+    try:
+        return copy.start(wait=60)
+    except AssertionError as error:
+        copy.stop()
+        raise Broken(str(error)) from error
+
+
+def url(server: Server) -> str:
+    """Return where its static challenge is taken."""
+    return f"{server.url}/static"
+
+
+def worker_pids(server: Server) -> list[int]:
+    """Return the processes that serve requests."""
+    return [int(worker["pid"]) for worker in server.status()["workers"]]
+
+
+def pids(server: Server) -> list[int]:
+    """Return the workers and their supervisor."""
+    assert server.process is not None
+    return [server.process.pid, *worker_pids(server)]
+
+
+def resident_kib(pid: int) -> int:
+    """Return the anonymous resident memory of a process (proc(5), RssAnon): what it grew itself."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1])
+    raise Broken(f"process {pid} has no memory")
+
+
