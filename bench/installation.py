@@ -1,6 +1,5 @@
 """Installations to measure: made by `scepd init`, with a static challenge, served on loopback."""
 
-import os
 from pathlib import Path
 
 from bench.report import Broken

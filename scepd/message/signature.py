@@ -139,7 +139,7 @@ def check_signer_key(key: SignerKey, scheme: Scheme, policy: CryptoPolicy) -> No
     exponent = key.public_numbers().e
     if not policy.minimum_signer_rsa <= key.key_size <= policy.maximum_signer_rsa:
         raise Reject(Reason.signer_key_refused, f"RSA key of {key.key_size} bits")
-    if exponent % 2 == 0 or not 3 <= exponent <= _MAXIMUM_EXPONENT:
+    if not 3 <= exponent <= _MAXIMUM_EXPONENT:  # even ones do not load
         raise Reject(Reason.signer_key_refused, f"RSA exponent of {exponent.bit_length()} bits")
 
 

@@ -37,7 +37,7 @@ def trusting(url, directory, ca):
     """The beginning of a command in whose mount namespace libcurl trusts this CA alone (it knows no option for it)."""
     if not url.startswith("https:"):
         return []
-    mount = f"mount --bind {ca} /etc/ssl/certs/ca-certificates.crt && exec \"$@\""
+    mount = f'mount --bind {ca} /etc/ssl/certs/ca-certificates.crt && exec "$@"'
     return ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-c", mount, "sh"]
 
 
@@ -68,17 +68,12 @@ def strongswan(url, directory, challenge, *, ca, cn="moon", options=()):
     return _result(directory / "cert.pem", directory / "key.pem", done.stderr)
 
 
+# The session bus starts certmonger at the first call and ends it with itself.
 CERTMONGER = """
-certmonger -s -n -d 2 2>{directory}/certmonger.log &
-daemon=$!
-for try in $(seq 50); do getcert list-cas -s >/dev/null 2>&1 && break; sleep 0.1; done
-getcert add-scep-ca -s -c scepd -u {url}
-for try in $(seq 50); do getcert list-cas -s -c scepd -v 2>/dev/null | grep -q "SCEP CA certificate\\|ca-type" && break; sleep 0.1; done
+getcert add-scep-ca -s -c scepd -u {url} {authorities}
+for try in $(seq 100); do getcert list-cas -s -c scepd -v | grep -q "CA certificate" && break; sleep 0.1; done
 getcert request -s -c scepd -f {directory}/cert.pem -k {directory}/key.pem -g 2048 -N "CN={cn}" -L "{challenge}" -I one -w --wait-timeout {wait}
 getcert list -s
-kill $daemon
-wait $daemon 2>/dev/null
-exit 0
 """
 
 
@@ -86,10 +81,12 @@ def certmonger(url, directory, challenge, *, ca, cn="certmonger", wait=25):
     """Debian's certmonger on a private session bus: GET only, AES-256, 77-digit transactionIDs."""
     for name in ("requests", "cas", "config", "local"):
         (directory / name).mkdir()
+    # It demands -R for https, verifies GetCACaps by it, and asks the system's list for the other operations.
+    authorities = f"-R {ca}" if url.startswith("https:") else ""
     script = directory / "certmonger.sh"
     script.write_text(
         CERTMONGER.format(
-            directory=directory, url=url, challenge=challenge, cn=cn, wait=wait
+            directory=directory, url=url, challenge=challenge, cn=cn, authorities=authorities, wait=wait
         )
     )
     environment = {

@@ -48,7 +48,19 @@ class Moods:
 def compile_module(directory):
     """Compile the module; its directory must not be writable by others."""
     path = directory / "slow_token.so"
-    command = ["cc", "-Wall", "-Werror", "-Wno-cast-function-type", "-O1", "-shared", "-fPIC", "-o", path, SOURCE, "-ldl"]
+    command = [
+        "cc",
+        "-Wall",
+        "-Werror",
+        "-Wno-cast-function-type",
+        "-O1",
+        "-shared",
+        "-fPIC",
+        "-o",
+        path,
+        SOURCE,
+        "-ldl",
+    ]
     subprocess.run(command, check=True, timeout=60)
     path.chmod(0o755)
     return path

@@ -5,18 +5,21 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.live.device import Fleet
 from tests.live.killing import ready_pids, wait_ready, wait_until
-from tests.live.moods import compile_module, give_moods, percentile, watched
-from tests.live.server import BIN, copy_of
+from tests.live.moods import SOFTHSM, compile_module, give_moods, percentile, watched
+from tests.live.server import BIN, copy_of, environment, run
 
 pytestmark = pytest.mark.live
 
 ENOUGH = 200  # requests of which the 99th percentile is taken
 QUICK = 50  # milliseconds
+WRONG = "0000-wrong"
+OK, PIN_INCORRECT = "0", "0xa0"  # CKR_OK, CKR_PIN_INCORRECT
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +114,7 @@ def test_worker_that_is_replaced_while_the_token_is_away_serves_when_it_comes_ba
 
 
 def failed_start(server):
-    """Start and return (exit status, the log's error lines) of a start that must fail."""
+    """Return the exit status, the error lines and all lines of a start that must fail."""
     done = subprocess.run(
         [BIN / "twistd", "--nodaemon", "--pidfile=", "scepd", "--config", server.config],
         capture_output=True,
@@ -128,23 +131,65 @@ def test_wrong_pin_is_tried_once_in_ten_starts(make_server, module, monkeypatch)
     moods = []
     fleet = make_server(prepare=lambda server: moods.append(give_moods(server, module, monkeypatch)), start=False)
     server, [moods] = fleet.server, moods
-    spy = server.directory / "spy.log"
-    monkeypatch.setenv("PKCS11SPY", str(module))
-    monkeypatch.setenv("PKCS11SPY_OUTPUT", str(spy))
+    # Two witnesses: our module counts what the token answers, OpenSC's spy in front of it writes down every call.
+    spied = spy_on(server, module, monkeypatch)
     right = (server.directory / "hsm-pin").read_text()
-    (server.directory / "hsm-pin").write_text("0000wrong\n")
+    (server.directory / "hsm-pin").write_text(f"{WRONG}\n")
     for attempt in range(10):
         status, errors, lines = failed_start(server)
         assert status == 78, lines
         [error] = errors
         assert "PIN" in error
-        assert "Traceback" not in "".join(lines)
-        assert "0000wrong" not in "".join(lines)
-        assert moods.logins == ["0xa0"], f"logins after start {attempt}"  # CKR_PIN_INCORRECT
+        assert not any("Traceback" in line or WRONG in line for line in lines)
+        assert moods.logins == [PIN_INCORRECT], f"logins after start {attempt}"
+        assert spied.read_text().count("C_Login\n") == 1, f"logins after start {attempt}"
     (server.directory / "hsm-pin").write_text(right)
     server.start()
-    assert set(moods.logins[1:]) == {"0"}
+    assert set(moods.logins[1:]) == {OK}
     fleet.enrol(fleet.device())
+
+
+def spy_on(server, module, monkeypatch):
+    """Put OpenSC's spy in front of a server's module; returns its log."""
+    spied = server.directory / "spy.log"
+    monkeypatch.setenv("PKCS11SPY", str(module))
+    monkeypatch.setenv("PKCS11SPY_OUTPUT", str(spied))
+    [spy] = Path("/usr/lib").glob("*/pkcs11-spy.so")  # opensc
+    server.edit(r'^module = ".*"', f'module = "{spy}"')
+    return spied
+
+
+def change_pin(server, old, new):
+    """Change the token's user PIN behind the server's back."""
+    run(
+        "pkcs11-tool", "--module", SOFTHSM, "--token-label", "scepd", "--login",
+        "--pin", old, "--change-pin", "--new-pin", new, env=environment(server),
+    )  # fmt: skip
+
+
+def test_pin_changed_under_a_running_service_is_tried_once_by_all_its_workers(make_server, module, monkeypatch, capsys):
+    moods = []
+    fleet = make_server(prepare=lambda server: moods.append(give_moods(server, module, monkeypatch)))
+    server, [moods] = fleet.server, moods
+    device, right = fleet.device(), (server.directory / "hsm-pin").read_text().strip()
+    change_pin(server, right, WRONG)
+    for _ in range(3):  # every worker is replaced three times, each time with the PIN that was right
+        wait_until(lambda: len(ready_pids(server)) == 2, what="two workers")
+        for pid in ready_pids(server):
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda pid=pid: pid not in ready_pids(server), what="the supervisor to notice")
+    wait_until(lambda: len(ready_pids(server)) == 2, what="two workers")
+    with watched(server) as seconds:
+        while len(seconds) < ENOUGH:
+            assert is_unavailable(fleet.send(device)), "an enrolment without a login"
+            time.sleep(0.05)
+    assert_quick(seconds, capsys, "refused PIN")
+    assert [answer for answer in moods.logins if answer != OK] == [PIN_INCORRECT]
+    change_pin(server, WRONG, right)
+    (server.directory / "state" / "failed-logins.json").unlink()  # as the refusal's hint says
+    fleet.enrol(device)
+    wait_ready(server)
+    assert [answer for answer in moods.logins if answer != OK] == [PIN_INCORRECT]
 
 
 @pytest.mark.parametrize("what", ["session", "sessions"])
@@ -159,8 +204,7 @@ def test_lost_sessions_heal_within_one_retry(make_server, module, monkeypatch, w
         reply = fleet.send(device)
         assert not moods.holds(what)
         if is_unavailable(reply):
-            assert what == "sessions", "one lost session is made good within the request"
-            wait_ready(server, patience=5)
+            time.sleep(int(reply.retry_after))
         else:
             fleet.accept(device, reply)
         again = fleet.send(device)

@@ -27,7 +27,7 @@ POLICIES = st.builds(
 
 
 @given(POLICIES, st.booleans(), st.booleans())
-def test_C030_C033_keywords_are_the_rfcs_and_sha384(policy, renewal, next_ca):
+def test_C030_C033_C040_keywords_are_the_rfcs_and_sha384_and_no_private_ones(policy, renewal, next_ca):
     body = capabilities(policy, renewal=renewal, next_ca=next_ca)
     assert parse_capabilities(body) <= KEYWORDS
     assert parse_capabilities(body.replace(b"\n", b"\r\n")) == parse_capabilities(body)
@@ -50,6 +50,15 @@ def test_C030_C031_the_default_body_is_short_ascii_text():
 def test_C034_scep_standard_needs_aes_and_sha256(policy):
     words = parse_capabilities(capabilities(policy, renewal=False, next_ca=False))
     assert ("SCEPStandard" in words) == (Cipher.AES128 in policy.ciphers and Digest.SHA256 in policy.digests)
+
+
+def test_C034_C039_the_least_policy_offers_post_alone():
+    for policy in (
+        CryptoPolicy(digests=frozenset(), ciphers=frozenset()),
+        CryptoPolicy(digests=frozenset({Digest.MD5})),
+    ):
+        words = parse_capabilities(capabilities(policy, renewal=False, next_ca=False))
+        assert words - {"AES"} == {"POSTPKIOperation"}
 
 
 def test_C035_the_single_keywords_stand_beside_scep_standard():

@@ -376,6 +376,7 @@ def test_the_client_address_is_the_peer_of_the_transport():
     assert peer_host(IPv6Address("TCP", "::ffff:192.0.2.7", 1)) == "192.0.2.7"
     assert peer_host(IPv6Address("TCP", "fe80::1%eth0", 1)) == "fe80::1"
     assert peer_host(UNIXAddress("/run/x")) == peer_host(None) == "local"
+    assert peer_host(IPv4Address("TCP", "no address", 1)) == "local"
 
 
 def test_a_client_that_leaves_while_its_answer_is_made_costs_nothing_and_is_logged_once(lines):

@@ -228,3 +228,15 @@ def test_S71_a_handshake_that_does_not_come_is_cut_off(running):
         assert receive(connection) == b""
         assert time.monotonic() - started < 6
     until(lambda: running.occupancy.connections == 0)
+
+
+def test_S71_a_TLS_connection_beyond_the_bound_is_closed_without_a_handshake(running):
+    port = running.start_tls()
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(running.connect(port=port))
+        until(lambda: running.occupancy.connections == 20)
+        with running.connect(port=port) as connection:
+            assert receive(connection) == b""
+        assert running.occupancy.turned_away == 1
+    until(lambda: running.occupancy.connections == 0)
