@@ -118,7 +118,7 @@ def _spare_fsync(engine: Engine) -> None:
 
 def _context(belongings: Belongings, **changes: Any) -> Context:
     fields = {field.name: getattr(belongings, field.name) for field in attrs.fields(Context)}
-    return Context(**{**fields, **changes})
+    return Context(**{**fields, "owes": False, **changes})  # an empty store owes nobody anything
 
 
 def open_inside(config: Path, keys: Path | None, challenge: str, directory: Path) -> Inside:

@@ -28,9 +28,7 @@ Answering = Callable[[bytes, Origin], Deferred[Answer]]
 
 def in_lane(answer: Answer) -> Answering:
     """Return what fetches the answer from a lane."""
-    lanes: Lanes[None] = Lanes(
-        lambda: None, size=1, depth=64, deadline=timedelta(seconds=10), reactor=reactor
-    )
+    lanes: Lanes[str] = Lanes(lambda: "a lane", size=1, depth=64, deadline=timedelta(seconds=10), reactor=reactor)
     lanes.start()
 
     async def ask() -> Answer:

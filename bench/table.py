@@ -83,8 +83,8 @@ def render(result: Mapping[str, Any]) -> str:
     """Return the whole table."""
     where = result["machine"]
     lines = [
-        f"scepd {result['commit']}, {result['date']}: {where['cpu']}, {where['cores']} cores, "
-        f"load {where['load_before']} before the run",
+        f"scepd {result['commit']}, {result['date']}",
+        f"{where['cpu']}, {where['cores']} cores, load {where['load_before']} before the run",
         "",
         *_inside_table(result["inside"]),
         *_rim_table(result),

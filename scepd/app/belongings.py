@@ -93,6 +93,7 @@ class Outfitter:
                 monotonic=time.monotonic,
                 forbidden_keys=self._forbidden,
                 checkpoint=self._checkpoints,
+                owes=True,  # a lost session may have interrupted this lane: it looks before it serves
                 session=session,
                 repository=repository,
             )
@@ -110,15 +111,16 @@ class Outfitter:
         return {issuer.name: self._open_registration(session, issuer) for issuer in self._settings.issuers}
 
     def _open_registration(self, session: Session, issuer: IssuerSettings) -> Registration:
-        sign, decrypt = issuer.ra_sign, issuer.ra_decrypt
+        sign = issuer.ra_sign
         signing_key = open_signing_key(session, parse_uri(sign.key), sign.certificate_der)
-        decryption_key = open_decryption_key(
-            session, parse_uri(decrypt.key), decrypt.certificate_der, self._fallback_secret
-        )
+        decryption = [
+            open_decryption_key(session, parse_uri(ra.key), ra.certificate_der, self._fallback_secret)
+            for ra in issuer.recipients
+        ]
         return Registration(
             signer=ReplySigner(sign.certificate_der, signing_key),
-            recipients=(Recipient.from_certificate(decrypt.certificate_der),),
-            decryption=(decryption_key,),
+            recipients=tuple(Recipient.from_certificate(ra.certificate_der) for ra in issuer.recipients),
+            decryption=tuple(decryption),
         )
 
 
@@ -142,7 +144,8 @@ def _challenge_methods(profile: Profile, store_key: bytes) -> tuple[ChallengeMet
 
 
 def _own_certificates(issuer: IssuerSettings) -> tuple[bytes, ...]:
-    return (issuer.certificate_der, issuer.ra_sign.certificate_der, issuer.ra_decrypt.certificate_der)
+    recipients = (recipient.certificate_der for recipient in issuer.recipients)
+    return (issuer.certificate_der, issuer.ra_sign.certificate_der, *recipients)
 
 
 def _key_digest(certificate_der: bytes) -> bytes:

@@ -51,10 +51,13 @@ def advertise(profile: Profile) -> bytes:
 def served_certificates(profile: Profile, issuer: IssuerSettings) -> list[bytes]:
     """Return what GetCACert serves, in the order that jscep needs: RA signing, RA decryption, CA, upper CAs (C-049).
 
+    While the RA decryption key changes, the previous certificates follow the current one (C-055).
+
     A root above the issuer is left out unless the profile serves it: clients have it or must not learn it here.
     """
     above = [der for der in issuer.chain if profile.serve_root or not _is_root(der)]
-    found = (issuer.ra_sign.certificate_der, issuer.ra_decrypt.certificate_der, issuer.certificate_der, *above)
+    recipients = [recipient.certificate_der for recipient in issuer.recipients]
+    found = (issuer.ra_sign.certificate_der, *recipients, issuer.certificate_der, *above)
     return list(dict.fromkeys(found))
 
 

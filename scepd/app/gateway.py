@@ -52,13 +52,15 @@ class Gateway:
         *,
         open_token: Callable[[], Token],
         fail: Callable[[], None],
+        on_return: Callable[[], None] = lambda: None,
     ) -> None:
-        """Keep the parts; `fail` is called when only a new process can help."""
+        """Keep the parts; `fail` is called when only a new process can help, `on_return` when the token is back."""
         self._reactor = reactor
         self._settings = settings
         self._outfitter = outfitter
         self._open_token = open_token
         self._fail = fail
+        self._on_return = on_return
         self._token: Token | None = None
         self._lanes: Lanes[Belongings] | None = None
         self._pause = _FIRST_PAUSE
@@ -105,12 +107,17 @@ class Gateway:
             probe=Belongings.probe,
             recover=token.recover,
             drop_context=Belongings.close,
-            on_state=lambda state: self.log.info(event="token", state=state),
+            on_state=self._note_state,
             on_dead=self._die,
         )
         await lanes.start()
         self._lanes = lanes
         self._pause = _FIRST_PAUSE
+
+    def _note_state(self, state: str) -> None:
+        self.log.info(event="token", state=state)
+        if state == "up" and self._lanes is not None:  # not for the first time
+            self._on_return()
 
     def _try_later(self, trouble: TokenFault | OperatorError | Unavailable) -> None:
         if self._stopped:

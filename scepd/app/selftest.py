@@ -21,7 +21,7 @@ def key_checks(issuers: tuple[IssuerSettings, ...]) -> list[KeyCheck]:
         for check in (
             KeyCheck(issuer.key, "sign", issuer.certificate_der),
             KeyCheck(issuer.ra_sign.key, "sign", issuer.ra_sign.certificate_der),
-            KeyCheck(issuer.ra_decrypt.key, "decrypt", issuer.ra_decrypt.certificate_der),
+            *(KeyCheck(ra.key, "decrypt", ra.certificate_der) for ra in issuer.recipients),
         )
     ]
     return list(dict.fromkeys(checks))

@@ -59,7 +59,14 @@ class Worker:
         store_key = load_store_key(settings.store.key_file)
         outfitter = Outfitter(settings, parcel.slot, store_key, Checkpoints(parcel.checkpoints))
         open_token = opener(settings, parcel.pin, store_key)
-        self._gateway = Gateway(self._reactor, settings, outfitter, open_token=open_token, fail=self._fail)
+        self._gateway = Gateway(
+            self._reactor,
+            settings,
+            outfitter,
+            open_token=open_token,
+            fail=self._fail,
+            on_return=lambda: self.recover(parcel.slot),
+        )
         self._answerer = Answerer(self._gateway, self._reactor)
         self._estates = Estates(settings, self._gateway)
         if parcel.recover:

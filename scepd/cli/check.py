@@ -166,7 +166,8 @@ def _certificates(settings: Settings) -> Iterator[tuple[str, bytes]]:
     for issuer in settings.issuers:
         yield f"[issuer.{issuer.name}] certificate", issuer.certificate_der
         yield f"[issuer.{issuer.name}] ra_sign", issuer.ra_sign.certificate_der
-        yield f"[issuer.{issuer.name}] ra_decrypt", issuer.ra_decrypt.certificate_der
+        for recipient in issuer.recipients:
+            yield f"[issuer.{issuer.name}] ra_decrypt", recipient.certificate_der
     for listener in settings.listeners:
         if listener.tls is not None:
             first = x509.load_pem_x509_certificates(listener.tls.certificate_pem)[0]

@@ -34,7 +34,11 @@ def compile_issuer(
     chain = _compile_chain(section, issuer, surroundings, place / "chain")
     sign = _compile_ra(section.ra_sign, place / "ra_sign", surroundings, issuer, judge.judge_ra_signer)
     decrypt = _compile_ra(section.ra_decrypt, place / "ra_decrypt", surroundings, issuer, judge.judge_ra_recipient)
-    _keep_apart([_Keyed(place, "the issuer", section.key, issuer), sign, decrypt])
+    previous = [
+        _compile_ra(entry, place / "ra_decrypt_previous" / index, surroundings, issuer, judge.judge_ra_recipient)
+        for index, entry in enumerate(section.ra_decrypt_previous)
+    ]
+    _keep_apart([_Keyed(place, "the issuer", section.key, issuer), sign, decrypt, *previous])
     ra_sign, ra_decrypt = _to_settings(sign), _to_settings(decrypt)
     if issuer is None or section.key is None or ra_sign is None or ra_decrypt is None:
         return None
@@ -45,6 +49,7 @@ def compile_issuer(
         chain=tuple(judge.to_der(certificate) for certificate in chain),
         ra_sign=ra_sign,
         ra_decrypt=ra_decrypt,
+        ra_decrypt_previous=tuple(settings for keyed in previous if (settings := _to_settings(keyed))),
         crl_urls=section.crl_urls,
         ocsp_urls=section.ocsp_urls,
         issuer_urls=section.issuer_urls,

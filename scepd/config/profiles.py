@@ -25,7 +25,7 @@ _AS_WRITTEN = (
     "advertise_sha384",
     "omit_fail_info_text",
     "omit_empty_content",
-    "redeliver",
+    "verisign_extension_request",
     "strict_nonce",
 )
 

@@ -126,6 +126,7 @@ class IssuerSection:
         default=None,
         metadata=required('ra_decrypt = { key = "pkcs11:object=ra-decrypt", certificate = "ra-decrypt.pem" }'),
     )
+    ra_decrypt_previous: tuple[RaSection, ...] = ()
     kind: Annotated[str, scalars.one_of("local")] = "local"
     chain: tuple[Text, ...] = ()
     crl_urls: tuple[Url, ...] = ()
@@ -219,7 +220,7 @@ class ProfileSection:
     advertise_sha384: Flag | None = None
     omit_fail_info_text: Flag | None = None
     omit_empty_content: Flag | None = None
-    redeliver: Flag | None = None
+    verisign_extension_request: Flag | None = None
     strict_nonce: Flag | None = None
     insecurely_accept_md5: Flag = False
     insecurely_accept_sha1: Flag = False

@@ -76,9 +76,15 @@ class IssuerSettings:
     chain: tuple[bytes, ...]
     ra_sign: RaSettings
     ra_decrypt: RaSettings
+    ra_decrypt_previous: tuple[RaSettings, ...] = ()  # still served and accepted while devices learn the new one
     crl_urls: tuple[str, ...] = ()
     ocsp_urls: tuple[str, ...] = ()
     issuer_urls: tuple[str, ...] = ()
+
+    @property
+    def recipients(self) -> tuple[RaSettings, ...]:
+        """The RA decryption keys that requests may be encrypted to, the current one first."""
+        return (self.ra_decrypt, *self.ra_decrypt_previous)
 
 
 @attrs.frozen

@@ -63,7 +63,7 @@ def _decrypt(context: Context, case: Case) -> bytes:
 
 def enrol(context: Context, case: Case, message_data: bytes) -> Outcome:
     """PKCSReq (RFC 8894 section 3.3.1): possession, recall, authorization, issue."""
-    csr = parse_csr(message_data)
+    csr = parse_csr(message_data, verisign=case.profile.verisign_extension_request)
     _prove_possession(context, case, csr)
     known = recall(context, case.key, csr.wishes)
     if known is not None:

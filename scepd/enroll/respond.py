@@ -40,6 +40,8 @@ def respond(context: Context, profile: Profile, body: bytes, origin: Origin) -> 
         message = parse_message(body)
     except MessageError as error:
         return Response(Answer(b"", "malformed", status=400, reason="malformed_message", detail=str(error)))
+    if profile.strict_nonce and not message.sender_nonce:
+        return Response(Answer(b"", "malformed", status=400, reason="malformed_message", detail="no senderNonce"))
     trail.step("parsed")
     case = Case(message, profile, origin, trail)
     try:

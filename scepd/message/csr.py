@@ -74,15 +74,18 @@ class CertificationRequest:
             raise Reject(Reason.csr_invalid, "; ".join(self.faults))
 
 
-def parse_csr(der: bytes) -> CertificationRequest:
-    """Return the parts of a PKCS#10; raises `Reject(content_malformed)` for anything that is none."""
+def parse_csr(der: bytes, *, verisign: bool = False) -> CertificationRequest:
+    """Return the parts of a PKCS#10; raises `Reject(content_malformed)` for anything that is none.
+
+    `verisign` reads the extension request attribute of the early drafts as well.
+    """
     try:
-        return _read(tlv.read(der, _LIMITS))
+        return _read(tlv.read(der, _LIMITS), verisign=verisign)
     except MessageError as error:
         raise Reject(Reason.content_malformed, f"certification request: {error.detail}") from None
 
 
-def _read(request: Element) -> CertificationRequest:
+def _read(request: Element, *, verisign: bool) -> CertificationRequest:
     fields = request.fields()
     info = fields.take(tlv.SEQUENCE)
     algorithm = read_algorithm(fields.take())
@@ -93,7 +96,7 @@ def _read(request: Element) -> CertificationRequest:
     subject, spki = parts.take(tlv.SEQUENCE), parts.take(tlv.SEQUENCE)
     attributes = parts.optional(_ATTRIBUTES)  # to be present even when empty, yet some leave it out
     parts.finish()
-    wanted = RequestAttributes() if attributes is None else read_request_attributes(attributes)
+    wanted = RequestAttributes() if attributes is None else read_request_attributes(attributes, verisign=verisign)
     return CertificationRequest(
         der=request.der,
         info_der=info.der,

@@ -14,7 +14,8 @@ MAXIMUM_EXTENSIONS = 32
 MAXIMUM_ALTERNATIVE_NAMES = 64
 MAXIMUM_CHALLENGE = 255  # characters (RFC 2985 section 5.4.1)
 
-_EXTENSION_REQUESTS = frozenset({names.EXTENSION_REQUEST, names.MICROSOFT_EXTENSION_REQUEST})
+EXTENSION_REQUESTS = frozenset({names.EXTENSION_REQUEST, names.MICROSOFT_EXTENSION_REQUEST})
+_WITH_VERISIGN = EXTENSION_REQUESTS | {names.VERISIGN_EXTENSION_REQUEST}
 
 
 @attrs.frozen
@@ -40,30 +41,33 @@ class RequestAttributes:
     faults: tuple[str, ...] = ()
 
 
-def read_request_attributes(element: Element) -> RequestAttributes:
+def read_request_attributes(element: Element, *, verisign: bool = False) -> RequestAttributes:
     """Return challenge and wished extensions; raises `MessageError` where the structure is broken.
+
+    `verisign` reads the extension request of the early drafts as well; otherwise it is an unknown attribute.
 
     Attributes may come in any order (strongSwan does not sort them). A challengePassword among the extensions,
     where some devices put it, counts as the attribute.
     """
+    known = _WITH_VERISIGN if verisign else EXTENSION_REQUESTS
     pairs = [_read_pair(attribute) for attribute in element.children]
     challenges = [value for oid, values in pairs if oid == names.CHALLENGE_PASSWORD for value in values]
-    requests = [value for oid, values in pairs if oid in _EXTENSION_REQUESTS for value in values]
+    requests = [value for oid, values in pairs if oid in known for value in values]
     wanted = [_read_extension(extension) for request in requests for extension in request.expect(tlv.SEQUENCE).children]
     challenges += [tlv.read(e.value_der) for e in wanted if e.oid == names.CHALLENGE_PASSWORD]
     extensions = tuple(e for e in wanted if e.oid != names.CHALLENGE_PASSWORD)
     challenge, fault = _read_challenge(challenges)
-    faults = (*_attribute_faults(pairs), *_extension_faults(extensions), *((fault,) if fault else ()))
+    faults = (*_attribute_faults(pairs, known), *_extension_faults(extensions), *((fault,) if fault else ()))
     return RequestAttributes(challenge, extensions, faults)
 
 
-def _attribute_faults(pairs: Sequence[tuple[str, Sequence[Element]]]) -> Iterator[str]:
-    single = [values for oid, values in pairs if oid in _EXTENSION_REQUESTS or oid == names.CHALLENGE_PASSWORD]
+def _attribute_faults(pairs: Sequence[tuple[str, Sequence[Element]]], known: frozenset[str]) -> Iterator[str]:
+    single = [values for oid, values in pairs if oid in known or oid == names.CHALLENGE_PASSWORD]
     if len(pairs) > MAXIMUM_ATTRIBUTES:
         yield f"more than {MAXIMUM_ATTRIBUTES} attributes"
     if sum(oid == names.CHALLENGE_PASSWORD for oid, _ in pairs) > 1:
         yield "challengePassword twice"
-    if sum(oid in _EXTENSION_REQUESTS for oid, _ in pairs) > 1:
+    if sum(oid in known for oid, _ in pairs) > 1:
         yield "extensionRequest twice"
     if any(len(values) != 1 for values in single):
         yield "attribute not of one value"
@@ -86,7 +90,7 @@ def without_challenge(element: Element) -> bytes:
 def _kept_attributes(element: Element) -> Iterator[bytes]:
     for attribute in element.children:
         oid = attribute.children[0].oid()
-        if oid in _EXTENSION_REQUESTS:
+        if oid in EXTENSION_REQUESTS:
             yield tlv.sequence(
                 tlv.oid(oid),
                 tlv.set_of((_kept_extensions(value) for value in attribute.children[1].children), sort=False),

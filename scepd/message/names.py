@@ -51,6 +51,7 @@ FAIL_INFO_TEXT = "1.3.6.1.5.5.7.24.1"
 # Attributes of a PKCS#10 (RFC 2985 section 5.4).
 CHALLENGE_PASSWORD = "1.2.840.113549.1.9.7"  # noqa: S105 - an OID
 EXTENSION_REQUEST = "1.2.840.113549.1.9.14"
+VERISIGN_EXTENSION_REQUEST = "2.16.840.1.113733.1.9.8"  # draft-nourse-scep-22, appendix A
 MICROSOFT_EXTENSION_REQUEST = "1.3.6.1.4.1.311.2.1.14"
 
 # Certificate extensions (RFC 5280 section 4.2.1).

@@ -161,7 +161,7 @@ class Profile:
     advertise_sha384: bool = True  # strongSwan 5.9.8 picks AES only if SHA-384 is listed
     omit_fail_info_text: bool = False
     omit_empty_content: bool = False
-    redeliver: bool = True  # the same transaction asked again gets the same certificate
+    verisign_extension_request: bool = False  # read the drafts' own extension request attribute as well
     strict_nonce: bool = False
     insecure: tuple[str, ...] = ()  # names of the insecurely_ switches that are on
 

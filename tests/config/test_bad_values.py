@@ -157,6 +157,7 @@ WRONG = [
     (f"{ISSUER}.ra_sign.key", NOT_KEY_URI),
     (f"{ISSUER}.ra_decrypt.key", NOT_KEY_URI),
     (f"{ISSUER}.ra_sign.certificate", [*NOT_TEXT, ("absent.pem", "does not exist")]),
+    (f"{ISSUER}.ra_decrypt_previous", NOT_ARRAY),
     (f"{ISSUER}.ra_decrypt.certificate", [*NOT_TEXT, ("absent.pem", "does not exist")]),
     ("listener", [*NOT_TABLE, ({}, "none is defined")]),
     (PLAIN, NOT_TABLE),
@@ -202,7 +203,7 @@ WRONG = [
     (f"{ROUTERS}.insecurely_accept_des", NOT_FLAG),
     (f"{ROUTERS}.insecurely_accept_3des", NOT_FLAG),
     (f"{ROUTERS}.insecurely_accept_small_rsa", NOT_FLAG),
-    *((f"{ROUTERS}.{flag}", NOT_FLAG) for flag in ("serve_root", "advertise_sha384", "omit_fail_info_text", "omit_empty_content", "redeliver", "strict_nonce")),
+    *((f"{ROUTERS}.{flag}", NOT_FLAG) for flag in ("serve_root", "advertise_sha384", "omit_fail_info_text", "omit_empty_content", "verisign_extension_request", "strict_nonce")),
 ]  # fmt: skip
 
 # Wrong entries of arrays: the value, where the problem is reported (below the array), the reason.

@@ -71,7 +71,7 @@ def test_profile_that_says_everything(compiled):
         advertise_sha384=False,
         omit_fail_info_text=True,
         omit_empty_content=True,
-        redeliver=False,
+        verisign_extension_request=True,
         strict_nonce=True,
     )  # fmt: skip
     assert profile.subject.allow == ("CN",)
@@ -90,7 +90,7 @@ def test_profile_that_says_everything(compiled):
     assert (profile.reply_chain, profile.serve_root, profile.unknown_extensions) == ("full", True, "refuse")
     assert (profile.backdate, profile.advertise_sha384) == (timedelta(hours=1), False)
     assert (profile.omit_fail_info_text, profile.omit_empty_content) == (True, True)
-    assert (profile.redeliver, profile.strict_nonce) == (False, True)
+    assert (profile.verisign_extension_request, profile.strict_nonce) == (True, True)
 
 
 def test_S54_the_appliance_s_own_names_are_reserved(compiled):

@@ -91,7 +91,7 @@ def test_S02_S93_a_method_that_answers_nothing_is_no_identity(device, world):
     assert device.refusal(device.request())[0] == "challenge_invalid"
 
 
-def test_S03_a_certificate_of_ours_as_signer_replaces_no_challenge(device, world):
+def test_S03_S50_C161_C184_a_certificate_of_ours_as_signer_replaces_no_challenge(device, world):
     leaf = device.enrol()
     owner = make.Party(make.device().key, leaf)
     body = device.request(challenge=None, signer=owner, transaction_id="second")

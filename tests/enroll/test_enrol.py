@@ -233,3 +233,65 @@ def test_S103_a_repeated_serial_is_drawn_again_and_never_signed_twice(keys, tmp_
     device = Device(make_world(keys, tmp_path, random=random))
     first, second = (x509.load_der_x509_certificate(device.enrol(transaction_id=t)).serial_number for t in "ab")
     assert first != second
+
+
+def test_C082_a_missing_nonce_is_accepted_unless_the_profile_is_strict(keys, tmp_path):
+    from tests.enroll.conftest import Device
+
+    profiles = [default_profile(), default_profile(name="strict", default=False, strict_nonce=True)]
+    device = Device(make_world(keys, tmp_path, profiles=profiles))
+    bent = make.take_apart(device.request()).without_attribute(make.names.SENDER_NONCE).resign().der()
+    reply = device.read(device.send(bent))
+    assert (reply.status, reply.recipient_nonce) == (0, None)
+    assert device.send(bent, profile="strict").answer.status == 400
+    assert device.certificates(device.send(device.request(), profile="strict"))
+
+
+@pytest.mark.parametrize("switch", [False, True])
+def test_C158_the_drafts_own_extension_request_is_read_by_its_switch_alone(keys, tmp_path, switch):
+    from tests.enroll.conftest import Device
+
+    profile = default_profile(verisign_extension_request=switch)
+    device = Device(make_world(keys, tmp_path, profiles=[profile]))
+    csr = make.csr(challenge=STATIC, extensions=[make.dns_names("device")])
+    info, algorithm, _ = make.tlv.read(csr).children
+    bent_info = make.tlv.sequence(
+        *(part.der for part in info.children[:3]),
+        make.tlv.implicit(
+            0,
+            b"".join(
+                attribute.der
+                if attribute.children[0].oid() != make.names.EXTENSION_REQUEST
+                else make.attribute(make.names.VERISIGN_EXTENSION_REQUEST, attribute.children[1].children[0].der)
+                for attribute in info.children[3].children
+            ),
+            constructed=True,
+        ),
+    )
+    _, signature = make.sign(make.device().key, bent_info, Digest.SHA256, pss=False)
+    bent = make.tlv.sequence(bent_info, algorithm.der, make.tlv.bit_string(signature))
+    leaf = x509.load_der_x509_certificate(device.enrol(csr_der=bent))
+    names = [e.value for e in leaf.extensions if e.oid == x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME]
+    assert [name.get_values_for_type(x509.DNSName) for name in names] == ([["device"]] if switch else [])
+
+
+def test_C055_a_request_to_the_previous_ra_certificate_is_decrypted(keys, world):
+    import attrs
+
+    from scepd.hsm.software import software_decryption_key
+    from scepd.message.enveloped import Recipient
+    from tests.enroll.conftest import Device
+
+    previous = make.party("previous-ra")
+    (registration,) = world.context.registrations.values()
+    world.context.registrations = {
+        "devices": attrs.evolve(
+            registration,
+            recipients=(*registration.recipients, Recipient.from_certificate(previous.certificate_der)),
+            decryption=(*registration.decryption, software_decryption_key(previous.key, b"secret")),
+        )
+    }
+    device = Device(world)
+    old = make.pkcs_req(challenge=STATIC, recipient=previous, transaction_id="old")
+    assert device.certificates(device.send(old))
+    assert device.certificates(device.send(device.request(transaction_id="new")))

@@ -278,6 +278,29 @@ def test_S70_a_client_that_does_not_read_gets_no_more_answers_and_then_no_connec
     assert client.transport.disconnected  # aborted: what it did not read is not waited for
 
 
+def test_S70_a_burst_stops_at_the_answer_that_fills_the_client_s_window():
+    setting = Setting()
+    client = setting.client()
+    write = client.transport.write
+
+    def write_and_fill(data):
+        write(data)
+        client.transport.producer.pauseProducing()
+
+    client.transport.write = write_and_fill
+    client.send(GET * 3)
+    assert len(setting.root.asked) == 1
+    client.transport.write = write
+    client.transport.producer.resumeProducing()
+    assert len(setting.root.asked) == 3
+
+
+def test_S67_a_bare_LF_is_refused_at_once_and_not_waited_on():
+    client = Setting().client().send(b"GET /a HTTP/1.1\nHost: x\n\n")
+    assert [reply.status for reply in client.replies] == [400]
+    assert client.closed
+
+
 def test_S69_a_client_that_sends_nothing_is_closed_after_the_head_deadline():
     setting = Setting()
     client = setting.client()
