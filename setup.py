@@ -27,7 +27,6 @@ setup(
         "python-pkcs11>=0.10.1",
         "service-identity>=24.1",
         "attrs>=24.2",
-        "cattrs>=24.1",
         "sqlalchemy>=2.0.30",
         "alembic>=1.13",
         "click>=8.1",

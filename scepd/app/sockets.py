@@ -77,12 +77,19 @@ class Sockets:
             self._bound.pop(place).close()
 
     def _bind(self, place: Place) -> socket.socket:
-        # The sockets of the other slots at this address, whatever its listener was called before a reload.
-        family = [bound for other, bound in self._bound.items() if (other.host, other.port) == (place.host, place.port)]
+        family = [bound for other, bound in self._bound.items() if _share_port(other, place)]
         port = family[0].getsockname()[1] if family else place.port
         if not family and port:
             _refuse_foreign_listener(place.host, port)
         return listen(place.host, port)
+
+
+def _share_port(one: Place, other: Place) -> bool:
+    """Tell whether two places are worker slots of one address, whatever its listener was called before a reload."""
+    if (one.host, one.port) != (other.host, other.port):
+        return False
+    # Port 0 is no address yet: the system chooses one for each listener.
+    return one.port != 0 or one.listener == other.listener
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import attrs
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -40,7 +41,7 @@ def test_C049_the_order_is_ra_signing_ra_decryption_ca_and_upwards():
     assert served_certificates(Profile(name="p", serve_root=True), issuer()) == [SIGN, DECRYPT, CA, POLICY, ROOT]
 
 
-def test_the_root_above_is_served_only_where_the_profile_says_so():
+def test_C050_the_root_above_is_served_only_where_the_profile_says_so():
     assert served_certificates(Profile(name="p"), issuer()) == [SIGN, DECRYPT, CA, POLICY]
 
 
@@ -50,6 +51,12 @@ def test_a_root_that_issues_itself_is_served():
 
 def test_one_ra_certificate_for_both_is_served_once():
     assert served_certificates(Profile(name="p"), issuer(decrypt=SIGN)) == [SIGN, CA, POLICY]
+
+
+def test_C055_while_the_decryption_key_changes_both_certificates_are_served_the_new_one_first():
+    old = certificate("old decrypt", "ca")
+    changing = attrs.evolve(issuer(), ra_decrypt_previous=(RaSettings("pkcs11:old", old),))
+    assert served_certificates(Profile(name="p"), changing) == [SIGN, DECRYPT, old, CA, POLICY]
 
 
 @pytest.fixture

@@ -24,6 +24,26 @@ def test_all_slots_share_the_port_that_the_system_chose():
     sockets.keep(frozenset())
 
 
+def test_two_listeners_on_any_port_get_a_port_each():
+    sockets = Sockets()
+    places = sockets.provide([listener(("127.0.0.1", 0)), listener(("127.0.0.1", 0), name="tls")], 2)
+    ports = {name: port for name, _host, port in sockets.addresses(places)}
+    assert len(sockets.addresses(places)) == 2  # both slots of a listener at its one port
+    assert ports["plain"] != ports["tls"]
+    sockets.keep(frozenset())
+
+
+def test_a_listener_that_was_renamed_shares_the_port_with_its_former_self():
+    sockets = Sockets()
+    port = sockets.addresses(sockets.provide([listener(("127.0.0.1", 0))], 1))[0][2]
+    sockets.keep(frozenset())
+    before = sockets.provide([listener(("127.0.0.1", port))], 1)
+    after = sockets.provide([listener(("127.0.0.1", port), name="renamed")], 1)
+    assert sockets.addresses(after) == [("renamed", "127.0.0.1", port)]
+    assert sockets.addresses(before) == [("plain", "127.0.0.1", port)]
+    sockets.keep(frozenset())
+
+
 def test_what_both_configurations_have_is_the_same_socket():
     sockets = Sockets()
     before = sockets.provide([listener(("127.0.0.1", 0)), listener(("127.0.0.1", 0), name="old")], 1)

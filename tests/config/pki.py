@@ -95,6 +95,7 @@ def good() -> dict[str, bytes]:
         "devices-ca.pem": pem(certificate("ec-ca", ca=True, usages=CA_USAGES)),
         "devices-ra-sign.pem": pem(certificate("rsa-sign", name="RA", usages=("digital_signature",), **issued)),
         "devices-ra-decrypt.pem": pem(certificate("rsa-decrypt", name="RA", usages=("key_encipherment",), **issued)),
+        "devices-ra-decrypt-old.pem": pem(certificate("rsa-old", name="RA", usages=("key_encipherment",), **issued)),
         "tls.pem": pem(certificate("ec-tls", name="pki", dns=("pki.example.net", "*.example.org"), **issued)),
         "module.so": b"\x7fELF",
         "softhsm2.conf": b"directories.tokendir = tokens\n",

@@ -273,3 +273,17 @@ def test_S104_a_random_source_that_repeats_itself_signs_nothing(keys, tmp_path):
     with pytest.raises(RuntimeError, match="repeats itself"):
         world.respond(make.pkcs_req(challenge=STATIC, recipient=ra, transaction_id="second"))
     assert len(world.issued()) == 1
+
+
+@pytest.mark.parametrize("iterations", [1, 1000, 2**31 - 1])
+def test_S14_C235_a_password_recipient_is_badAlg_and_nothing_is_derived(device, recorded, iterations):  # noqa: N802
+    """PasswordRecipientInfo (RFC 5652 section 6.2.4) is not taken, whatever it would cost to derive its key."""
+    derivation = tlv.sequence(
+        tlv.oid("1.2.840.113549.1.5.12"), tlv.sequence(tlv.octet_string(bytes(16)), tlv.integer(iterations))
+    )
+    encryption = tlv.sequence(tlv.oid("1.2.840.113549.1.9.16.3.9"), tlv.sequence(tlv.oid("2.16.840.1.101.3.4.1.2")))
+    body = tlv.retag(0xA0, derivation) + encryption + tlv.octet_string(bytes(32))
+    pwri = tlv.implicit(3, tlv.integer(0) + body, constructed=True)
+    envelope = attrs.evolve(make.bent_envelope(recipient=device.ra), entries=(), others=(pwri,), version=3)
+    assert device.refusal(make.message(envelope.der()))[:2] == ("algorithm_unsupported", "badAlg")
+    assert recorded.calls == []

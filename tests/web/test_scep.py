@@ -531,6 +531,34 @@ def test_S123_S133_hostile_fields_give_one_line_and_the_address_stays_the_addres
     assert " ip=192.0.2.7 " in line
 
 
+FORWARDED = [
+    b"X-Forwarded-For: 6.6.6.6",
+    b"X-Forwarded-For: 6.6.6.6, 192.0.2.1",
+    b"CF-Connecting-IP: 6.6.6.6",
+    b"Forwarded: for=6.6.6.6",
+    b"X-Real-IP: 6.6.6.6",
+    b"X-Forwarded-For: " + b"6.6.6.6, " * 1000,
+]
+
+
+@pytest.mark.parametrize("header", FORWARDED)
+def test_S77_no_header_moves_the_client_address(server, lines, header):
+    server.post(MESSAGE, header)
+    (line,) = lines
+    assert " ip=192.0.2.7 " in line
+    assert "6.6.6.6" not in line
+
+
+@pytest.mark.parametrize("size", [1, 1000], ids=["one octet at a time", "at once"])
+def test_S78_a_proxy_line_is_refused_and_names_nobody(server, lines, size):
+    proxied = b"PROXY TCP4 6.6.6.6 192.0.2.1 1234 80\r\nGET /scep?operation=GetCACaps HTTP/1.1\r\nHost: x\r\n\r\n"
+    client = server.setting.client()
+    for at in range(0, len(proxied), size):
+        client.send(proxied[at : at + size])
+    assert [reply.status for reply in client.replies] == [400]
+    assert all("6.6.6.6" not in line for line in lines)
+
+
 def test_C024_nothing_depends_on_the_clock_or_the_listener():
     first, second = Server(), Server()
     second.setting.site.reactor = Clock()
