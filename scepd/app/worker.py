@@ -1,6 +1,7 @@
 """A worker: where the rooms are put together, from settings to listening sites."""
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,13 +21,16 @@ from scepd.app.recovery import Estates
 from scepd.challenge.digest import load_store_key
 from scepd.config.settings import LimitSettings, ListenerSettings, Settings
 from scepd.enroll.answer import Answerer
+from scepd.observe.stall import Stall, StallDetector
 from scepd.refusal import Unavailable
+from scepd.web.gcra import RateLimit
 from scepd.web.limits import HttpLimits, Occupancy
 from scepd.web.scep import ScepResource
 from scepd.web.site import ScepSite
 
 _TICK = 1.0  # seconds between two batches of refusals
 _LANES_GRACE = 2.0  # seconds for the lanes to end
+_STALL_FRAMES = 3  # of the stack, innermost first, in the log line
 
 
 class Worker:
@@ -50,6 +54,7 @@ class Worker:
         self._gateway: Gateway | None = None
         self._tick = LoopingCall(self._do_duties)
         self._tick.clock = reactor
+        self._stalls = StallDetector(reactor, self._tell_stall)
 
     async def start(self) -> None:
         """Serve: first the listeners, so that nobody waits for the token without an answer, then token and lanes."""
@@ -77,9 +82,11 @@ class Worker:
         await self._gateway.open()
         await self._estates.settle()
         self._tick.start(_TICK, now=False)
+        self._stalls.start()  # not before: starting blocks, and nobody minds
 
     async def drain(self, grace: float) -> None:
         """Stop accepting, finish requests in flight within `grace` seconds, write what was kept, end the lanes."""
+        self._stalls.stop()
         if self._tick.running:
             self._tick.stop()
         await DeferredList([port.stopListening() for port in self._ports], consumeErrors=True)
@@ -98,7 +105,9 @@ class Worker:
 
     def _listen(self) -> None:
         resource = ScepResource(
-            make_endpoints(self._settings, self._answerer), default=self._settings.default_profile.segment
+            make_endpoints(self._settings, self._answerer),
+            default=self._settings.default_profile.segment,
+            rate=rate_limit(self._settings.limits, self._parcel.slots),
         )
         listeners = {listener.name: listener for listener in self._settings.listeners}
         sites = {name: self._make_site(resource) for name in listeners}
@@ -127,6 +136,10 @@ class Worker:
         except Unavailable as trouble:
             self.log.warn(event="refusals_lost", cause=trouble.cause)  # noqa: G010 - the name in twisted.logger
 
+    def _tell_stall(self, stall: Stall) -> None:
+        milliseconds, stack = round(stall.seconds * 1000), " < ".join(stall.stack[:_STALL_FRAMES])
+        self.log.warn(event="reactor_stall", ms=milliseconds, stack=stack)  # noqa: G010 - the name in twisted.logger
+
 
 def _factory(listener: ListenerSettings, site: ScepSite) -> Any:
     return site if listener.tls is None else with_tls(listener.tls, site)
@@ -144,6 +157,13 @@ def http_limits(limits: LimitSettings) -> HttpLimits:
         content=limits.body_seconds,
         write=limits.write_seconds,
     )
+
+
+def rate_limit(limits: LimitSettings, workers: int) -> RateLimit | None:
+    """Return the limit of one worker's share of the requests, None for no limit."""
+    if not limits.requests_per_network:
+        return None
+    return RateLimit(limits.requests_per_network / workers, monotonic=time.monotonic)
 
 
 def _within(seconds: float, work: Deferred[Any], reactor: Any) -> Deferred[Any]:

@@ -121,7 +121,7 @@ class LimitSettings:
     connections: int = 2_000
     connections_per_address: int = 100
     in_flight_bytes: int = 64 * 1024 * 1024
-    requests_per_network: int = 600  # a minute, for each IPv4 /24 or IPv6 /48; 0 = no limit
+    requests_per_network: int = 0  # a minute, of all workers, for each IPv4 /24 or IPv6 /48; 0 = no limit
 
 
 @attrs.frozen

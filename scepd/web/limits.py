@@ -66,14 +66,14 @@ class Occupancy:
         self.octets -= octets
 
 
-def network_of(host: str) -> str:
-    """Return what shares one connection bound: an IPv4 address, an IPv6 /64, or the text itself where it is neither."""
+def network_of(host: str, *, ipv4: int = 32, ipv6: int = 64) -> str:
+    """Return what shares one bound: the network of so many bits, or the text itself where it is no address."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return host
     if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
-    return str(address)
+        if address.ipv4_mapped is None:
+            return str(ipaddress.IPv6Network((int(address), ipv6), strict=False))
+        address = address.ipv4_mapped
+    return str(address) if ipv4 == 32 else str(ipaddress.IPv4Network((int(address), ipv4), strict=False))

@@ -17,6 +17,7 @@ _TEXTS = {
     413: b"request body too large",
     414: b"request line too long",
     417: b"expectation not supported",
+    429: b"too many requests, try again",
     431: b"request header too large",
     501: b"transfer coding not supported",
     503: b"service unavailable, try again",

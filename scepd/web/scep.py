@@ -1,5 +1,6 @@
 """The SCEP tree (RFC 8894 section 4.1): which path is which profile, and what each operation answers."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import attrs
@@ -15,12 +16,16 @@ from scepd.message.names import Operation
 from scepd.message.query import Query, decode_message, parse_query
 from scepd.records import Origin
 from scepd.refusal import Unavailable
+from scepd.web.gcra import RateLimit
+from scepd.web.limits import network_of
 from scepd.web.request import ScepRequest
 from scepd.web.respond import Response, refuse, send
 
 # The CA's own words change with a reload only; a proxy may keep them for a moment (RFC 8894 section 4.1).
 _CACHED = b"max-age=300"
 _PROGRAM = b"pkiclient.exe"  # Cisco appends it to whatever URL it is given
+# What shares one rate: a site, as it is commonly given addresses. Whoever holds an IPv6 /48 holds 65,536 /64s.
+_IPV4_SITE, _IPV6_SITE = 24, 48
 
 
 @attrs.frozen
@@ -56,10 +61,16 @@ class ScepResource(Resource):
     isLeaf = True
     _logger = Logger(namespace="scepd.web")
 
-    def __init__(self, endpoints: Mapping[str, Endpoint], *, default: str | None = None) -> None:
-        """Compile the paths of the endpoints; `default` is the segment that the paths without a profile mean."""
+    def __init__(
+        self, endpoints: Mapping[str, Endpoint], *, default: str | None = None, rate: RateLimit | None = None
+    ) -> None:
+        """Compile the paths of the endpoints; `default` is the segment that the paths without a profile mean.
+
+        `rate` limits PKIOperation for each network.
+        """
         super().__init__()  # type: ignore[no-untyped-call]
         self._routes = routes(endpoints, default)
+        self._rate = rate
 
     def render(self, request: ScepRequest) -> int:
         """Answer one request, now or when the enrolment room has."""
@@ -98,6 +109,11 @@ class ScepResource(Resource):
             request.note(outcome="rejected", reason="method_not_allowed")
             refuse(request, 405, allow=b"GET, POST")
             return
+        wait = 0.0 if self._rate is None else self._rate.take(_site_of(request.origin))
+        if wait:
+            request.note(outcome="limited", reason="rate")
+            refuse(request, 429, retry_after=math.ceil(wait))
+            return
         message = request.body if request.method == b"POST" else decode_message(query.raw_message)
         if not message:
             raise MessageError("empty message")
@@ -114,6 +130,10 @@ class ScepResource(Resource):
             refuse(request, answer.status, retry_after=answer.retry_after)
             return
         send(request, Response(answer.body, answer.content_type.encode("ascii"), retry_after=answer.retry_after))
+
+
+def _site_of(origin: Origin) -> str:
+    return network_of(origin.address, ipv4=_IPV4_SITE, ipv6=_IPV6_SITE)
 
 
 def _log_fields(answer: Answer) -> dict[str, object]:

@@ -276,7 +276,7 @@ def test_S104_a_random_source_that_repeats_itself_signs_nothing(keys, tmp_path):
 
 
 @pytest.mark.parametrize("iterations", [1, 1000, 2**31 - 1])
-def test_S14_C235_a_password_recipient_is_badAlg_and_nothing_is_derived(device, recorded, iterations):  # noqa: N802
+def test_S14_C235_a_password_recipient_is_badAlg_and_nothing_is_derived(device, recorded, iterations):
     """PasswordRecipientInfo (RFC 5652 section 6.2.4) is not taken, whatever it would cost to derive its key."""
     derivation = tlv.sequence(
         tlv.oid("1.2.840.113549.1.5.12"), tlv.sequence(tlv.octet_string(bytes(16)), tlv.integer(iterations))
