@@ -11,25 +11,29 @@ import attrs
 
 from scepd.app.checkpoint import Checkpoints
 from scepd.app.clock import UtcClock
+from scepd.app.keys import key_checks
 from scepd.ca.local import LocalIssuer
 from scepd.challenge.one_time import OneTimeChallenge
 from scepd.challenge.static import StaticChallenge
 from scepd.config.settings import IssuerSettings, Settings
 from scepd.enroll.context import Context, Registration
+from scepd.hsm.faults import TokenFault
 from scepd.hsm.keys import open_decryption_key, open_signing_key, parse_uri
-from scepd.hsm.probe import probe_signing_key
+from scepd.hsm.probe import KeyCheck, check_keys, probe_signing_key
 from scepd.hsm.token import Session, Token
 from scepd.message.certificate import load_certificate
 from scepd.message.certrep import ReplySigner
 from scepd.message.enveloped import Recipient
 from scepd.ports import ChallengeMethod
 from scepd.profile.model import OneTimeRule, Profile
+from scepd.refusal import OperatorError
 from scepd.store.engines import open_engine
 from scepd.store.repository import Repository
 from scepd.x509.issuer import IssuerCertificate
 from scepd.x509.keys import spki_digest
 
 _PROBE_OCTETS = 16
+_DAY = 86_400.0  # seconds
 
 
 @attrs.define(kw_only=True)
@@ -38,6 +42,8 @@ class Belongings(Context):
 
     session: Session
     repository: Repository
+    keys: tuple[KeyCheck, ...]
+    keys_read: float  # monotonic seconds, when their attributes were
 
     def close(self) -> None:
         """Close the store connection and the session."""
@@ -45,9 +51,19 @@ class Belongings(Context):
         self.session.close()
 
     def probe(self) -> None:
-        """Sign with each reply key; raises `TokenFault` when the token fails."""
+        """Sign with each reply key, and once a day read what every key may do; raises `TokenFault`."""
         for registration in self.registrations.values():
             probe_signing_key(registration.signer.key, self.random(_PROBE_OCTETS))
+        if self.monotonic() - self.keys_read >= _DAY:
+            self._read_keys_again()
+
+    def _read_keys_again(self) -> None:
+        try:
+            check_keys(self.session, self.keys)
+        except OperatorError as error:
+            # A key that may do what it must not is a token that cannot be used, until somebody mends it (threats S-119).
+            raise TokenFault("device", error.problem) from error
+        self.keys_read = self.monotonic()
 
 
 class Outfitter:
@@ -66,6 +82,7 @@ class Outfitter:
         self._forbidden = frozenset(
             _key_digest(der) for issuer in settings.issuers for der in _own_certificates(issuer)
         )
+        self._keys = key_checks(settings.issuers)
         self._numbers = itertools.count()
         self._lane = threading.local()
 
@@ -96,6 +113,8 @@ class Outfitter:
                 owes=True,  # a lost session may have interrupted this lane: it looks before it serves
                 session=session,
                 repository=repository,
+                keys=self._keys,
+                keys_read=time.monotonic(),
             )
             undo.pop_all()
         return belongings

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail
@@ -9,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from scepd.app.belongings import Belongings, Outfitter
-from scepd.config.settings import Settings
+from scepd.config.settings import HsmSettings, Settings
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.lanes import Lanes
 from scepd.hsm.module import load_module
@@ -25,14 +26,14 @@ _LONGEST_PAUSE = 2.0  # seconds
 _PIN_MEMORY = "failed-logins.json"
 
 
-def pin_memory(settings: Settings, store_key: bytes) -> PinMemory:
+def pin_memory(state: Path, store_key: bytes) -> PinMemory:
     """Return the memory of failed logins, shared by all processes of the service and its CLI."""
-    return PinMemory(settings.appliance.state / _PIN_MEMORY, store_key)
+    return PinMemory(state / _PIN_MEMORY, store_key)
 
 
-def token_settings(settings: Settings) -> TokenSettings:
+def token_settings(hsm: HsmSettings) -> TokenSettings:
     """Return which token the configuration means."""
-    return TokenSettings(str(settings.hsm.module), settings.hsm.token, settings.hsm.serial)
+    return TokenSettings(str(hsm.module), hsm.token, hsm.serial)
 
 
 class Gateway:
@@ -155,7 +156,8 @@ def opener(settings: Settings, pin: Secret | None, store_key: bytes) -> Callable
         if pin is None:
             raise OperatorError("the worker was given no PIN", "restart scepd")
         module = load_module(str(settings.hsm.module))
-        return Token.open(module, token_settings(settings), pin, memory=pin_memory(settings, store_key))
+        memory = pin_memory(settings.appliance.state, store_key)
+        return Token.open(module, token_settings(settings.hsm), pin, memory=memory)
 
     return open_token
 

@@ -11,16 +11,15 @@ from scepd.config.settings import Settings, restore
 from scepd.refusal import OperatorError, Unavailable
 
 
-def run_to_end(act: Callable[[Settings, Parcel], None], *, status: Callable[[OperatorError], int]) -> None:
-    """Do one thing and exit: 0, or what `status` says of the operator's mistake, or 1."""
+def run_to_end(act: Callable[[Settings, Parcel], int]) -> None:
+    """Do one thing and exit with the status it returns; 78 for a mistake of the operator's, 1 for anything else."""
     harden()
     parcel = receive()
-    code = 0
     try:
-        act(restore(parcel.settings), parcel)
+        code = act(restore(parcel.settings), parcel)
     except OperatorError as problem:
         tell_problem(problem)
-        code = status(problem)
+        code = EXIT_CONFIGURATION  # a restart alone does not help
     except Unavailable as trouble:
         tell_problem(OperatorError(trouble.cause, "mend that and start again"))
         code = EXIT_FAILED
@@ -29,8 +28,3 @@ def run_to_end(act: Callable[[Settings, Parcel], None], *, status: Callable[[Ope
         code = EXIT_FAILED
     sys.stderr.flush()
     os._exit(code)  # a vendor's library may hang in its own farewell
-
-
-def as_configuration(_problem: OperatorError) -> int:
-    """Treat every mistake as one of configuration: a restart alone does not help."""
-    return EXIT_CONFIGURATION

@@ -3,53 +3,38 @@
 import os
 
 from scepd.app.gateway import pin_memory, token_settings
+from scepd.app.keys import key_checks
 from scepd.app.parcel import EXIT_CONFIGURATION, EXIT_FAILED, Parcel, tell_problem
 from scepd.app.run_once import run_to_end
 from scepd.challenge.digest import load_store_key
-from scepd.config.settings import IssuerSettings, Settings
-from scepd.hsm.probe import KeyCheck, self_test
+from scepd.config.settings import Settings
+from scepd.hsm.probe import Report, self_test
 from scepd.refusal import OperatorError
 
-_FAULT = "the token failed"  # how `hsm.probe` begins what a restart may heal
 
-
-def key_checks(issuers: tuple[IssuerSettings, ...]) -> list[KeyCheck]:
-    """Return every key of the configuration with its role, each once."""
-    checks = [
-        check
-        for issuer in issuers
-        for check in (
-            KeyCheck(issuer.key, "sign", issuer.certificate_der),
-            KeyCheck(issuer.ra_sign.key, "sign", issuer.ra_sign.certificate_der),
-            *(KeyCheck(ra.key, "decrypt", ra.certificate_der) for ra in issuer.recipients),
-        )
-    ]
-    return list(dict.fromkeys(checks))
-
-
-def _test(settings: Settings, parcel: Parcel) -> None:
+def _test(settings: Settings, parcel: Parcel) -> int:
     if parcel.pin is None:
         raise OperatorError("the self-test was given no PIN", "restart scepd")
     if settings.hsm.softhsm2_conf is not None:
         os.environ["SOFTHSM2_CONF"] = str(settings.hsm.softhsm2_conf)
     report = self_test(
-        token_settings(settings),
+        token_settings(settings.hsm),
         parcel.pin,
         key_checks(settings.issuers),
-        memory=pin_memory(settings, load_store_key(settings.store.key_file)),
+        memory=pin_memory(settings.appliance.state, load_store_key(settings.store.key_file)),
         lanes=settings.hsm.lanes,
     )
-    problems = [OperatorError(found["problem"], found["hint"]) for found in report.problems]
-    for problem in problems[:-1]:
-        tell_problem(problem)
-    if problems:
-        raise problems[-1]
+    for trouble in report.problems:
+        tell_problem(OperatorError(trouble.problem, trouble.hint))
+    return exit_status(report)
 
 
-def _status(problem: OperatorError) -> int:
-    """Tell what a restart may heal (1) from what it cannot (78)."""
-    return EXIT_FAILED if problem.problem.startswith(_FAULT) else EXIT_CONFIGURATION
+def exit_status(report: Report) -> int:
+    """Return 0, 1 for what a restart may heal, 78 for what the operator must mend."""
+    if report.ok:
+        return 0
+    return EXIT_FAILED if report.may_heal else EXIT_CONFIGURATION
 
 
 if __name__ == "__main__":
-    run_to_end(_test, status=_status)
+    run_to_end(_test)

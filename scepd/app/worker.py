@@ -163,7 +163,7 @@ def rate_limit(limits: LimitSettings, workers: int) -> RateLimit | None:
     """Return the limit of one worker's share of the requests, None for no limit."""
     if not limits.requests_per_network:
         return None
-    return RateLimit(limits.requests_per_network / workers, monotonic=time.monotonic)
+    return RateLimit(limits.requests_per_network / workers, clock=time.monotonic_ns)
 
 
 def _within(seconds: float, work: Deferred[Any], reactor: Any) -> Deferred[Any]:

@@ -16,6 +16,8 @@ STORE_KEY_SIZE = 32  # octets
 ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 _GROUPS, _GROUP = 7, 4
 
+_RESTORE = "restore the store key from the backup: challenges made under another key are lost"
+
 
 def keyed_digest(store_key: bytes, text: str) -> bytes:
     """Return HMAC-SHA-256 under the store key over the text in NFC: one length for every text, so that comparing leaks none."""
@@ -41,7 +43,7 @@ def load_store_key(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise OperatorError(f"the store key {path} cannot be read: {error.strerror}", "scepd init") from error
+        raise OperatorError(f"the store key {path} cannot be read: {error.strerror}", _RESTORE) from error
     with os.fdopen(descriptor, "rb") as file:
         if os.fstat(file.fileno()).st_mode & 0o077:
             raise OperatorError(f"the store key {path} is open to other users", f"chmod 600 {path}")
@@ -49,7 +51,7 @@ def load_store_key(path: Path) -> bytes:
     if len(key) != STORE_KEY_SIZE:
         raise OperatorError(
             f"the store key {path} is not {STORE_KEY_SIZE} octets long",
-            "restore the store key from the backup: challenges made under another key are lost",
+            _RESTORE,
         )
     return key
 

@@ -26,7 +26,7 @@ class StaticChallenge:
         if not secret:
             raise OperatorError(
                 "a static challenge is empty",
-                'challenge = [{ method = "static", secret = "file:/etc/scepd/challenge" }]',
+                'challenge = [{ method = "static", secret = { file = "static-challenge" } }]',
             )
         return cls(keyed_digest(store_key, secret.reveal()), store_key)
 

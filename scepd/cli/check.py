@@ -96,7 +96,7 @@ def _examine_directories(settings: Settings) -> Iterator[Finding]:
     for key, path in (("state", settings.appliance.state), ("runtime", settings.appliance.runtime)):
         nearest = next(one for one in (path, *path.parents) if one.exists())
         if nearest != path and key == "state":
-            yield Finding(f"{path} does not exist", "[appliance] state", "scepd init; or restore the backup")
+            yield Finding(f"{path} does not exist", "[appliance] state", f"restore the backup; or install -d -m 700 {path}")
         elif not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
             hint = f"install -d -m 700 -o $(id -un) {path}   # as root"
             yield Finding(f"{path} cannot be written by this user", f"[appliance] {key}", hint)

@@ -61,7 +61,7 @@ def init(
     layout = Layout.of_the_system() if directory is None else Layout.under(directory.absolute())
     if layout.toml.exists():
         if not if_needed:
-            raise OperatorError(f"{layout.toml} exists already", "scepd run; init --if-needed; or another --directory")
+            raise OperatorError(f"{layout.toml} exists already", "scepd run; scepd init --if-needed; or another --directory")
         _reuse(layout, flags)
         return
     owner = find_owner(user, fallback="scepd" if directory is None else None)

@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from scepd.app.gateway import pin_memory, token_settings
-from scepd.app.selftest import key_checks
+from scepd.app.keys import key_checks
 from scepd.challenge.digest import load_store_key
 from scepd.config.secret import read_pin
-from scepd.config.settings import Settings, dump, restore
+from scepd.config.settings import HsmSettings, Premises, Settings, dump, restore
 from scepd.hsm.pin import PinMemory
 from scepd.hsm.probe import Report, self_test
 from scepd.records import Secret
@@ -24,7 +24,7 @@ _PATIENCE = 120  # seconds; a network HSM may be slow to open
 
 def probe(settings: Settings) -> dict[str, Any]:
     """Return the report of the self-test as `hsm.probe.Report.to_json` writes it; asks for the PIN where it must."""
-    pin = obtain_pin(settings)
+    pin = obtain_pin(settings.hsm)
     parcel = {"settings": base64.b64encode(dump(settings)).decode("ascii"), "pin": pin.reveal()}
     try:
         child = subprocess.run(
@@ -47,15 +47,15 @@ def probe(settings: Settings) -> dict[str, Any]:
     return report
 
 
-def obtain_pin(settings: Settings) -> Secret:
+def obtain_pin(hsm: HsmSettings) -> Secret:
     """Return the PIN from where the configuration says; a person is asked at a terminal only."""
-    asked = Secret(_ask(settings.hsm.token)) if settings.hsm.pin.source == "prompt" else None
-    return read_pin(settings.hsm.pin, asked)
+    asked = Secret(_ask(hsm.token)) if hsm.pin.source == "prompt" else None
+    return read_pin(hsm.pin, asked)
 
 
-def memory_of(settings: Settings) -> PinMemory:
+def memory_of(settings: Settings | Premises) -> PinMemory:
     """Return the memory of failed logins that the service uses too, so that no bad PIN is tried twice."""
-    return pin_memory(settings, load_store_key(settings.store.key_file))
+    return pin_memory(settings.appliance.state, load_store_key(settings.store.key_file))
 
 
 def _ask(token: str) -> str:
@@ -67,7 +67,7 @@ def _ask(token: str) -> str:
 
 def _self_test(settings: Settings, pin: Secret) -> Report:
     keys = key_checks(settings.issuers)
-    return self_test(token_settings(settings), pin, keys, memory=memory_of(settings), lanes=settings.hsm.lanes)
+    return self_test(token_settings(settings.hsm), pin, keys, memory=memory_of(settings), lanes=settings.hsm.lanes)
 
 
 def _main() -> None:

@@ -48,7 +48,7 @@ def compile_settings(raw: Mapping[str, Any], surroundings: Surroundings, place: 
     root = read_section(RootSection, _with_presets(raw), place)
     _require_entries(root, place)
     appliance = compile_appliance(root.appliance, surroundings, place / "appliance")
-    hsm = None if root.hsm is None else _compile_hsm(root.hsm, surroundings, place / "hsm")
+    hsm = None if root.hsm is None else compile_hsm(root.hsm, surroundings, place / "hsm")
     store = compile_store(root.store or StoreSection(), appliance.state, surroundings, place / "store")
     issuers = {
         name: compile_issuer(name, section, surroundings, place / "issuer" / name)
@@ -124,7 +124,7 @@ def _check_store_key(reference: SecretReference, surroundings: Surroundings) -> 
     refuse_environment(reference, "the store key")
     length = len(read_octets(reference, surroundings))
     if length != _STORE_KEY:
-        raise Refused(f"the store key has {length} octets, not {_STORE_KEY}", "scepd init makes one")
+        raise Refused(f"the store key has {length} octets, not {_STORE_KEY}", "openssl rand -out store-key 32; chmod 600 store-key")
 
 
 def _split_store(url: str) -> str | None:
@@ -132,7 +132,8 @@ def _split_store(url: str) -> str | None:
     return None if match is None or match[1] == ":memory:" else match[1]
 
 
-def _compile_hsm(section: HsmSection, surroundings: Surroundings, place: Place) -> HsmSettings | None:
+def compile_hsm(section: HsmSection, surroundings: Surroundings, place: Place) -> HsmSettings | None:
+    """Return which module and token, None where one of them is lacking; neither is touched."""
     module = _locate_file(section.module, surroundings, place / "module")
     softhsm2_conf = _locate_file(section.softhsm2_conf, surroundings, place / "softhsm2_conf")
     pin = _locate_pin(section, surroundings, place / "pin")

@@ -124,7 +124,7 @@ def _compile_ra(
 
 def _keep_apart(keys: list[_Keyed]) -> None:
     # A key that both signs and decrypts is an oracle for the other role (threats S-16).
-    hint = 'scepd hsm keygen: three keys, such as "devices-ca", "devices-ra-sign", "devices-ra-decrypt"'
+    hint = "one key for each role; another one: scepd hsm keygen devices-ra-decrypt --role decrypt --type rsa:2048"
     for first, second in combinations(keys, 2):
         if first.uri is not None and second.uri is not None and same_key(first.uri, second.uri):
             (second.place / "key").problem(f"is the same key as that of {first.owner}", hint)

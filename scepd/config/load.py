@@ -9,12 +9,12 @@ from typing import Any
 
 import attrs
 
-from scepd.config.compile import compile_appliance, compile_settings
+from scepd.config.compile import compile_appliance, compile_hsm, compile_settings, compile_store
 from scepd.config.files import read_trusted
 from scepd.config.problems import ConfigurationError, Place, Refused
 from scepd.config.secret import Surroundings
-from scepd.config.sections import ApplianceSection
-from scepd.config.settings import Appliance, Settings
+from scepd.config.sections import ApplianceSection, HsmSection, StoreSection
+from scepd.config.settings import Appliance, Premises, Settings
 from scepd.config.structure import read_section
 
 DEFAULT_PATH = Path("/etc/scepd/scepd.toml")
@@ -42,9 +42,7 @@ def load(
     """
     surroundings, source = _open(path, environ, now, cores)
     settings = compile_settings(source.tables, surroundings, source.place)
-    problems = source.place.problems(source.files)
-    if problems:
-        raise ConfigurationError(problems)
+    source.refuse_problems()
     assert settings is not None  # only a problem keeps them from being made
     return settings
 
@@ -55,13 +53,33 @@ def load_appliance(path: Path | None = None, *, environ: Mapping[str, str] | Non
     Raises `ConfigurationError` where that table or its file cannot be read; faults elsewhere do not matter here.
     """
     surroundings, source = _open(path, environ, None, None)
+    appliance = _read_appliance(surroundings, source)
+    source.refuse_problems()
+    return appliance
+
+
+def load_premises(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Premises:
+    """Return the tables [appliance], [hsm] and [store] alone, for commands that make or look at keys.
+
+    Raises `ConfigurationError` for faults in them; issuers that wait for their keys do not matter here.
+    """
+    surroundings, source = _open(path, environ, None, None)
+    tables, place = source.tables, source.place
+    appliance = _read_appliance(surroundings, source)
+    hsm_section = read_section(HsmSection, tables.get("hsm", {}), place / "hsm")
+    store_section = read_section(StoreSection, tables.get("store", {}), place / "store")
+    hsm = compile_hsm(hsm_section, surroundings, place / "hsm")
+    store = compile_store(store_section, appliance.state, surroundings, place / "store")
+    source.refuse_problems()
+    assert hsm is not None  # only a problem keeps them from being made
+    assert store is not None
+    return Premises(appliance, hsm, store)
+
+
+def _read_appliance(surroundings: Surroundings, source: "_Source") -> Appliance:
     place = source.place / "appliance"
     section = read_section(ApplianceSection, source.tables.get("appliance", {}), place)
-    appliance = compile_appliance(section, surroundings, place)
-    problems = source.place.problems(source.files)
-    if problems:
-        raise ConfigurationError(problems)
-    return appliance
+    return compile_appliance(section, surroundings, place)
 
 
 @attrs.define
@@ -71,6 +89,12 @@ class _Source:
     place: Place = attrs.field(factory=Place)
     tables: dict[str, Any] = attrs.field(factory=dict)
     files: dict[tuple[str | int, ...], Path] = attrs.field(factory=dict)
+
+    def refuse_problems(self) -> None:
+        """Raise `ConfigurationError` with every problem so far, if there is one."""
+        problems = self.place.problems(self.files)
+        if problems:
+            raise ConfigurationError(problems)
 
 
 def _open(

@@ -59,6 +59,15 @@ class StoreSettings:
 
 
 @attrs.frozen
+class Premises:
+    """What is there before any issuer, listener or profile: directories, token, store; enough to log in."""
+
+    appliance: Appliance
+    hsm: HsmSettings
+    store: StoreSettings
+
+
+@attrs.frozen
 class RaSettings:
     """One RA key (RFC 7512 URI) and its certificate."""
 

@@ -73,7 +73,7 @@ def check(key: Any, name: str, role: Role, rules: KeyRules) -> tuple[str, ...]:
     if wrong:
         raise OperatorError(
             f"key {name} is {', '.join(wrong)}",
-            f"make a new key in the token: scepd hsm keygen --role {role} (attributes: scepd hsm list)",
+            f"make a new key in the token: scepd hsm keygen LABEL --role {role}; attributes: scepd hsm list",
         )
     _check_role(key, name, role, rules)
     remarks = [f"imported: {', '.join(outside)}"] if outside else []
@@ -87,10 +87,10 @@ def check(key: Any, name: str, role: Role, rules: KeyRules) -> tuple[str, ...]:
 def _check_role(key: Any, name: str, role: Role, rules: KeyRules) -> None:
     other: Role = "decrypt" if role == "sign" else "sign"
     if not read(key, _ROLES[role]):
-        raise OperatorError(f"key {name} may not {role}", f"scepd hsm keygen --role {role}")
+        raise OperatorError(f"key {name} may not {role}", f"scepd hsm keygen LABEL --role {role}")
     if read(key, _ROLES[other]) and not rules.both_roles:
         problem = f"key {name} may {role} and {other}; a key has one role"
-        raise OperatorError(problem, f"scepd hsm keygen --role {role}, and keep {other} for a key of its own")
+        raise OperatorError(problem, f"scepd hsm keygen LABEL --role {role}; keep {other} for a key of its own")
 
 
 def key_type(key: Any) -> str:

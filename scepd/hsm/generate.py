@@ -16,7 +16,7 @@ from scepd.hsm.token import Session
 from scepd.refusal import OperatorError
 
 CURVES = {"P-256": "1.2.840.10045.3.1.7", "P-384": "1.3.132.0.34", "P-521": "1.3.132.0.35"}
-_RSA_BITS = (2048, 3072, 4096)
+RSA_BITS = (2048, 3072, 4096)
 _ID_OCTETS = 8
 
 _PRIVATE = {
@@ -38,7 +38,7 @@ def generate_rsa(
 
     `session` must be writable. Raises `OperatorError` where the label is taken or the token cannot.
     """
-    if bits not in _RSA_BITS:
+    if bits not in RSA_BITS:
         raise OperatorError(f"RSA keys have 2048, 3072 or 4096 bits here, not {bits}", "--type rsa:3072")
     capabilities = MechanismFlag.SIGN | MechanismFlag.VERIFY
     if role == "decrypt":

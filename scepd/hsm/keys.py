@@ -93,7 +93,7 @@ def open_decryption_key(
     if not isinstance(public_key, rsa.RSAPublicKey):
         raise OperatorError(
             f"key {name} has an EC certificate; SCEP encrypts to RSA keys",
-            "scepd hsm keygen --role decrypt --type rsa:2048",
+            "scepd hsm keygen LABEL --role decrypt --type rsa:2048",
         )
     found = find_key(session, name)
     check(found, str(name), "decrypt", opening.rules)
@@ -120,7 +120,7 @@ def find_key(session: Session, name: KeyName) -> Any:
     found = session.find(template)
     if not found:
         problem = f"no private key {name} on token '{session.token.settings.token_label}'; seen: {_seen(session)}"
-        raise OperatorError(problem, "scepd hsm list, then correct key =, or scepd hsm keygen")
+        raise OperatorError(problem, "scepd hsm list; correct key =; or make it: scepd hsm keygen LABEL --role sign")
     identity = read(found[0], Attribute.ID)
     if len(found) == 1 and identity:
         found = session.find({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.ID: identity})
@@ -165,7 +165,7 @@ def _public_key(certificate_der: bytes) -> PublicKey:
     public_key = x509.load_der_x509_certificate(certificate_der).public_key()
     if not isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         raise OperatorError(
-            "a certificate of ours has neither an RSA nor an EC key", "scepd hsm keygen --role sign --type rsa:2048"
+            "a certificate of ours has neither an RSA nor an EC key", "scepd hsm keygen LABEL --role sign --type rsa:2048"
         )
     return public_key
 
@@ -192,4 +192,4 @@ def _unwraps(key: RsaDecryptionKey, transport: KeyTransport, random: Callable[[i
 
 
 def _mismatch(name: KeyName, fact: str) -> OperatorError:
-    return OperatorError(f"key {name} {fact}", "scepd hsm list, then name the certificate's own key in key =")
+    return OperatorError(f"key {name} {fact}", "scepd hsm list; name the certificate's own key in key =")

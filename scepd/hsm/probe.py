@@ -38,6 +38,15 @@ class KeyCheck:
     rules: KeyRules = attrs.field(factory=KeyRules)
 
 
+@attrs.frozen
+class Trouble:
+    """One thing that keeps workers from starting."""
+
+    problem: str
+    hint: str
+    token_failed: bool  # a restart may heal it; otherwise the operator must mend something first
+
+
 @attrs.define
 class Report:
     """What the self-test found; `to_json` is what the child hands to its parent."""
@@ -46,12 +55,17 @@ class Report:
     token: dict[str, str] = attrs.field(factory=dict)
     keys: list[dict[str, Any]] = attrs.field(factory=list)
     threads: bool = False
-    problems: list[dict[str, str]] = attrs.field(factory=list)
+    problems: list[Trouble] = attrs.field(factory=list)
 
     @property
     def ok(self) -> bool:
         """Whether workers may start."""
         return not self.problems
+
+    @property
+    def may_heal(self) -> bool:
+        """Whether a restart alone may help: all that went wrong is the token's doing."""
+        return all(trouble.token_failed for trouble in self.problems)
 
     def to_json(self) -> str:
         """Return the report as JSON, without secrets."""
@@ -60,10 +74,10 @@ class Report:
     def problem(self, error: OperatorError | TokenFault) -> None:
         """Add what went wrong."""
         if isinstance(error, OperatorError):
-            self.problems.append({"problem": error.problem, "hint": error.hint})
+            self.problems.append(Trouble(error.problem, error.hint, token_failed=False))
         else:
-            hint = "see whether the token answers: pkcs11-tool --list-token-slots"
-            self.problems.append({"problem": f"the token failed: {error.cause}", "hint": hint})
+            hint = "see whether the token answers: scepd hsm list --tokens"
+            self.problems.append(Trouble(f"the token failed: {error.cause}", hint, token_failed=True))
 
 
 def self_test(
@@ -88,6 +102,13 @@ def self_test(
     except (OperatorError, TokenFault) as error:
         report.problem(error)
     return report
+
+
+def check_keys(session: Session, keys: Sequence[KeyCheck]) -> None:
+    """Read every key's attributes again. Raises `OperatorError` for a key that may not be used, `TokenFault`."""
+    for key in keys:
+        name = parse_uri(key.uri)
+        check_attributes(find_key(session, name), str(name), key.role, key.rules)
 
 
 def probe_signing_key(key: SigningKey, data: bytes) -> None:

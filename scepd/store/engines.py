@@ -57,7 +57,7 @@ def _require_file(path: Path, *, create: bool) -> None:
     try:
         os.close(os.open(path, flags | os.O_CLOEXEC, 0o600))
     except FileNotFoundError as error:
-        raise OperatorError(f"there is no store at {path}", "scepd init") from error
+        raise OperatorError(f"there is no store at {path}", "restore the backup; or scepd run makes an empty one") from error
     except OSError as error:
         raise OperatorError(
             f"the store {path} cannot be opened: {error.strerror}",

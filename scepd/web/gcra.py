@@ -4,8 +4,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 NETWORKS = 16_384  # kept at most: some 3 MB
-_MINUTE = 60.0
-_ROUNDING = 1e-6  # seconds; far below any interval, far above what adding intervals loses
+_SECOND = 1_000_000_000
+_MINUTE = 60 * _SECOND
 
 
 class RateLimit:
@@ -15,31 +15,29 @@ class RateLimit:
     are forgotten first: at once where that time is past, otherwise only when there are more than `capacity`.
     """
 
-    def __init__(self, per_minute: float, *, monotonic: Callable[[], float], capacity: int = NETWORKS) -> None:
-        """Take the rate, which may be a fraction, and the clock in seconds."""
-        self._interval = _MINUTE / per_minute
-        self._tolerance = max(0.0, _MINUTE - self._interval)
-        self._monotonic = monotonic
+    def __init__(self, per_minute: float, *, clock: Callable[[], int], capacity: int = NETWORKS) -> None:
+        """Take the rate, which may be a fraction, and a clock that never goes back, in nanoseconds."""
+        self._interval = int(_MINUTE / per_minute)
+        self._tolerance = max(0, _MINUTE - self._interval)
+        self._clock = clock
         self._capacity = capacity
-        self._due: OrderedDict[str, float] = OrderedDict()
+        self._due: OrderedDict[str, int] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._due)
 
     def take(self, network: str) -> float:
         """Count a request: return 0.0 when it may pass, else the seconds until one may; a refused one costs nothing."""
-        now = self._monotonic()
+        now = self._clock()
         due = max(self._due.get(network, now), now)
         wait = due - self._tolerance - now
-        if wait > _ROUNDING:
-            self._due.move_to_end(network)  # who keeps knocking is not forgotten for it
-            return wait
-        self._due[network] = due + self._interval
-        self._due.move_to_end(network)
+        if wait <= 0:
+            self._due[network] = due + self._interval
+        self._due.move_to_end(network)  # a refused one too: who keeps knocking is not forgotten for it
         self._forget(now)
-        return 0.0
+        return max(0, wait) / _SECOND
 
-    def _forget(self, now: float) -> None:
+    def _forget(self, now: int) -> None:
         """Drop up to two quiet networks for the one that came, and the oldest where there are too many."""
         for _ in range(2):
             oldest = next(iter(self._due))

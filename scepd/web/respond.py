@@ -23,6 +23,8 @@ _TEXTS = {
     503: b"service unavailable, try again",
     505: b"HTTP version not supported",
 }
+# RFC 6585; Twisted would say "Unknown Status".
+_PHRASES = {429: b"Too Many Requests", 431: b"Request Header Fields Too Large"}
 
 
 @attrs.frozen
@@ -41,7 +43,7 @@ def send(request: "ScepRequest", response: Response) -> None:
     """Write the response and finish the request; for a client that has gone, only account and log."""
     if request.finished:  # answered as overdue before
         return
-    request.setResponseCode(response.status)
+    request.setResponseCode(response.status, _PHRASES.get(response.status))
     if request.gone:
         request.close_account()
         request.site.log(request)

@@ -204,7 +204,7 @@ def draft_ra_certificate(  # noqa: PLR0913 - a ceremony decides each of these
     for a decryption key that is not RSA.
     """
     if role != "sign" and not isinstance(public_key, rsa.RSAPublicKey):
-        raise OperatorError("an RA decryption key must be an RSA key", "scepd key generate --kind rsa")
+        raise OperatorError("an RA decryption key must be an RSA key", "scepd hsm keygen LABEL --role decrypt --type rsa:2048")
     template = Template(
         subject=subject,
         names=(),

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from functools import lru_cache
 
 import attrs
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -51,6 +52,7 @@ def encode_public_key(key: PublicKey) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
+@lru_cache(maxsize=8)  # one request asks for its key several times
 def load_public_key(spki_der: bytes) -> PublicKey:
     """Return the key in a SubjectPublicKeyInfo; Reject(key_refused) when it is none, or not in its one encoding.
 
@@ -125,21 +127,29 @@ def _has_roca_fingerprint(modulus: int) -> bool:
     return all(residue % prime in powers for prime, powers in _ROCA)
 
 
-# Squares are rare modulo these two; together they let one number in a hundred through to the real square root.
-_SIEVES = tuple((m, frozenset(n * n % m for n in range(m))) for m in (4_032, 715))
+def _roots(modulus: int) -> tuple[int, ...]:
+    """Return, by n, as bits, the a for which a * a - n is a square modulo `modulus`; enough of them for all rounds."""
+    squares = {a * a % modulus for a in range(modulus)}
+    reach = range(modulus + _FERMAT_ROUNDS)
+    return tuple(sum(1 << a for a in reach if (a * a - n) % modulus in squares) for n in range(modulus))
+
+
+# Squares are rare: modulo all of these together they let one number in two thousand through to the real square root.
+_SIEVES = tuple((modulus, _roots(modulus)) for modulus in (64, 63, 65, 11, 17, 19, 23, 31))
 
 
 def _has_close_factors(modulus: int) -> bool:
     """Return whether Fermat's method factors an odd modulus within the rounds (CVE-2022-26320)."""
     root = math.isqrt(modulus - 1) + 1
-    (first, squares), (second, other_squares) = _SIEVES
-    a, n = root % first, modulus % first
-    b, m = root % second, modulus % second
-    for step in range(_FERMAT_ROUNDS):
-        if ((a + step) * (a + step) - n) % first in squares and ((b + step) * (b + step) - m) % second in other_squares:
-            difference = (root + step) ** 2 - modulus
-            if math.isqrt(difference) ** 2 == difference:
-                return True
+    candidates = (1 << _FERMAT_ROUNDS) - 1  # bit n: root + n may be the mean of the factors
+    for small, roots in _SIEVES:
+        candidates &= roots[modulus % small] >> root % small
+    while candidates:
+        step = (candidates & -candidates).bit_length() - 1
+        candidates &= candidates - 1
+        difference = (root + step) ** 2 - modulus
+        if math.isqrt(difference) ** 2 == difference:
+            return True
     return False
 
 

@@ -3,7 +3,7 @@
 import attrs
 
 from scepd.x509.issuer import IssuerCertificate
-from scepd.x509.rule import Rule
+from scepd.x509.rule import ALL, Rule
 from scepd.x509.rules_extensions import EXTENSION_RULES
 from scepd.x509.rules_fields import FIELD_RULES
 from scepd.x509.rules_names import NAME_RULES
@@ -12,6 +12,7 @@ from scepd.x509.view import Kind, examine
 __all__ = ["RULES", "Finding", "Kind", "Rule", "lint"]
 
 RULES: tuple[Rule, ...] = FIELD_RULES + EXTENSION_RULES + NAME_RULES
+_BY_KIND: dict[Kind, tuple[Rule, ...]] = {kind: tuple(rule for rule in RULES if kind in rule.kinds) for kind in ALL}
 
 
 @attrs.frozen
@@ -32,9 +33,8 @@ def lint(der: bytes, issuer: IssuerCertificate | None, kind: Kind) -> list[Findi
     except ValueError as error:
         return [Finding("readable", str(error))]
     findings = []
-    for rule in RULES:
-        if kind in rule.kinds:
-            detail = rule.check(view)
-            if detail is not None:
-                findings.append(Finding(rule.name, detail))
+    for rule in _BY_KIND[kind]:
+        detail = rule.check(view)
+        if detail is not None:
+            findings.append(Finding(rule.name, detail))
     return findings

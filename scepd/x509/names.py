@@ -77,6 +77,7 @@ _PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]*")
 _IA5 = frozenset({EMAIL_ADDRESS, DOMAIN_COMPONENT})
 _PRINTABLE_ONLY = frozenset({COUNTRY, SERIAL_NUMBER, OIDS["dnQualifier"]})
 _COUNTRY = re.compile("[A-Z]{2}")
+_PLAIN = re.compile(r"[A-Za-z0-9._:@/-]+")  # nothing to escape, as in most names
 _ESCAPED = frozenset('"+,;<>\\=')
 # Attributes that a name may hold more than once; any other twice is a trick (threats S-53).
 REPEATABLE = frozenset({ORGANIZATIONAL_UNIT, DOMAIN_COMPONENT})
@@ -170,6 +171,8 @@ def _to_pair(attribute: Attribute) -> str:
 
 
 def _escape(value: str) -> str:
+    if _PLAIN.fullmatch(value):
+        return value
     last = len(value) - 1
     return "".join(
         _escape_character(character, edge=index in {0, last}, first=index == 0) for index, character in enumerate(value)

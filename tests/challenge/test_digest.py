@@ -85,4 +85,4 @@ def test_a_store_key_of_another_size_is_refused(tmp_path, size):
 def test_a_missing_store_key_is_refused(tmp_path):
     with pytest.raises(OperatorError) as caught:
         load_store_key(tmp_path / "store-key")
-    assert caught.value.hint == "scepd init"
+    assert caught.value.hint.startswith("restore the store key")

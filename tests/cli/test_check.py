@@ -89,7 +89,7 @@ def test_the_plain_words_have_three_parts(fresh):
     (fresh.directory / "state/scepd.sqlite").unlink()
     result = fresh.scepd("check", check=False)
     assert result.returncode == 1
-    for part in ("error: there is no store", "   at: [store] url", "  try: scepd init"):
+    for part in ("error: there is no store", "   at: [store] url", "  try: restore the backup; or scepd run"):
         assert part in result.stderr
 
 

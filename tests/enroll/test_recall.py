@@ -9,7 +9,7 @@ from scepd.records import CertificateState, TransactionState
 from scepd.refusal import Reason
 from tests import make
 from tests.enroll.conftest import Device
-from tests.world import STATIC, make_world
+from tests.world import make_world
 
 
 class Crash(BaseException):
@@ -269,6 +269,19 @@ def test_a_pending_transaction_answers_pending(device, world):
     assert device.read(response).status == 3
 
 
+def test_C205_a_rejected_transaction_answers_with_its_reason_again(keys, tmp_path):
+    world = make_world(keys, tmp_path, checkpoint=crash_at("after_intent"))
+    device = Device(world)
+    body = device.request()
+    with pytest.raises(Crash):
+        world.respond(body)
+    (row,) = world.store.transactions()
+    world.store.abandon(row, Reason.rejected_by_approver, "not ours", row.trail)
+    again = Device(make_world(keys, tmp_path))
+    assert again.refusal(body) == ("rejected_by_approver", "badRequest", "request rejected")
+    assert again.refusal(again.poll())[0] == "rejected_by_approver"
+
+
 def test_S36_a_revoked_certificate_is_not_redelivered(device, world):
     device.enrol()
     import attrs
@@ -281,7 +294,3 @@ def test_S36_a_revoked_certificate_is_not_redelivered(device, world):
     with pytest.raises(Reject) as refusal:
         answer_again(world.context, revoked, None)
     assert refusal.value.reason is Reason.certificate_revoked
-
-
-def test_STATIC_is_not_a_one_time_challenge(device, world):
-    assert world.one_time(STATIC) is not None

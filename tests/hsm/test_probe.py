@@ -77,20 +77,23 @@ def test_S114_a_module_without_locking_is_refused_for_two_lanes(bench, monkeypat
     monkeypatch.setattr(probe, "load_module", without_locking)
     checks = [KeyCheck(uri, role, bytes.fromhex(der)) for uri, role, der in keys_of(bench)]
     report = self_test(bench.settings, Secret(PIN), checks, memory=None, lanes=2)
-    assert "CKF_OS_LOCKING_OK" in report.problems[0]["problem"]
-    assert report.problems[0]["hint"] == "[hsm] lanes = 1"
+    assert "CKF_OS_LOCKING_OK" in report.problems[0].problem
+    assert report.problems[0].hint == "[hsm] lanes = 1"
     assert self_test(bench.settings, Secret(PIN), checks, memory=None, lanes=1).ok
 
 
 def test_a_report_tells_faults_and_mistakes_with_hints():
     report = Report()
     assert report.ok
-    report.problem(OperatorError("wrong", "mend it"))
     report.problem(TokenFault("device", "DeviceRemoved"))
     assert not report.ok
+    assert report.may_heal
+    report.problem(OperatorError("the token failed us", "mend it"))
+    assert not report.may_heal  # by what it is, not by how it is worded
     told = json.loads(report.to_json())["problems"]
-    assert told[0] == {"problem": "wrong", "hint": "mend it"}
-    assert told[1]["problem"] == "the token failed: DeviceRemoved"
+    assert told[0]["problem"] == "the token failed: DeviceRemoved"
+    assert told[0]["token_failed"] is True
+    assert told[1] == {"problem": "the token failed us", "hint": "mend it", "token_failed": False}
 
 
 @pytest.mark.parametrize("label", ["ca", "ra-sign"])

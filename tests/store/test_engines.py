@@ -48,7 +48,7 @@ def test_other_engines_are_refused_with_a_hint(tmp_path, url):
 def test_a_missing_store_is_the_operators_matter(tmp_path):
     with pytest.raises(OperatorError) as caught:
         open_engine(URL, tmp_path)
-    assert caught.value.hint == "scepd init"
+    assert caught.value.hint == "restore the backup; or scepd run makes an empty one"
     assert list(tmp_path.iterdir()) == []
 
 

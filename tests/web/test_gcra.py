@@ -14,11 +14,11 @@ from .harness import Setting
 
 
 class FakeClock:
-    def __init__(self, now=1_000_000.0):
-        self.now = now
+    def __init__(self):
+        self.now = 1_000_000.0  # seconds
 
     def __call__(self):
-        return self.now
+        return round(self.now * 1e9)
 
 
 @pytest.fixture
@@ -32,13 +32,13 @@ def passed(limit, network, times):
 
 @pytest.mark.parametrize("per_minute", [1, 2, 7, 60, 600, 100_000])
 def test_S30_a_minutes_requests_pass_at_once_and_no_more(clock, per_minute):
-    limit = RateLimit(per_minute, monotonic=clock)
+    limit = RateLimit(per_minute, clock=clock)
     assert passed(limit, "a", per_minute) == per_minute
     assert limit.take("a") == pytest.approx(60 / per_minute, abs=1e-3)
 
 
 def test_S30_then_one_passes_per_interval(clock):
-    limit = RateLimit(6, monotonic=clock)
+    limit = RateLimit(6, clock=clock)
     passed(limit, "a", 6)
     for _ in range(20):
         clock.now += 9.9
@@ -49,14 +49,14 @@ def test_S30_then_one_passes_per_interval(clock):
 
 
 def test_a_refused_request_costs_nothing(clock):
-    limit = RateLimit(1, monotonic=clock)
+    limit = RateLimit(1, clock=clock)
     limit.take("a")
     first = limit.take("a")
     assert all(limit.take("a") == first for _ in range(100))
 
 
 def test_a_network_that_rested_has_its_whole_minute_again(clock):
-    limit = RateLimit(5, monotonic=clock)
+    limit = RateLimit(5, clock=clock)
     passed(limit, "a", 5)
     clock.now += 60
     assert passed(limit, "a", 10) == 5
@@ -65,7 +65,7 @@ def test_a_network_that_rested_has_its_whole_minute_again(clock):
 
 
 def test_a_share_below_one_a_minute_lets_single_requests_through(clock):
-    limit = RateLimit(0.25, monotonic=clock)
+    limit = RateLimit(0.25, clock=clock)
     assert passed(limit, "a", 3) == 1
     assert limit.take("a") == pytest.approx(240)
     clock.now += 240
@@ -73,14 +73,14 @@ def test_a_share_below_one_a_minute_lets_single_requests_through(clock):
 
 
 def test_networks_are_counted_apart(clock):
-    limit = RateLimit(1, monotonic=clock)
+    limit = RateLimit(1, clock=clock)
     assert limit.take("a") == 0.0
     assert limit.take("b") == 0.0
     assert limit.take("a") > 0
 
 
 def test_S30_memory_is_bounded_and_the_oldest_go_first(clock):
-    limit = RateLimit(1, monotonic=clock, capacity=100)
+    limit = RateLimit(1, clock=clock, capacity=100)
     for number in range(1000):
         limit.take(f"network {number}")
         assert len(limit) <= 100
@@ -89,7 +89,7 @@ def test_S30_memory_is_bounded_and_the_oldest_go_first(clock):
 
 
 def test_S30_who_keeps_knocking_is_not_forgotten(clock):
-    limit = RateLimit(1, monotonic=clock, capacity=100)
+    limit = RateLimit(1, clock=clock, capacity=100)
     limit.take("guesser")
     for number in range(1000):
         limit.take(f"network {number}")
@@ -97,7 +97,7 @@ def test_S30_who_keeps_knocking_is_not_forgotten(clock):
 
 
 def test_quiet_networks_are_forgotten_before_there_are_too_many(clock):
-    limit = RateLimit(60, monotonic=clock, capacity=10_000)
+    limit = RateLimit(60, clock=clock, capacity=10_000)
     for number in range(5000):
         limit.take(f"network {number}")
         clock.now += 1
@@ -138,7 +138,7 @@ class Rated:
     def __init__(self, per_minute, clock):
         self.answered = []
         endpoint = Endpoint("Routers", b"AES", b"0", "application/x-x509-ca-cert", self._answer)
-        tree = ScepResource({"routers": endpoint}, rate=RateLimit(per_minute, monotonic=clock))
+        tree = ScepResource({"routers": endpoint}, rate=RateLimit(per_minute, clock=clock))
         self.setting = Setting(tree)
 
     def _answer(self, message, origin):
@@ -158,6 +158,7 @@ def test_S30_past_the_rate_429_says_when_and_nothing_is_decrypted(clock, request
         assert rated.ask(request_)[0].status == 200
     reply, client = rated.ask(request_, host="192.0.2.200")
     assert (reply.status, reply.headers[b"Retry-After"]) == (429, b"10")
+    assert client.received.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
     assert reply.body.startswith(b"too many requests")
     assert client.closed
     assert len(rated.answered) == 6
