@@ -23,13 +23,13 @@ setup-test: $(VENV)/.test
 $(VENV)/.run: setup.py softhsm/packages.sh
 	@sh softhsm/packages.sh $(RUN_PACKAGES)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --editable .
+	@$(BIN)/pip install --quiet --config-settings editable_mode=compat --editable .
 	@touch $@
 
 $(VENV)/.test: setup.py softhsm/packages.sh
 	@sh softhsm/packages.sh $(TEST_PACKAGES)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --editable ".[test]"
+	@$(BIN)/pip install --quiet --config-settings editable_mode=compat --editable ".[test]"
 	@touch $@ $(VENV)/.run
 
 lint: setup-test

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import click
 
-from scepd.cli.configured import config_option, json_option, load_settings
+from scepd.cli.configured import config_option, json_option
 from scepd.cli.desk import ask
 from scepd.cli.output import show_fields, show_rows
 
@@ -28,7 +28,7 @@ def cert() -> None:
 def list_certificates(subject: str | None, limit: int, config: Path, as_json: bool) -> None:
     """List certificates, newest first."""
     query = f"?limit={limit}" + (f"&subject={quote(subject, safe='')}" if subject else "")
-    rows = ask(load_settings(config), "GET", f"/api/v1/certificates{query}")
+    rows = ask(config, "GET", f"/api/v1/certificates{query}")
     columns = ("serial", "subject", "state", "profile", "not_after")
     show_rows(rows, columns, as_json=as_json, empty="no certificates yet")
 
@@ -44,7 +44,7 @@ def show(serial: str, issuer: str | None, config: Path, as_json: bool) -> None:
     if not number or not set(number) <= set("0123456789abcdef"):
         raise click.BadParameter(f"{serial!r} is no serial in hexadecimal", param_hint="SERIAL")
     query = f"?issuer={quote(issuer, safe='')}" if issuer else ""
-    found = ask(load_settings(config), "GET", f"/api/v1/certificates/{number}{query}")
+    found = ask(config, "GET", f"/api/v1/certificates/{number}{query}")
     pem = None if as_json else found.pop("pem", None)
     show_fields(found, as_json=as_json)
     if pem:

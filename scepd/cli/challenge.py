@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import click
 
-from scepd.cli.configured import config_option, json_option, load_settings
+from scepd.cli.configured import config_option, json_option
 from scepd.cli.desk import ask
 from scepd.cli.output import show_json, show_rows
 
@@ -59,7 +59,7 @@ def new(  # noqa: PLR0917 - click passes each option as an argument
         body["cn"] = cn
     if valid is not None:
         body["valid_seconds"] = int(_duration(valid).total_seconds())
-    made = ask(load_settings(config), "POST", "/api/v1/challenges", body)
+    made = ask(config, "POST", "/api/v1/challenges", body)
     if as_json:
         show_json(made[0] if count == 1 else made)
         return
@@ -75,7 +75,7 @@ def new(  # noqa: PLR0917 - click passes each option as an argument
 def list_challenges(profile: str | None, config: Path, as_json: bool) -> None:
     """List the newest challenges with their state."""
     query = f"?profile={quote(profile, safe='')}" if profile else ""
-    rows = ask(load_settings(config), "GET", f"/api/v1/challenges{query}")
+    rows = ask(config, "GET", f"/api/v1/challenges{query}")
     columns = ("id", "profile", "state", "cn", "names", "uses_left", "expires", "created_by")
     show_rows(rows, columns, as_json=as_json, empty="no challenges; make one: scepd challenge new PROFILE")
 
@@ -85,7 +85,7 @@ def list_challenges(profile: str | None, config: Path, as_json: bool) -> None:
 @config_option
 def cancel(number: int, config: Path) -> None:
     """Cancel the challenge with that NUMBER (scepd challenge list shows it)."""
-    ask(load_settings(config), "DELETE", f"/api/v1/challenges/{number}")
+    ask(config, "DELETE", f"/api/v1/challenges/{number}")
     click.echo(f"challenge {number} is cancelled")
 
 

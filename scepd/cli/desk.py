@@ -1,32 +1,31 @@
 """How a command reaches the actions: through the running service's desk, or the store itself."""
 
-import os
-import pwd
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from scepd.admin.actions import Actions
-from scepd.admin.api import handle
 from scepd.app import service
-from scepd.app.clock import UtcClock
 from scepd.app.service import NotRunning, ask_desk
-from scepd.challenge.digest import load_store_key
+from scepd.cli.configured import load_settings
 from scepd.cli.output import Failure
-from scepd.config.settings import Settings
-from scepd.store.engines import open_engine
-from scepd.store.repository import Repository
+from scepd.config.load import load_appliance
 
 
-def ask(settings: Settings, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+def ask(config: Path, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
     """Return what the admin API answers: the running service's desk, or, without a service, the store here and now.
 
-    Raises `Failure` with the API's problem and hint.
+    Beside a service the configuration is read only as far as it says where the service is. Raises `Failure` with the
+    API's problem and hint, `ConfigurationError`.
     """
+    runtime = load_appliance(config).runtime
     try:
-        status, value = ask_desk(settings.appliance.runtime, method, path, dict(body or {}))
+        status, value = ask_desk(runtime, method, path, dict(body or {}))
     except NotRunning:
-        _refuse_beside_service(settings)
-        status, value = _ask_store(settings, method, path, body or {})
+        _refuse_beside_service(runtime)
+        # Read now: the store's libraries take longer to load than a running service to answer.
+        from scepd.cli.offline import ask_store  # noqa: PLC0415 - see above
+
+        status, value = ask_store(load_settings(config), method, path, body or {})
     except (OSError, ValueError) as error:
         raise Failure(f"the desk does not answer: {error}", hint="scepd status; nothing may have been done") from error
     if status != 200:
@@ -34,36 +33,10 @@ def ask(settings: Settings, method: str, path: str, body: Mapping[str, Any] | No
     return value
 
 
-def _refuse_beside_service(settings: Settings) -> None:
+def _refuse_beside_service(runtime: Path) -> None:
     # A desk that broke off in the middle may have done what was asked: it is not asked of the store again.
     try:
-        service.status(settings.appliance.runtime)
+        service.status(runtime)
     except NotRunning:
         return
     raise Failure("the service runs, but its desk does not answer", hint="scepd status; then look before asking again")
-
-
-def _ask_store(settings: Settings, method: str, path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
-    clock = UtcClock()
-    engine = open_engine(settings.store.url, settings.appliance.state)
-    repository = Repository(engine, owner=f"{settings.appliance.node}/cli", clock=clock)
-    try:
-        actions = Actions(
-            repository=repository,
-            profiles={profile.name: profile for profile in settings.profiles},
-            store_key=load_store_key(settings.store.key_file),
-            clock=clock,
-            random=os.urandom,
-        )
-        return handle(actions, method, path, body, who=this_user())
-    finally:
-        repository.close()
-        engine.dispose()
-
-
-def this_user() -> str:
-    """Return the name of the user who runs this command, for the audit rows."""
-    try:
-        return f"user {pwd.getpwuid(os.getuid()).pw_name}"
-    except KeyError:
-        return f"uid {os.getuid()}"

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import click
 
-from scepd.cli.configured import config_option, json_option, load_settings
+from scepd.cli.configured import config_option, json_option
 from scepd.cli.desk import ask
 from scepd.cli.output import show_fields, show_json, show_rows
 
@@ -29,7 +29,7 @@ def request() -> None:
 def list_requests(profile: str | None, limit: int, config: Path, as_json: bool) -> None:
     """List transactions and refused requests, newest first."""
     query = f"?limit={limit}" + (f"&profile={quote(profile, safe='')}" if profile else "")
-    rows = ask(load_settings(config), "GET", f"/api/v1/requests{query}")
+    rows = ask(config, "GET", f"/api/v1/requests{query}")
     columns = ("id", "at", "profile", "state", "reason", "subject", "address")
     show_rows(rows, columns, as_json=as_json, empty="no requests yet")
 
@@ -40,7 +40,7 @@ def list_requests(profile: str | None, limit: int, config: Path, as_json: bool) 
 @json_option
 def show(name: str, config: Path, as_json: bool) -> None:
     """Show the request NAME: a transaction's number, a transactionID, or a request id, with its trail."""
-    found = ask(load_settings(config), "GET", f"/api/v1/requests/{quote(name, safe='')}")
+    found = ask(config, "GET", f"/api/v1/requests/{quote(name, safe='')}")
     if as_json:
         show_json(found)
         return

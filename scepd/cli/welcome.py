@@ -126,7 +126,7 @@ def _first_enrolment(settings: Settings, config: Path, url: str, fingerprint: st
     """Return the command line that enrols a device of a fresh name with a fresh challenge bound to it."""
     device = f"first-device-{secrets.token_hex(3)}"
     body = {"profile": settings.default_profile.name, "cn": device}
-    challenge = ask(settings, "POST", "/api/v1/challenges", body)[0]["challenge"]
+    challenge = ask(config, "POST", "/api/v1/challenges", body)[0]["challenge"]
     command = [_program(), "client", "enroll", "--url", url, "--challenge", challenge, "--fingerprint", fingerprint]
     if url.startswith("https"):
         issuer = settings.issuer[settings.default_profile.issuer]

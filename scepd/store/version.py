@@ -21,7 +21,7 @@ def refuse_newer(connection: StoreConnection, program: int = SCHEMA_VERSION) -> 
     if least > program:
         raise OperatorError(
             f"the store has schema {version}, readable from schema {least} on; this program knows schema {program}",
-            "install the scepd release that wrote this store, or restore the backup made before its upgrade",
+            "restore the backup made before the upgrade, or install the release that wrote this store",
         )
     return version
 

@@ -1,7 +1,7 @@
 """Certificates of ours, as drafts: for devices, and for the service's own CA, RA and TLS keys."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Literal, Self
 
@@ -43,6 +43,7 @@ _SIGNATURE_DIGESTS: dict[Digest, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] 
     Digest.SHA384: hashes.SHA384(),
     Digest.SHA512: hashes.SHA512(),
 }
+_END_ENTITY = x509.BasicConstraints(ca=False, path_length=None)
 _SERIAL_PREFIX = b"\x5c"
 _SERIAL_RANDOM = 17  # octets
 
@@ -68,18 +69,22 @@ def draft_certificate(
     subject = to_x509(template.subject)
     if template.subject and subject == issuer.certificate.subject:
         raise Reject(Reason.subject_refused, "the subject is the issuer's own name")
-    builder = (
-        _begin(subject, key, serial)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(key_usage_extension(usages), critical=True)
+    extensions = (
+        (_END_ENTITY, True),
+        (key_usage_extension(usages), True),
+        *_device_extensions(template),
     )
-    for extension, critical in _device_extensions(template):
-        builder = builder.add_extension(extension, critical=critical)
-    return _draft(builder, key, _Signer.of(issuer), _window(template, issuer, now))
+    return _draft(_Body(subject, key, serial, extensions), _Signer.of(issuer), _window(template, issuer, now))
 
 
-def _begin(subject: x509.Name, key: PublicKey, serial: int) -> x509.CertificateBuilder:
-    return x509.CertificateBuilder().subject_name(subject).public_key(key).serial_number(serial)
+@attrs.frozen
+class _Body:
+    """What a draft says about its subject; extensions as (value, critical)."""
+
+    subject: x509.Name
+    key: PublicKey
+    serial: int
+    extensions: Sequence[tuple[x509.ExtensionType, bool]]
 
 
 @attrs.frozen
@@ -139,23 +144,34 @@ def _url(text: str) -> x509.UniformResourceIdentifier:
     return x509.UniformResourceIdentifier(text)
 
 
-def _draft(
-    builder: x509.CertificateBuilder, key: PublicKey, signer: _Signer, window: tuple[datetime, datetime]
-) -> Draft:
+def _draft(body: _Body, signer: _Signer, window: tuple[datetime, datetime]) -> Draft:
     """Add issuer, validity and both key identifiers (C-278), and let the placeholder sign."""
     not_before, not_after = (moment.replace(microsecond=0) for moment in window)
-    authority = x509.AuthorityKeyIdentifier(signer.key_identifier, None, None)
-    stand_in = placeholder(signer.public_key)
-    certificate = (
-        builder.issuer_name(signer.name)
-        .not_valid_before(not_before)
-        .not_valid_after(not_after)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-        .add_extension(authority, critical=False)
-        .sign(stand_in, _SIGNATURE_DIGESTS[signer.digest])
+    extensions = (
+        *body.extensions,
+        (x509.SubjectKeyIdentifier.from_public_key(body.key), False),
+        (_authority_key(signer.key_identifier), False),
     )
+    stand_in = placeholder(signer.public_key)
+    # Setting the fields one by one copies the builder and looks through all extensions each time: half of a draft's
+    # cost. What the setters would refuse, `lint` does.
+    builder = x509.CertificateBuilder(
+        signer.name,
+        body.subject,
+        body.key,
+        body.serial,
+        not_before.astimezone(UTC).replace(tzinfo=None),
+        not_after.astimezone(UTC).replace(tzinfo=None),
+        [x509.Extension(value.oid, critical, value) for value, critical in extensions],
+    )
+    certificate = builder.sign(stand_in, _SIGNATURE_DIGESTS[signer.digest])
     der = certificate.public_bytes(serialization.Encoding.DER)
     return Draft(der, stand_in.signed, not_before, not_after)
+
+
+@lru_cache(maxsize=16)  # one entry for each issuer
+def _authority_key(key_identifier: bytes) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier(key_identifier, None, None)
 
 
 def draft_ca_certificate(  # noqa: PLR0913 - a ceremony decides each of these
@@ -178,14 +194,14 @@ def draft_ca_certificate(  # noqa: PLR0913 - a ceremony decides each of these
         raise OperatorError("the CA certificate would outlive its issuer", "choose a shorter validity")
     name = to_x509(subject)
     usages = {"keyCertSign", "cRLSign"} | (_RA_USAGES["both"] if transport else frozenset())
-    builder = (
-        _begin(name, public_key, serial)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-        .add_extension(key_usage_extension(fitting_usages(frozenset(usages), public_key)), critical=True)
+    extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (
+        (x509.BasicConstraints(ca=True, path_length=path_length), True),
+        (key_usage_extension(fitting_usages(frozenset(usages), public_key)), True),
     )
     own_identifier = x509.SubjectKeyIdentifier.from_public_key(public_key).digest
     own = _Signer(name, public_key, own_identifier, issuing_digest(public_key))
-    return _draft(builder, public_key, own if issuer is None else _Signer.of(issuer), (not_before, not_after))
+    body = _Body(name, public_key, serial, extensions)
+    return _draft(body, own if issuer is None else _Signer.of(issuer), (not_before, not_after))
 
 
 def draft_ra_certificate(  # noqa: PLR0913 - a ceremony decides each of these

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scepd.config.load import DEFAULT_PATH, find_configuration, load, load_appliance
+from scepd.config.load import DEFAULT_PATH, find_configuration, load, load_appliance, load_premises
 from scepd.config.problems import ConfigurationError
 
 from .pki import NOW, base, write_configuration
@@ -281,6 +281,20 @@ def test_appliance_alone_still_reports_its_own_problems(tmp_path):
     path = write_configuration(tmp_path, {"appliance": {"runtme": "run"}})
     (problem,) = problems_of(load_appliance, path, environ={})
     assert problem.path == "$.appliance.runtme"
+
+
+def test_premises_need_no_issuer_listener_or_profile(site):
+    whole = load(write_configuration(site, base()), environ={}, now=NOW)
+    tables = {name: table for name, table in base().items() if name in ("appliance", "hsm", "store")}
+    path = write_configuration(site, {**tables, "issuer": {"devices": {"certificate": "not-there-yet.pem"}}})
+    premises = load_premises(path, environ={})
+    assert (premises.appliance, premises.hsm, premises.store) == (whole.appliance, whole.hsm, whole.store)
+
+
+def test_premises_report_every_problem_of_their_own(site):
+    path = write_configuration(site, {"appliance": {"runtme": "run"}, "hsm": {"token": "x"}})
+    found = {problem.path for problem in problems_of(load_premises, path, environ={})}
+    assert {"$.appliance.runtme", "$.hsm.module", "$.hsm.pin", "$.store.key"} <= found
 
 
 def test_loading_changes_nothing(site, compiled):

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from scepd.hsm.faults import TokenFault
-from scepd.hsm.probe import KeyCheck, Report, probe_signing_key, self_test
+from scepd.hsm.probe import KeyCheck, Report, check_keys, probe_signing_key, self_test
 from scepd.records import Secret
 from scepd.refusal import OperatorError
 
@@ -117,3 +117,14 @@ def test_S116_a_signature_that_does_not_verify_is_a_device_fault():
 
     with pytest.raises(TokenFault):
         probe_signing_key(Wrong(), b"probe")
+
+
+def test_S119_attributes_are_read_again_for_every_key(bench):
+    keys = [KeyCheck(uri, role, bytes.fromhex(der)) for uri, role, der in keys_of(bench)]
+    session = bench.token.session()
+    check_keys(session, keys)
+    other_role = KeyCheck("pkcs11:object=ra-decrypt", "sign", bench.certificates["ra-decrypt"])
+    with pytest.raises(OperatorError, match="may not sign"):
+        check_keys(session, [*keys, other_role])
+    with pytest.raises(OperatorError, match="no private key"):
+        check_keys(session, [*keys, KeyCheck("pkcs11:object=gone", "sign", b"")])

@@ -69,6 +69,11 @@ class Fleet:
         self._challenges = []
         self._lock = threading.Lock()
 
+    @property
+    def issued(self):
+        """How many devices have their certificate."""
+        return sum(device.certificate_der is not None for device in self.devices)
+
     def stock(self, count=_BATCH):
         """Have the desk make that many one-time challenges."""
         status, made = ask_desk(

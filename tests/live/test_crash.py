@@ -37,7 +37,8 @@ SCALE = int(os.environ.get("SCALE", "1"))
 KILLS = 200 * SCALE
 PATIENCE = 300 * SCALE + 120  # seconds for all of them
 CLIENTS = 3
-YOUNG = 0.01  # chance that a kill meets a worker that is still starting
+STEADY = 3  # certificates between two kills: a load that never gets anything is none
+YOUNG = 0.03  # chance that a kill meets a worker that is still starting
 
 
 @pytest.fixture(scope="module")
@@ -189,8 +190,8 @@ def traffic(two):
     def work():
         try:
             while not over.is_set():
-                two.enrol(two.device(), pause=0.02)
-                over.wait(random.uniform(0, 0.02))
+                two.enrol(two.device(), patience=90, pause=0.02)
+                over.wait(random.uniform(0, 0.03))
         except BaseException as fault:
             faults.append(fault)
             raise
@@ -204,19 +205,21 @@ def traffic(two):
 
 
 def strike(fleet, wanted, faults, deadline):
-    """Kill a worker at random instants of its service; now and then one that has not come that far."""
-    made = 0
+    """Kill a worker at random instants of a steady load; now and then one that does not serve yet."""
+    made = issued = 0
     while made < wanted and not faults:
         assert time.monotonic() < deadline, f"{made} of {wanted} kills in time"
-        time.sleep(random.uniform(0.05, 0.5))
+        time.sleep(random.uniform(0, 0.2))
         rows = workers(fleet.server)
         serving = [row["pid"] for row in rows if row["state"] == "ready"]
         starting = [row["pid"] for row in rows if row["state"] == "starting"]
+        if fleet.issued < issued + STEADY or not serving:
+            continue
         if starting and random.random() < YOUNG:  # seldom: the supervisor waits longer before each next try
             serving = starting
-        if serving:
-            os.kill(random.choice(serving), signal.SIGKILL)
-            made += 1
+        os.kill(random.choice(serving), signal.SIGKILL)
+        issued = fleet.issued
+        made += 1
     return made
 
 

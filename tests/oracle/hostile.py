@@ -1,10 +1,11 @@
-"""PKCS#10 requests that are well signed and otherwise as strange as ASN.1 allows."""
+"""PKCS#10 requests that are well signed, and in one to three respects as strange as ASN.1 allows."""
 
 import attrs
 from hypothesis import strategies as st
 
 from scepd.message import names, tlv
 from scepd.message.algorithms import Digest
+from scepd.message.csr import write_name
 from scepd.message.signature import sign
 from tests import make
 from tests.world import STATIC
@@ -35,6 +36,8 @@ class Hostile:
 @st.composite
 def strings(draw):
     """An ASN.1 string of any type, readable or not."""
+    if draw(st.integers(0, 2)) != 0:
+        return tlv.utf8(draw(st.sampled_from(["device", "r1.example.net", "Example", "CH"])))
     tag = draw(st.sampled_from(STRING_TAGS))
     if draw(st.integers(0, 5)) == 0:
         return tlv.write(tag, draw(st.binary(max_size=20)))
@@ -45,10 +48,11 @@ def strings(draw):
 @st.composite
 def subject_names(draw):
     """A Name of up to four RDNs, some of several attributes, some of none."""
+    oids = draw(st.sampled_from([ATTRIBUTE_OIDS, ATTRIBUTE_OIDS[:8]]))
     rdns = []
     for _ in range(draw(st.integers(0, 4))):
         pairs = [
-            tlv.sequence(tlv.oid(draw(st.sampled_from(ATTRIBUTE_OIDS))), draw(strings()))
+            tlv.sequence(tlv.oid(draw(st.sampled_from(oids))), draw(strings()))
             for _ in range(draw(st.sampled_from([1, 1, 1, 1, 2, 0])))
         ]
         rdns.append(tlv.set_of(pairs, sort=draw(st.booleans())))
@@ -94,47 +98,68 @@ def extensions(draw):
     return tlv.sequence(tlv.oid(oid), critical, tlv.octet_string(draw(extension_values(oid))))
 
 
+RIGHT = tlv.sequence(tlv.oid(names.CHALLENGE_PASSWORD), tlv.set_of((tlv.utf8(STATIC),)))
+WRONG = [STATIC + "x", STATIC[:-1], STATIC.upper(), "", "\0", STATIC + "\0", " " + STATIC]
+
+
 @st.composite
 def challenges(draw):
-    """The challengePassword attributes of a request, and whether they are the right one in one right form."""
-    right = tlv.set_of((tlv.write(draw(st.sampled_from([0x0C, 0x13, 0x16])), STATIC.encode()),))
-    wrong = st.sampled_from([STATIC + "x", STATIC[:-1], STATIC.upper(), "", "\0", STATIC + "\0", " " + STATIC]).map(
-        lambda text: tlv.set_of((tlv.utf8(text),))
-    )
-    several = tlv.set_of((tlv.utf8(STATIC), tlv.utf8("x")), sort=False)
-    values = draw(st.sampled_from(["right"] * 4 + ["wrong", "wrong", "several", "none", "odd"]))
-    found = {"right": right, "wrong": draw(wrong), "several": several, "none": None, "odd": tlv.set_of((draw(strings()),))}[values]
-    if found is None:
-        return [], False
-    attribute = tlv.sequence(tlv.oid(names.CHALLENGE_PASSWORD), found)
-    twice = draw(st.integers(0, 6)) == 0
-    return [attribute] * (2 if twice else 1), values == "right" and not twice
+    """The challengePassword attributes of a request, and whether they are the right one, once."""
+    kind = draw(st.sampled_from(["typed", "wrong", "several", "none", "odd", "twice"]))
+    match kind:
+        case "typed":
+            values = [tlv.write(draw(st.sampled_from([0x0C, 0x13, 0x16])), STATIC.encode())]
+        case "wrong":
+            values = [tlv.utf8(draw(st.sampled_from(WRONG)))]
+        case "several":
+            values = [tlv.utf8(STATIC), tlv.utf8("x")]
+        case "odd":
+            values = [draw(strings())]
+        case "none":
+            return [], False
+        case _:
+            return [RIGHT, RIGHT], False
+    attribute = tlv.sequence(tlv.oid(names.CHALLENGE_PASSWORD), tlv.set_of(draw(st.permutations(values)), sort=False))
+    return [attribute], kind == "typed"
 
 
 @st.composite
-def attributes(draw):
-    """The attributes of a request, and whether they authorize it."""
-    found, authorized = draw(challenges())
-    for _ in range(draw(st.sampled_from([0, 1, 1, 1, 2]))):
+def wishes(draw):
+    """Attributes that ask for extensions."""
+    found = []
+    for _ in range(draw(st.sampled_from([1, 1, 1, 2]))):
         oid = draw(st.sampled_from([names.EXTENSION_REQUEST] * 4 + [MICROSOFT_EXTENSIONS]))
-        wanted = tlv.sequence(*draw(st.lists(extensions(), max_size=4)))
+        wanted = tlv.sequence(*draw(st.lists(extensions(), max_size=3)))
         found.append(tlv.sequence(tlv.oid(oid), tlv.set_of((wanted,))))
-    if draw(st.integers(0, 4)) == 0:
-        unknown = draw(st.sampled_from(["2.999.3", "1.2.840.113549.1.9.5", "1.3.6.1.4.1.311.13.2.3"]))
-        found.append(tlv.sequence(tlv.oid(unknown), tlv.set_of(draw(st.lists(strings(), max_size=2)))))
-    return draw(st.permutations(found)), authorized
+    return found
+
+
+@st.composite
+def unknown_attributes(draw):
+    """An attribute that means nothing here, or no value at all."""
+    oid = draw(st.sampled_from(["2.999.3", "1.2.840.113549.1.9.5", "1.3.6.1.4.1.311.13.2.3"]))
+    return [tlv.sequence(tlv.oid(oid), tlv.set_of(draw(st.lists(strings(), max_size=2)), sort=False))]
+
+
+RESPECTS = ["subject", "subject", "wishes", "wishes", "wishes", "challenge", "unknown", "version", "party", "nothing"]
+PARTIES = [("fuzz", "rsa1024"), ("fuzz", "p256"), ("fuzz", "rsa3072")]
 
 
 @st.composite
 def hostile_requests(draw):
     """A PKCS#10 whose signature verifies."""
-    party = draw(st.sampled_from([make.party("fuzz")] * 8 + [make.party("fuzz", "rsa1024"), make.party("fuzz", "p256")]))
-    wanted, authorized = draw(attributes())
+    strange = draw(st.lists(st.sampled_from(RESPECTS), min_size=1, max_size=3))
+    party = make.party(*draw(st.sampled_from(PARTIES))) if "party" in strange else make.party("fuzz")
+    wanted, authorized = draw(challenges()) if "challenge" in strange else ([RIGHT], True)
+    if "wishes" in strange:
+        wanted = [*wanted, *draw(wishes())]
+    if "unknown" in strange:
+        wanted = [*wanted, *draw(unknown_attributes())]
     info = tlv.sequence(
-        tlv.integer(draw(st.sampled_from([0, 0, 0, 1, 2, 3, -1]))),
-        draw(subject_names()),
+        tlv.integer(draw(st.sampled_from([0, 1, 2, 3, -1])) if "version" in strange else 0),
+        draw(subject_names()) if "subject" in strange else write_name(make.name(CN="device")),
         make.spki(party.key),
-        tlv.implicit(0, b"".join(wanted), constructed=True),
+        tlv.implicit(0, b"".join(draw(st.permutations(wanted))), constructed=True),
     )
     return Hostile(signed(info, party), authorized, party)
 

@@ -1,0 +1,81 @@
+"""The timed probe of a lane: signatures each time, the attributes of the keys once a day (S-119)."""
+
+import pytest
+
+from scepd.app import belongings
+from scepd.app.belongings import Belongings
+from scepd.app.keys import key_checks
+from scepd.app.selftest import exit_status
+from scepd.config.settings import IssuerSettings, RaSettings
+from scepd.hsm.faults import TokenFault
+from scepd.hsm.probe import Report
+from scepd.refusal import OperatorError
+
+DAY = 24 * 3600
+
+
+class Lane:
+    """Belongings with a clock to wind and attributes that a test changes."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        self.readings = []
+        self.fault = None
+        monkeypatch.setattr(belongings, "check_keys", self._check)
+        self.belongings = Belongings(
+            store=None, owner="n1/0.0", issuers={}, registrations={}, challenges={}, clock=None, random=bytes,
+            monotonic=lambda: self.now, session="session", repository=None, keys=("key",), keys_read=self.now,
+        )  # fmt: skip
+
+    def _check(self, session, keys):
+        self.readings.append((session, keys, self.now))
+        if self.fault is not None:
+            raise self.fault
+
+    def probe_for(self, seconds):
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 10
+            self.belongings.probe()
+
+
+@pytest.fixture
+def lane(monkeypatch):
+    return Lane(monkeypatch)
+
+
+def test_S119_attributes_are_read_once_a_day(lane):
+    lane.probe_for(3 * DAY + 100)
+    assert [(session, keys) for session, keys, _at in lane.readings] == [("session", ("key",))] * 3
+    assert [at for _session, _keys, at in lane.readings] == [1000.0 + DAY * day for day in (1, 2, 3)]
+
+
+def test_S119_a_key_that_may_not_be_used_any_more_takes_the_token_out_of_service(lane):
+    lane.now += DAY
+    lane.fault = OperatorError("key devices-ca is extractable", "scepd hsm list")
+    with pytest.raises(TokenFault) as caught:
+        lane.belongings.probe()
+    assert (caught.value.kind, caught.value.cause) == ("device", "key devices-ca is extractable")
+    lane.fault = None
+    lane.belongings.probe()  # read again at once, not after another day
+    assert len(lane.readings) == 2
+
+
+def test_key_checks_names_every_key_of_every_issuer_once():
+    def issuer(name):
+        pair = [RaSettings(f"pkcs11:object={role}", role.encode()) for role in ("sign", "decrypt")]
+        return IssuerSettings(name, f"pkcs11:object={name}", name.encode(), (), *pair)
+
+    checks = key_checks([issuer("a"), issuer("b")])
+    assert [(check.uri.partition("=")[2], check.role) for check in checks] == [
+        ("a", "sign"), ("sign", "sign"), ("decrypt", "decrypt"), ("b", "sign"),
+    ]  # fmt: skip
+
+
+def test_S117_a_restart_is_worth_it_for_a_token_that_failed_and_for_nothing_else():
+    report = Report()
+    assert exit_status(report) == 0
+    report.problem(TokenFault("device", "DeviceRemoved"))
+    assert exit_status(report) == 1
+    report.problem(OperatorError("wrong PIN", "correct it"))
+    assert exit_status(report) == 78
