@@ -7,13 +7,12 @@ from typing import Any
 import attrs
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from pkcs11 import Attribute, Mechanism, ObjectClass
 
 from scepd.hsm.attributes import KeyRules, check, key_type, read
 from scepd.hsm.decryption import TRANSPORTS, RsaDecryptionKey, TokenDecryption
-from scepd.hsm.signing import EcTokenKey, Recorder, RsaTokenKey, TokenSigner
+from scepd.hsm.signing import EcTokenKey, Recorder, RsaTokenKey, TokenSigner, sign_and_verify
 from scepd.hsm.token import Session
 from scepd.hsm.uri import KeyName, parse_uri
 from scepd.message.algorithms import KeyTransport
@@ -172,12 +171,7 @@ def _public_key(certificate_der: bytes) -> PublicKey:
 
 def _probe_signature(key: RsaTokenKey | EcTokenKey, name: KeyName, data: bytes) -> None:
     try:
-        if isinstance(key, RsaTokenKey):
-            signature = key.sign(data, padding.PKCS1v15(), hashes.SHA256())
-            key.public_key().verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
-        else:
-            algorithm = ec.ECDSA(hashes.SHA256())
-            key.public_key().verify(key.sign(data, algorithm), data, algorithm)
+        sign_and_verify(key, data)
     except InvalidSignature as error:
         raise _mismatch(name, "is not the key of its certificate") from error
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import attrs
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scepd.hsm.attributes import KeyRules, Role
 from scepd.hsm.attributes import check as check_attributes
@@ -17,6 +16,7 @@ from scepd.hsm.faults import TokenFault
 from scepd.hsm.keys import Opening, RsaTokenKey, find_key, open_decryption_key, open_signing_key
 from scepd.hsm.module import load_module
 from scepd.hsm.pin import PinMemory
+from scepd.hsm.signing import sign_and_verify
 from scepd.hsm.token import Session, Token, TokenSettings
 from scepd.hsm.uri import parse_uri
 from scepd.records import Secret
@@ -114,12 +114,7 @@ def check_keys(session: Session, keys: Sequence[KeyCheck]) -> None:
 def probe_signing_key(key: SigningKey, data: bytes) -> None:
     """Sign and verify, for the timed probe of a lane. Raises `TokenFault`, also where the signature does not verify."""
     try:
-        if isinstance(key, rsa.RSAPrivateKey):
-            signature = key.sign(data, padding.PKCS1v15(), hashes.SHA256())
-            key.public_key().verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
-        else:
-            algorithm = ec.ECDSA(hashes.SHA256())
-            key.public_key().verify(key.sign(data, algorithm), data, algorithm)
+        sign_and_verify(key, data)
     except InvalidSignature as error:
         raise TokenFault("device", "the token's signature does not verify") from error
 

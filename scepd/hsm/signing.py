@@ -1,9 +1,10 @@
 """Private keys that sign in the token, as cryptography's own classes, so that its builders can use them."""
 
 from collections.abc import Callable
-from typing import Any, Never, NoReturn
+from typing import Any, Never
 
 import attrs
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.utils import Buffer
 from pkcs11 import MGF, Mechanism, exceptions
@@ -11,6 +12,7 @@ from pkcs11 import MGF, Mechanism, exceptions
 from scepd.hsm import mechanisms
 from scepd.hsm.faults import signing_fault
 from scepd.hsm.token import Session
+from scepd.x509.unreadable import Unreadable
 
 # Told the name and the octets of every token call, by tests that compare call sequences.
 Recorder = Callable[[str, int], None]
@@ -22,10 +24,6 @@ _PSS = {
     "sha384": (Mechanism.SHA384, MGF.SHA384),
     "sha512": (Mechanism.SHA512, MGF.SHA512),
 }
-
-
-def _refuse_export(what: str) -> NoReturn:
-    raise TypeError(f"a key in a token has no {what}")
 
 
 @attrs.frozen
@@ -47,7 +45,7 @@ class TokenSigner:
             raise signing_fault(error) from error
 
 
-class RsaTokenKey(rsa.RSAPrivateKey):
+class RsaTokenKey(Unreadable, rsa.RSAPrivateKey):
     """An RSA key in the token: PKCS#1 v1.5 and, where the token has CKM_RSA_PKCS_PSS, PSS; hashed on the host."""
 
     def __init__(self, signer: TokenSigner, public_key: rsa.RSAPublicKey) -> None:
@@ -102,22 +100,8 @@ class RsaTokenKey(rsa.RSAPrivateKey):
         """Refuse: a signing key never decrypts."""
         raise TypeError("a signing key does not decrypt")
 
-    def private_numbers(self) -> Never:
-        """Refuse: the numbers are in the token."""
-        _refuse_export("private numbers")
 
-    def private_bytes(self, *_arguments: Any, **_options: Any) -> Never:
-        """Refuse: the key is in the token."""
-        _refuse_export("private bytes")
-
-    def __copy__(self) -> "RsaTokenKey":
-        return self
-
-    def __deepcopy__(self, memo: dict[Any, Any]) -> "RsaTokenKey":
-        return self
-
-
-class EcTokenKey(ec.EllipticCurvePrivateKey):
+class EcTokenKey(Unreadable, ec.EllipticCurvePrivateKey):
     """An EC key in the token: CKM_ECDSA over a digest made on the host."""
 
     def __init__(self, signer: TokenSigner, public_key: ec.EllipticCurvePublicKey) -> None:
@@ -149,16 +133,12 @@ class EcTokenKey(ec.EllipticCurvePrivateKey):
         """Refuse: a signing key derives nothing."""
         raise TypeError("a signing key does not derive")
 
-    def private_numbers(self) -> Never:
-        """Refuse: the number is in the token."""
-        _refuse_export("private numbers")
 
-    def private_bytes(self, *_arguments: Any, **_options: Any) -> Never:
-        """Refuse: the key is in the token."""
-        _refuse_export("private bytes")
-
-    def __copy__(self) -> "EcTokenKey":
-        return self
-
-    def __deepcopy__(self, memo: dict[Any, Any]) -> "EcTokenKey":
-        return self
+def sign_and_verify(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, data: bytes) -> None:
+    """Sign and verify with the key's own public key. Raises InvalidSignature, `TokenFault`."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        signature = key.sign(data, padding.PKCS1v15(), hashes.SHA256())
+        key.public_key().verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
+    else:
+        algorithm = ec.ECDSA(hashes.SHA256())
+        key.public_key().verify(key.sign(data, algorithm), data, algorithm)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from sqlalchemy import Select
+from sqlalchemy import Select, Table
 
 from scepd.observe.audit import AuditRow, Head
 from scepd.records import (
@@ -87,13 +87,7 @@ class Reader:
         limit: int = 100,
     ) -> Sequence[Transaction]:
         """Return transactions, newest first; `before` is the last row number of the page before."""
-        query = SELECT_TRANSACTION.order_by(TRANSACTION.c.id.desc()).limit(limit)
-        if profile is not None:
-            query = query.where(TRANSACTION.c.profile == profile)
-        if state is not None:
-            query = query.where(TRANSACTION.c.state == state.value)
-        if before is not None:
-            query = query.where(TRANSACTION.c.id < before)
+        query = _page(SELECT_TRANSACTION, TRANSACTION, profile=profile, state=state, before=before).limit(limit)
         return [transaction_of(row) for row in self._connection.query(query)]
 
     def certificates(
@@ -124,13 +118,7 @@ class Reader:
         limit: int = 100,
     ) -> Sequence[Challenge]:
         """Return one-time challenges, newest first; `before` is the last row number of the page before."""
-        query = SELECT_CHALLENGE.order_by(CHALLENGE.c.id.desc()).limit(limit)
-        if profile is not None:
-            query = query.where(CHALLENGE.c.profile == profile)
-        if state is not None:
-            query = query.where(CHALLENGE.c.state == state.value)
-        if before is not None:
-            query = query.where(CHALLENGE.c.id < before)
+        query = _page(SELECT_CHALLENGE, CHALLENGE, profile=profile, state=state, before=before).limit(limit)
         return [challenge_of(row) for row in self._connection.query(query)]
 
     def refusals(self, *, profile: str | None = None, limit: int = 100) -> Sequence[Refusal]:
@@ -179,3 +167,20 @@ class Reader:
 
 def _identity(key: TransactionKey) -> dict[str, Any]:
     return {"profile": key.profile, "transaction_id": key.transaction_id, "requester": key.requester}
+
+
+def _page(
+    query: Select[Any],
+    table: Table,
+    *,
+    profile: str | None,
+    state: TransactionState | ChallengeState | None,
+    before: int | None,
+) -> Select[Any]:
+    """Return the rows of a profile in a state, newest first, from below a row number on."""
+    query = query.order_by(table.c.id.desc())
+    if profile is not None:
+        query = query.where(table.c.profile == profile)
+    if state is not None:
+        query = query.where(table.c.state == state.value)
+    return query if before is None else query.where(table.c.id < before)

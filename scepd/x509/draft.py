@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 import attrs
 from cryptography.exceptions import InvalidSignature
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import utils as asymmetric_utils
 
 from scepd.message import tlv
 from scepd.message.scan import LIMITS, header
+from scepd.x509.unreadable import Unreadable
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 IssuerPublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -38,7 +39,7 @@ def _refuse(operation: str) -> NoReturn:
     raise TypeError(f"a placeholder key cannot {operation}")
 
 
-class RsaPlaceholder(rsa.RSAPrivateKey):
+class RsaPlaceholder(Unreadable, rsa.RSAPrivateKey):
     """Stands for an RSA key while a builder writes: `sign` keeps what it was given and returns zeros of right length."""
 
     def __init__(self, public_key: rsa.RSAPublicKey) -> None:
@@ -69,27 +70,8 @@ class RsaPlaceholder(rsa.RSAPrivateKey):
         """Raise TypeError."""
         _refuse("decrypt")
 
-    def private_numbers(self) -> rsa.RSAPrivateNumbers:
-        """Raise TypeError."""
-        _refuse("be read")
 
-    def private_bytes(
-        self,
-        encoding: serialization.Encoding,  # noqa: ARG002
-        format: serialization.PrivateFormat,  # noqa: A002, ARG002
-        encryption_algorithm: serialization.KeySerializationEncryption,  # noqa: ARG002
-    ) -> bytes:
-        """Raise TypeError."""
-        _refuse("be read")
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[Any, Any]) -> Self:
-        return self
-
-
-class EcPlaceholder(ec.EllipticCurvePrivateKey):
+class EcPlaceholder(Unreadable, ec.EllipticCurvePrivateKey):
     """Stands for an EC key while a builder writes; the placeholder is the pair r = s = 1."""
 
     def __init__(self, public_key: ec.EllipticCurvePublicKey) -> None:
@@ -119,25 +101,6 @@ class EcPlaceholder(ec.EllipticCurvePrivateKey):
     def exchange(self, algorithm: ec.ECDH, peer_public_key: ec.EllipticCurvePublicKey) -> bytes:  # noqa: ARG002
         """Raise TypeError."""
         _refuse("agree on a secret")
-
-    def private_numbers(self) -> ec.EllipticCurvePrivateNumbers:
-        """Raise TypeError."""
-        _refuse("be read")
-
-    def private_bytes(
-        self,
-        encoding: serialization.Encoding,  # noqa: ARG002
-        format: serialization.PrivateFormat,  # noqa: A002, ARG002
-        encryption_algorithm: serialization.KeySerializationEncryption,  # noqa: ARG002
-    ) -> bytes:
-        """Raise TypeError."""
-        _refuse("be read")
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[Any, Any]) -> Self:
-        return self
 
 
 def placeholder(public_key: IssuerPublicKey) -> RsaPlaceholder | EcPlaceholder:

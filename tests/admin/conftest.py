@@ -1,7 +1,6 @@
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-import attrs
 import pytest
 
 from scepd.admin.actions import Actions
@@ -10,18 +9,7 @@ from scepd.records import Secret
 from scepd.store.engines import open_engine
 from scepd.store.migrate import upgrade
 from scepd.store.repository import Repository
-
-NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
-STORE_KEY = bytes(range(32))
-URL = "sqlite:///scepd.sqlite"
-
-
-@attrs.define
-class FakeClock:
-    time: datetime = NOW
-
-    def now(self):
-        return self.time
+from tests.world import STORE_KEY, URL, FakeClock
 
 
 @pytest.fixture

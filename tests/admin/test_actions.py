@@ -7,7 +7,7 @@ from scepd.challenge.digest import keyed_digest
 from scepd.observe.audit import verify
 from scepd.records import ChallengeState
 from scepd.refusal import OperatorError
-from tests.admin.conftest import NOW, STORE_KEY
+from tests.world import NOW, STORE_KEY
 
 
 def test_a_new_challenge_is_stored_as_its_keyed_digest_and_expires_as_the_profile_says(actions):

@@ -7,8 +7,7 @@ from scepd.admin.api import MOST_CHALLENGES, ROUTES, handle
 from scepd.records import Refusal, Step
 from scepd.refusal import Reason
 from tests import make
-from tests.admin.conftest import NOW
-from tests.world import STATIC, make_keys, make_world
+from tests.world import NOW, STATIC, make_keys, make_world
 
 CHALLENGES = "/api/v1/challenges"
 

@@ -6,7 +6,6 @@ import random
 import secrets
 import selectors
 import signal
-import socket
 import ssl
 import subprocess
 import threading
@@ -386,15 +385,12 @@ def test_S132_hundreds_of_broken_requests_leave_the_server_up_and_silent(setting
         request("POST", PKI, message), request("GET", f"{PKI}&message={spell(message, 'escaped')}"),
         request("GET", "/scep?operation=GetCACaps", None, "Connection: keep-alive", "Accept: */*"),
     ]  # fmt: skip
-    statuses = set()
+    statuses = []
     for octets in mutants(7, good, 200):
-        with Wire(setting.server.http) as wire:
-            with contextlib.suppress(ConnectionError):
-                wire.send(octets)
-            wire.socket.shutdown(socket.SHUT_WR)
-            with contextlib.suppress(ConnectionError):
-                statuses.add(wire.reply().status)
-    assert {200, 400} <= statuses <= {100, 200, 400, 404, 405, 411, 413, 414, 431, 501, 505}
+        with Wire(setting.server.http) as wire, contextlib.suppress(OSError):
+            wire.socket.settimeout(0.2)  # many are incomplete: the server waits for their end
+            statuses.append(wire.send(octets).reply().status)
+    assert {200, 400} <= set(statuses) <= {200, 400, 404, 405, 411, 413, 414, 417, 431, 501, 505}
     assert "unexpected" not in setting.log()
     setting.enrol()
 

@@ -137,7 +137,7 @@ def test_a_placeholder_is_a_key_that_can_do_nothing_but_stand_in(public_key):
             serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ),
     ):
-        with pytest.raises(TypeError, match="placeholder"):
+        with pytest.raises(TypeError, match="Placeholder"):
             use()
 
 
