@@ -15,8 +15,9 @@ from typing import Any
 from bench import http, table
 from bench.installation import CHALLENGE, ISSUING_KEYS, install, url
 from bench.keys import key_pool
-from bench.load import Target, enrol
+from bench.load import enrol
 from bench.report import Broken, say
+from bench.target import Target
 from tests.live.server import Server
 
 _LONG = 50_000  # enrolments
@@ -85,7 +86,7 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, required=True, help="where bench.json and the installations go")
     parser.add_argument("--long", action="store_true", help="also watch memory over many enrolments")
     parser.add_argument("--enrolments", type=int, default=_LONG, help="how many, with --long")
-    parser.add_argument("--count", type=int, default=600, help="enrolments a row")
+    parser.add_argument("--count", type=int, default=500, help="enrolments a row")
     parser.add_argument("--record", action="store_true", help="append the table to bench/RESULTS.md")
     options = parser.parse_args()
     directory = options.directory.absolute()

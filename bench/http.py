@@ -11,9 +11,11 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from bench.connections import drive
 from bench.installation import CHALLENGE, pids, resident_kib, serve, url, worker_pids
-from bench.load import Target, drive, enrol, measure
+from bench.load import enrol, measure
 from bench.report import Broken, say
+from bench.target import Target
 from tests.live.server import Server
 
 CLIENTS = (1, 4, 16, 64)
@@ -93,9 +95,7 @@ class _Canned:
         self.body = body
 
 
-def memory(
-    template: Server, place: Path, keys: Sequence[rsa.RSAPrivateKey], count: int
-) -> list[dict[str, Any]]:
+def memory(template: Server, place: Path, keys: Sequence[rsa.RSAPrivateKey], count: int) -> list[dict[str, Any]]:
     """Return the workers' resident memory over that many enrolments, sampled."""
     samples: list[dict[str, Any]] = []
     with serving(template, place, 2) as server:

@@ -68,5 +68,3 @@ def resident_kib(pid: int) -> int:
         if line.startswith("RssAnon:"):
             return int(line.split()[1])
     raise Broken(f"process {pid} has no memory")
-
-

@@ -25,7 +25,11 @@ def key_pool(path: Path | None, size: int = POOL) -> list[rsa.RSAPrivateKey]:
 
 def _read(path: Path) -> list[rsa.RSAPrivateKey]:
     blocks = path.read_bytes().split(_END)
-    keys = [serialization.load_pem_private_key(block + _END, None, unsafe_skip_rsa_key_validation=True) for block in blocks if block.strip()]
+    keys = [
+        serialization.load_pem_private_key(block + _END, None, unsafe_skip_rsa_key_validation=True)
+        for block in blocks
+        if block.strip()
+    ]
     return [key for key in keys if isinstance(key, rsa.RSAPrivateKey)]
 
 

@@ -126,9 +126,7 @@ def _indefinite(tag: int, *parts: bytes) -> bytes:
 
 def _pieces(tag: int, octets: tlv.Element) -> bytes:
     whole = octets.content
-    return _indefinite(
-        tag, *(tlv.octet_string(whole[at : at + _FRAGMENT]) for at in range(0, len(whole), _FRAGMENT))
-    )
+    return _indefinite(tag, *(tlv.octet_string(whole[at : at + _FRAGMENT]) for at in range(0, len(whole), _FRAGMENT)))
 
 
 def verify(request: Prepared, status: int, body: bytes, ca: Sequence[bytes]) -> str | None:

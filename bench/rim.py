@@ -54,9 +54,7 @@ def main() -> None:
     )
     answering: Answering = in_lane(answer) if options.lane else lambda _body, _origin: succeed(answer)
     endpoint = Endpoint("static", b"", b"", "application/x-x509-ca-cert", answering)
-    site = ScepSite(
-        ScepResource({"static": endpoint}), reactor, random=os.urandom, occupancy=Occupancy(per_network=0)
-    )
+    site = ScepSite(ScepResource({"static": endpoint}), reactor, random=os.urandom, occupancy=Occupancy(per_network=0))
     port = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
     gc.freeze()
     print(port.getHost().port, flush=True)

@@ -155,5 +155,3 @@ def repeatable(context: Context, number: int) -> Iterator[None]:
         yield
     finally:
         context.random = before
-
-

@@ -10,6 +10,7 @@ from typing import Any
 from bench.http import CLIENTS, WORKERS
 
 _DEFAULT_WORKERS = max(WORKERS)
+_QUIET = 1.0  # load average
 
 # figure -> (the aim, how to say it)
 _AIMS: Mapping[str, tuple[float, bool, str]] = {
@@ -84,7 +85,7 @@ def render(result: Mapping[str, Any]) -> str:
     where = result["machine"]
     lines = [
         f"scepd {result['commit']}, {result['date']}",
-        f"{where['cpu']}, {where['cores']} cores, load {where['load_before']} before the run",
+        f"{where['cpu']}, {where['cores']} cores, load {where['load_before']} before the run{_warning(where)}",
         "",
         *_inside_table(result["inside"]),
         *_rim_table(result),
@@ -93,6 +94,10 @@ def render(result: Mapping[str, Any]) -> str:
         *_aims_table(result),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _warning(where: Mapping[str, Any]) -> str:
+    return "" if where["load_before"] < _QUIET else ": TOO BUSY, the figures over HTTP mean little"
 
 
 def _inside_table(inside: Mapping[str, Any]) -> list[str]:
@@ -112,7 +117,9 @@ def _inside_table(inside: Mapping[str, Any]) -> list[str]:
     add("(c) the path with token and store", "path", ("without fsync",))
     lines.append(_line("    fsync, as time that passes", [f"{inside[key]['fsync_ms']:.3f}" for key in keys]))
     lines.append(_line("    (c) / sum", [f"{inside[key]['path_over_token']:.2f}" for key in keys]))
-    lines.append(_line("    (c) / sum, in time that passes", [f"{inside[key]['path_over_token_wall']:.2f}" for key in keys]))
+    lines.append(
+        _line("    (c) / sum, in time that passes", [f"{inside[key]['path_over_token_wall']:.2f}" for key in keys])
+    )
     add("    Python: token and store stubbed", "python", ("python_ms_der", "python_ms_ber", "store_ms"))
     lines.append("    Python, DER, by step")
     lines.extend(

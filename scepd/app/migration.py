@@ -7,7 +7,8 @@ from scepd.store.migrate import upgrade
 
 
 def _migrate(settings: Settings, _parcel: Parcel) -> int:
-    upgrade(settings.store.url, settings.appliance.state)
+    # A store that is missing is a volume that is not mounted or a backup to restore, never a reason to begin anew.
+    upgrade(settings.store.url, settings.appliance.state, create=False)
     return 0
 
 

@@ -12,13 +12,13 @@ from scepd.store.version import read_versions, refuse_newer
 SCRIPTS = "scepd.store:migrations"
 
 
-def upgrade(url: str, directory: Path) -> tuple[int, int]:
-    """Bring a store (made if missing) to this program's schema; return the schema versions before and after.
+def upgrade(url: str, directory: Path, *, create: bool = True) -> tuple[int, int]:
+    """Bring a store (made if missing, unless `create` is false) to this program's schema; return the schema versions before and after.
 
     One write transaction: after a crash the store is as before or as after. OperatorError over a store that only a
     newer program may read; a newer store that this program may read is left as it is.
     """
-    connection = StoreConnection(open_engine(url, directory, create=True))
+    connection = StoreConnection(open_engine(url, directory, create=create))
     try:
         before = refuse_newer(connection)
         if before > SCHEMA_VERSION:

@@ -7,10 +7,11 @@ import enum
 import math
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IHalfCloseableDescriptor
+from twisted.internet.interfaces import IHalfCloseableDescriptor, IHalfCloseableProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
+from zope.interface import implementer
 
 from scepd.web.body import Body, ChunkedBody, LengthBody
 from scepd.web.head import RequestRefused, find_head, read_head
@@ -32,6 +33,7 @@ class Phase(enum.Enum):
     CLOSE = enum.auto()
 
 
+@implementer(IHalfCloseableProtocol)
 class ScepChannel(http.HTTPChannel):
     """One connection; `deadline` is the reactor time at which the site calls `expire`."""
 
@@ -55,6 +57,7 @@ class ScepChannel(http.HTTPChannel):
         self._advancing = False
         self._lingers = False
         self._discarded = 0
+        self._ended = False  # the client has sent all that it will
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         """Start the first deadline; for TLS it covers the handshake."""
@@ -86,8 +89,25 @@ class ScepChannel(http.HTTPChannel):
         self._between = True
         if not self._waitingForTransport:
             self._wait(self._limits.idle)
-            self._networkProducer.resumeProducing()
+            if not self._ended:
+                self._networkProducer.resumeProducing()
             self._advance()
+            self._leave_if_ended()
+
+    def readConnectionLost(self) -> None:  # noqa: N802 - Twisted's name
+        """Answer what was asked before the client closed its side: old HTTP/1.0 clients do so after the request."""
+        self._ended = True
+        self._leave_if_ended()
+
+    def writeConnectionLost(self) -> None:  # noqa: N802 - Twisted's name
+        """Do nothing: our own side was closed, and what still comes is dropped."""
+
+    def _leave_if_ended(self) -> None:
+        if self._ended and self._phase is Phase.CLOSE:
+            self.transport.loseConnection()
+        elif self._ended and self._phase is not Phase.ANSWER and not self._waitingForTransport:
+            self._lingers = False
+            self.loseConnection()  # type: ignore[no-untyped-call]
 
     def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
         """Stop while the client does not read what it was sent."""
@@ -99,6 +119,7 @@ class ScepChannel(http.HTTPChannel):
         super().resumeProducing()  # type: ignore[no-untyped-call]
         self._wait(self._limits.answer if self._phase is Phase.ANSWER else self._limits.idle)
         self._advance()
+        self._leave_if_ended()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - Twisted's name
         """Tell the request in progress, and leave."""

@@ -50,6 +50,12 @@ def test_scepclient_enrols_with_exactly_its_switches(server, tmp_path):
     check_certificate(server, result, "scepclient")
 
 
+def test_insecure_switches_are_told_in_the_log(server):
+    told = server.log.read_text()
+    for profile, switch in (("scepclient", "sha1"), ("scepclient", "des"), ("sha1-only", "sha1")):
+        assert f"event=insecure switch=profile.{profile}.insecurely_accept_{switch}" in told
+
+
 @pytest.mark.parametrize("profile", ["default", "sha1-only"])
 def test_scepclient_is_refused_with_badAlg_without_them(server, tmp_path, profile):
     result = clients.scepclient(f"{server.url}/{profile}", tmp_path, server.challenge(profile=profile))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.device import Fleet, tail
-from tests.live.killing import ready_pids, wait_ready, wait_until
+from tests.live.killing import ready_pids, wait_ready, wait_until, workers
 from tests.live.moods import SOFTHSM, compile_module, give_moods, percentile, watched
 from tests.live.server import BIN, copy_of, environment, run
 
@@ -74,11 +74,9 @@ def test_token_directory_away_and_back_heals_without_restart(make_server, capsys
     with watched(server) as seconds:
         here.rename(away)
         # SoftHSM signs from its memory until it looks for its files: by the probe at the latest the outage is noticed.
-        wait_until(lambda: server.status()["hsm"] == "away", what="the token is known to be away")
-        wait_until(lambda: all(row["hsm"] == "away" for row in server.status()["workers"]), what="to every worker")
-        seconds.clear()
-        began = time.monotonic()
-        while len(seconds) < ENOUGH or time.monotonic() < began + 3:
+        wait_until(lambda: {row["hsm"] for row in workers(server)} == {"away"}, what="every worker misses the token")
+        noticed, began = len(seconds), time.monotonic()
+        while len(seconds) < noticed + ENOUGH or time.monotonic() < began + 3:
             for device in devices:
                 assert is_unavailable(fleet.send(device)), "an enrolment without a token"
             time.sleep(0.05)

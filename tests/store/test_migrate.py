@@ -145,3 +145,9 @@ def test_an_installed_wheel_migrates_an_empty_store(tmp_path):
     connection = StoreConnection(open_engine(URL, empty))
     assert read_versions(connection)[0] == SCHEMA_VERSION
     connection.close()
+
+
+def test_a_missing_store_is_made_only_where_that_is_asked_for(tmp_path):
+    with pytest.raises(OperatorError, match="no store"):
+        migrate.upgrade(URL, tmp_path, create=False)
+    assert list(tmp_path.iterdir()) == []

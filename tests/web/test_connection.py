@@ -499,3 +499,34 @@ def test_a_plain_twisted_resource_can_be_served_too():
 def test_the_limits_are_those_that_were_decided():
     limits = HttpLimits()
     assert (limits.body, limits.head, limits.content, limits.write) == (262_144, 10, 30, 30)
+
+
+def test_C021_a_client_that_closes_its_side_after_the_request_is_answered():
+    setting = Setting()
+    client = setting.client().send(post(b"x", b"/later"))
+    client.protocol.readConnectionLost()
+    assert client.replies == []
+    assert not client.closed
+    setting.root.release()
+    assert [reply.status for reply in client.replies] == [200]
+    assert client.closed
+
+
+def test_C021_what_was_pipelined_before_the_client_closed_its_side_is_answered_too():
+    setting = Setting()
+    client = setting.client().send(post(b"x", b"/later") + post(b"y", b"/"))
+    client.protocol.readConnectionLost()
+    setting.root.release()
+    assert [reply.status for reply in client.replies] == [200, 200]
+    assert client.closed
+
+
+def test_a_client_that_closes_its_side_within_a_request_is_let_go():
+    setting = Setting()
+    whole = post(b"x" * 100, b"/")
+    for part in (b"", whole[:20], whole[:-10]):
+        client = setting.client().send(part)
+        client.protocol.readConnectionLost()
+        assert client.closed
+        assert client.replies == []
+    assert setting.root.asked == []

@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import socket
 import ssl
+import struct
 import threading
 import time
 
@@ -165,6 +166,8 @@ def test_a_client_that_leaves_is_noticed_while_its_answer_is_made(running):
     with running.connect() as connection:
         connection.sendall(b"GET /later HTTP/1.1\r\n\r\n")
         until(lambda: running.root.waiting)
+        # Gone, not merely done with sending: the close is a reset.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     until(lambda: running.root.waiting[0].gone)
     running.call(running.root.release)
     until(lambda: running.occupancy.connections == 0)
