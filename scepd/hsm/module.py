@@ -98,11 +98,14 @@ def load_module(path: str) -> Module:
     """Load the module, initialised with CKF_OS_LOCKING_OK.
 
     Loading it again in the same process re-initialises it; sessions of the earlier Module are gone then.
-    Raises `OperatorError` where the path is unsafe or the module refuses.
+    Raises `OperatorError` where the path is unsafe or the module refuses, `TokenFault` where it cannot work now: a
+    volume that is not mounted yet, a daemon that has not started.
     """
     _check_path(Path(path))
     try:
         library = pkcs11.lib(path)
+    except (exceptions.GeneralError, exceptions.FunctionFailed, exceptions.DeviceError) as error:
+        raise TokenFault("device", f"{path} does not initialise: {describe(error)}; is its token store there?") from error
     except exceptions.PKCS11Error as error:
         raise OperatorError(f"PKCS#11 module {path} does not load ({describe(error)})", _hint_for(error)) from error
     module = Module(path=path, library=library, functions=_function_list(path))

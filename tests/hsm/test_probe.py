@@ -1,6 +1,9 @@
 """The self-test, in a child process as in service, and the timed probe."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -128,3 +131,22 @@ def test_S119_attributes_are_read_again_for_every_key(bench):
         check_keys(session, [*keys, other_role])
     with pytest.raises(OperatorError, match="no private key"):
         check_keys(session, [*keys, KeyCheck("pkcs11:object=gone", "sign", b"")])
+
+
+def test_a_token_store_that_is_not_there_yet_may_heal(tmp_path):
+    """A volume that mounts late: the service must be started again, not given up."""
+    conf = tmp_path / "softhsm2.conf"
+    conf.write_text(f"directories.tokendir = {tmp_path}/absent\nobjectstore.backend = file\n")
+    script = (
+        "from scepd.hsm.probe import self_test\n"
+        "from scepd.hsm.token import TokenSettings\n"
+        "from scepd.records import Secret\n"
+        "settings = TokenSettings('/usr/lib/softhsm/libsofthsm2.so', 'any')\n"
+        "report = self_test(settings, Secret('1234'), [], memory=None)\n"
+        "print(report.ok, report.may_heal, report.problems[0].problem)\n"
+    )
+    environment = {**os.environ, "SOFTHSM2_CONF": str(conf)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True, timeout=30
+    )
+    assert done.stdout.startswith("False True the token failed: ")
