@@ -29,6 +29,7 @@ from scepd.web.scep import ScepResource
 from scepd.web.site import ScepSite
 
 _TICK = 1.0  # seconds between two batches of refusals
+_HEAD_START = 3.0  # seconds for the token to open before anybody is told that it is away
 _LANES_GRACE = 2.0  # seconds for the lanes to end
 _STALL_FRAMES = 3  # of the stack, innermost first, in the log line
 
@@ -49,6 +50,7 @@ class Worker:
             per_network=settings.limits.connections_per_address,
             octets=settings.limits.in_flight_bytes,
         )
+        self._patience: Any = None
         self._ports: list[Any] = []
         self._sites: list[ScepSite] = []
         self._gateway: Gateway | None = None
@@ -57,7 +59,7 @@ class Worker:
         self._stalls = StallDetector(reactor, self._tell_stall)
 
     async def start(self) -> None:
-        """Serve: first the listeners, so that nobody waits for the token without an answer, then token and lanes."""
+        """Serve: token and lanes, then the listeners; they come first where the token lets them wait."""
         settings, parcel = self._settings, self._parcel
         if settings.hsm.softhsm2_conf is not None:
             os.environ["SOFTHSM2_CONF"] = str(settings.hsm.softhsm2_conf)
@@ -78,8 +80,12 @@ class Worker:
             self._estates.take(parcel.slot)
             if parcel.slot == 0:
                 self._estates.take_strays()
-        self._listen()
+        # Requests queued while this worker's predecessor was dead: they had better not hear 503 for these moments.
+        self._patience = self._reactor.callLater(_HEAD_START, self._listen)
         await self._gateway.open()
+        if self._patience.active():
+            self._patience.cancel()
+            self._listen()
         await self._estates.settle()
         self._tick.start(_TICK, now=False)
         self._stalls.start()  # not before: starting blocks, and nobody minds
@@ -87,6 +93,8 @@ class Worker:
     async def drain(self, grace: float) -> None:
         """Stop accepting, finish requests in flight within `grace` seconds, write what was kept, end the lanes."""
         self._stalls.stop()
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()
         if self._tick.running:
             self._tick.stop()
         await DeferredList([port.stopListening() for port in self._ports], consumeErrors=True)
