@@ -1,6 +1,7 @@
 """One request on its way through the pipeline, and the trail it leaves."""
 
 from collections.abc import Callable
+from functools import cached_property
 
 import attrs
 
@@ -24,7 +25,8 @@ class Trail:
 
     def step(self, name: str, note: str = "") -> None:
         """Note that a step was reached."""
-        self._steps.append(Step(name, round((self._monotonic() - self._begun) * 1000, 3), note))
+        microseconds = round((self._monotonic() - self._begun) * 1_000_000)
+        self._steps.append(Step(name, microseconds / 1000, note))
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -50,7 +52,7 @@ class Case:
         assert self.message.signer is not None  # verify_message refuses a message without
         return self.message.signer
 
-    @property
+    @cached_property
     def key(self) -> TransactionKey:
         """The identity of the transaction: the transactionID alone collides by design (RFC 8894 section 3.2.1.1)."""
         return TransactionKey(self.profile.name, self.message.transaction_id, spki_digest(self.signer.spki_der))

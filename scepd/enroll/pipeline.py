@@ -17,7 +17,7 @@ from scepd.message.request import verify_message
 from scepd.ports import SerialTaken
 from scepd.records import Intent, Outcome, Transaction
 from scepd.refusal import Reason, Reject
-from scepd.x509.keys import check_public_key, load_public_key, spki_digest, verify_csr
+from scepd.x509.keys import check_public_key, load_public_key, verify_csr
 from scepd.x509.names import to_text
 
 _SERIAL_ATTEMPTS = 3
@@ -80,7 +80,9 @@ def _prove_possession(context: Context, case: Case, csr: CertificationRequest) -
     verify_csr(csr, case.profile.csr_crypto)
     case.subject = to_text(csr.subject)
     csr.check()
-    check_public_key(load_public_key(csr.spki_der), case.profile.keys, forbidden=context.forbidden_keys)
+    check_public_key(
+        load_public_key(csr.spki_der), case.profile.keys, forbidden=context.forbidden_keys, digest=case.key.requester
+    )
     case.trail.step("possession")
 
 
@@ -135,7 +137,7 @@ def _intent(context: Context, case: Case, csr: CertificationRequest, authorizati
         wishes=csr.wishes,
         subject=to_text(template.subject),
         names=tuple(f"{name.kind}:{name.value}" for name in template.names),
-        public_key=spki_digest(csr.spki_der),
+        public_key=case.key.requester,  # possession: the requester's key is the request's
         not_before=draft.not_before,
         not_after=draft.not_after,
         identity=authorization.identity,

@@ -1,6 +1,6 @@
 """From the bytes of a PKIMessage to the bytes of its CertRep: the frame around the pipeline, inside one lane hop."""
 
-from typing import assert_never
+from typing import Any, assert_never
 
 import attrs
 
@@ -79,7 +79,7 @@ def _issued(context: Context, case: Case, outcome: Issued) -> Answer:
         random=context.random,
     )
     context.checkpoint("before_reply")
-    return attrs.evolve(_answer(case, body, "issued"), again=outcome.again, subject=outcome.transaction.subject)
+    return _answer(case, body, "issued", again=outcome.again, subject=outcome.transaction.subject)
 
 
 def _pending(context: Context, case: Case) -> Answer:
@@ -106,27 +106,22 @@ def _rejected(context: Context, case: Case, outcome: Rejected) -> Answer:
         policy=case.profile.crypto,
         empty_content=not case.profile.omit_empty_content,
     )
-    answer = _answer(case, body, "rejected")
-    return attrs.evolve(
-        answer,
-        reason=outcome.reason.value,
-        detail=outcome.detail,
-        fail_info=reject.fail_info.name,
-    )
+    words = {"reason": outcome.reason.value, "detail": outcome.detail, "fail_info": reject.fail_info.name}
+    return _answer(case, body, "rejected", **words)
 
 
 def _unavailable(case: Case, trouble: Unavailable) -> Answer:
-    answer = _answer(case, b"", "unavailable")
-    return attrs.evolve(answer, status=503, detail=trouble.cause, retry_after=trouble.retry_after)
+    return _answer(case, b"", "unavailable", status=503, detail=trouble.cause, retry_after=trouble.retry_after)
 
 
-def _answer(case: Case, body: bytes, outcome: str) -> Answer:
+def _answer(case: Case, body: bytes, outcome: str, *, subject: str | None = None, **words: Any) -> Answer:
     return Answer(
         body,
         outcome,
         message_type=_type_name(case.message.message_type),
         transaction_id=case.message.transaction_id,
-        subject=case.subject,
+        subject=case.subject if subject is None else subject,
+        **words,
     )
 
 

@@ -7,41 +7,25 @@ from cryptography.hazmat.primitives import hashes
 
 
 class Digest(enum.Enum):
-    """A digest algorithm: the OID is the value's first part, the octets of output the second."""
+    """A digest algorithm by its dotted OID, the octets of its output and cryptography's algorithm object."""
 
-    MD5 = ("1.2.840.113549.2.5", 16)
-    SHA1 = ("1.3.14.3.2.26", 20)
-    SHA256 = ("2.16.840.1.101.3.4.2.1", 32)
-    SHA384 = ("2.16.840.1.101.3.4.2.2", 48)
-    SHA512 = ("2.16.840.1.101.3.4.2.3", 64)
+    MD5 = ("1.2.840.113549.2.5", 16, hashes.MD5)
+    SHA1 = ("1.3.14.3.2.26", 20, hashes.SHA1)
+    SHA256 = ("2.16.840.1.101.3.4.2.1", 32, hashes.SHA256)
+    SHA384 = ("2.16.840.1.101.3.4.2.2", 48, hashes.SHA384)
+    SHA512 = ("2.16.840.1.101.3.4.2.3", 64, hashes.SHA512)
 
-    @property
-    def oid(self) -> str:
-        """The dotted OID."""
-        return self.value[0]
+    def __init__(self, oid: str, size: int, algorithm: type[hashes.HashAlgorithm]) -> None:
+        """Keep the parts of the value as attributes, since `value` costs a call."""
+        self.oid = oid
+        self.size = size
+        self.hash = algorithm()
 
-    @property
-    def size(self) -> int:
-        """Octets of output."""
-        return self.value[1]
-
-    @property
-    def hash(self) -> hashes.HashAlgorithm:
-        """A fresh cryptography algorithm object."""
-        return _HASHES[self]()
-
-
-_HASHES: dict[Digest, type[hashes.HashAlgorithm]] = {
-    Digest.MD5: hashes.MD5,
-    Digest.SHA1: hashes.SHA1,
-    Digest.SHA256: hashes.SHA256,
-    Digest.SHA384: hashes.SHA384,
-    Digest.SHA512: hashes.SHA512,
-}
+    __hash__ = object.__hash__  # members are identical when they are equal
 
 
 class Cipher(enum.Enum):
-    """A content cipher in CBC mode: OID, key octets, block octets."""
+    """A content cipher in CBC mode by its dotted OID, octets of key, octets of block and IV."""
 
     DES = ("1.3.14.3.2.7", 8, 8)
     DES3 = ("1.2.840.113549.3.7", 24, 8)
@@ -49,20 +33,13 @@ class Cipher(enum.Enum):
     AES192 = ("2.16.840.1.101.3.4.1.22", 24, 16)
     AES256 = ("2.16.840.1.101.3.4.1.42", 32, 16)
 
-    @property
-    def oid(self) -> str:
-        """The dotted OID."""
-        return self.value[0]
+    def __init__(self, oid: str, key_size: int, block_size: int) -> None:
+        """Keep the parts of the value as attributes, since `value` costs a call."""
+        self.oid = oid
+        self.key_size = key_size
+        self.block_size = block_size
 
-    @property
-    def key_size(self) -> int:
-        """Octets of key."""
-        return self.value[1]
-
-    @property
-    def block_size(self) -> int:
-        """Octets of block and IV."""
-        return self.value[2]
+    __hash__ = object.__hash__  # members are identical when they are equal
 
 
 @attrs.frozen

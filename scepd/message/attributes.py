@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from functools import lru_cache
 
 import attrs
 
@@ -19,7 +20,7 @@ _DECIMAL = re.compile(r"(?:0|[1-9][0-9]{0,2})", re.ASCII)
 _PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]{1,255}", re.ASCII)
 _TRANSACTION_ID_TAGS = frozenset({tlv.PRINTABLE_STRING, tlv.UTF8_STRING, tlv.IA5_STRING})
 _KNOWN = {
-    tlv.encode_oid(oid): oid
+    tlv.oid(oid): oid
     for oid in (
         names.CONTENT_TYPE,
         names.MESSAGE_DIGEST,
@@ -75,26 +76,41 @@ def write_attributes(attributes: Attributes) -> bytes:
     """Return the attributes as a DER SET, the octets that are signed; raises ValueError for what SCEP cannot say."""
     if not _PRINTABLE.fullmatch(attributes.transaction_id):
         raise ValueError("transactionID is no PrintableString of 1 to 255 characters")
-    said: list[tuple[str, bytes]] = [
-        (names.TRANSACTION_ID, tlv.printable(attributes.transaction_id)),
-        (names.MESSAGE_TYPE, tlv.printable(str(int(attributes.message_type)))),
-        (names.SENDER_NONCE, tlv.octet_string(attributes.sender_nonce)),
+    said = [
+        _write(names.TRANSACTION_ID, tlv.printable(attributes.transaction_id)),
+        _write_number(names.MESSAGE_TYPE, attributes.message_type),
+        _write(names.SENDER_NONCE, tlv.octet_string(attributes.sender_nonce)),
     ]
     if attributes.recipient_nonce is not None:
-        said.append((names.RECIPIENT_NONCE, tlv.octet_string(attributes.recipient_nonce)))
+        said.append(_write(names.RECIPIENT_NONCE, tlv.octet_string(attributes.recipient_nonce)))
     if attributes.pki_status is not None:
-        said.append((names.PKI_STATUS, tlv.printable(str(int(attributes.pki_status)))))
+        said.append(_write_number(names.PKI_STATUS, attributes.pki_status))
     if attributes.fail_info is not None:
-        said.append((names.FAIL_INFO, tlv.printable(str(int(FailInfo(attributes.fail_info))))))
+        said.append(_write_number(names.FAIL_INFO, FailInfo(attributes.fail_info)))
     if attributes.fail_info_text is not None:
-        said.append((names.FAIL_INFO_TEXT, tlv.utf8(_bounded(attributes.fail_info_text))))
+        said.append(_write(names.FAIL_INFO_TEXT, tlv.utf8(_bounded(attributes.fail_info_text))))
     if attributes.signing_time is not None:
-        said.append((names.SIGNING_TIME, tlv.time(attributes.signing_time)))
+        said.append(_write(names.SIGNING_TIME, tlv.time(attributes.signing_time)))
     if attributes.content_type is not None:
-        said.append((names.CONTENT_TYPE, tlv.oid(attributes.content_type)))
+        said.append(_write_oid(names.CONTENT_TYPE, attributes.content_type))
     if attributes.message_digest is not None:
-        said.append((names.MESSAGE_DIGEST, tlv.octet_string(attributes.message_digest)))
-    return tlv.set_of(tlv.sequence(tlv.oid(oid), tlv.set_of((value,))) for oid, value in said)
+        said.append(_write(names.MESSAGE_DIGEST, tlv.octet_string(attributes.message_digest)))
+    return tlv.set_of(said)
+
+
+def _write(oid: str, value: bytes) -> bytes:
+    return tlv.write(tlv.SEQUENCE, tlv.oid(oid), tlv.write(tlv.SET, value))
+
+
+@lru_cache(maxsize=64)
+def _write_number(oid: str, number: int) -> bytes:
+    """Return an attribute of a decimal number; the replies of a server know a dozen of them."""
+    return _write(oid, tlv.printable(str(int(number))))
+
+
+@lru_cache(maxsize=8)
+def _write_oid(oid: str, value: str) -> bytes:
+    return _write(oid, tlv.oid(value))
 
 
 def _values(element: Element) -> dict[str, Element]:
@@ -104,12 +120,13 @@ def _values(element: Element) -> dict[str, Element]:
         raise LimitExceeded("too many signed attributes")
     values: dict[str, Element] = {}
     for attribute in attributes:
-        parts = attribute.expect(tlv.SEQUENCE).children
+        parts = attribute.parts()
         if len(parts) != 2:
             raise MessageError("signed attribute not of two parts")
         key, value = parts
-        oid = _KNOWN.get(key.expect(tlv.OID).content)
+        oid = _KNOWN.get(key.der)
         if oid is None:
+            key.expect(tlv.OID)
             continue
         if oid in values:
             raise MessageError(f"signed attribute {oid} twice")

@@ -17,6 +17,8 @@ from scepd.message.signed import SignedData, read_signed_data, write_content_inf
 from scepd.refusal import FailInfo, Reason, Reject
 
 _NONCE = 16  # octets
+_VERSION_1 = tlv.integer(1)
+_EMPTY_SET = tlv.set_of(())
 
 
 @attrs.frozen
@@ -47,7 +49,7 @@ def certs_only(certificates: Sequence[bytes], crls: Sequence[bytes] = ()) -> byt
         bags.append(tlv.implicit(1, b"".join(crls), constructed=True))
     return write_content_info(
         SIGNED_DATA,
-        tlv.sequence(tlv.integer(1), tlv.set_of(()), write_encapsulated(None), *bags, tlv.set_of(())),
+        tlv.sequence(_VERSION_1, _EMPTY_SET, write_encapsulated(None), *bags, _EMPTY_SET),
     )
 
 

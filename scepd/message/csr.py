@@ -24,6 +24,7 @@ MAXIMUM_RDNS = 32
 _VERSIONS = frozenset({0, 1, 2})
 _LIMITS = tlv.Limits(ber_depth=0)  # a CSR is DER: what is signed must have one form
 _ATTRIBUTES = 0xA0
+_CHALLENGE_PASSWORD = tlv.oid(names.CHALLENGE_PASSWORD)
 
 
 @attrs.frozen
@@ -49,6 +50,8 @@ class CertificationRequest:
     @property
     def without_challenge_der(self) -> bytes:
         """The same PKCS#10 without challengePassword, for storage; its signature covers the original."""
+        if _CHALLENGE_PASSWORD not in self.der:
+            return self.der
         request = tlv.read(self.der, _LIMITS)
         info, algorithm, signature = request.children
         fields = [a.der if a.tag != _ATTRIBUTES else without_challenge(a) for a in info.children]
@@ -124,7 +127,7 @@ def _faults(version: int, subject: Element) -> Sequence[str]:
 
 def read_name(element: Element) -> Name:
     """Return a distinguished name with its strings decoded; raises `MessageError`."""
-    return tuple(tuple(_read_attribute(pair) for pair in rdn.expect(tlv.SET).children) for rdn in element.children)
+    return tuple(tuple(_read_attribute(pair) for pair in rdn.parts(tlv.SET)) for rdn in element.children)
 
 
 def _read_attribute(pair: Element) -> Attribute:

@@ -53,7 +53,7 @@ def read_request_attributes(element: Element, *, verisign: bool = False) -> Requ
     pairs = [_read_pair(attribute) for attribute in element.children]
     challenges = [value for oid, values in pairs if oid == names.CHALLENGE_PASSWORD for value in values]
     requests = [value for oid, values in pairs if oid in known for value in values]
-    wanted = [_read_extension(extension) for request in requests for extension in request.expect(tlv.SEQUENCE).children]
+    wanted = [_read_extension(extension) for request in requests for extension in request.parts()]
     challenges += [tlv.read(e.value_der) for e in wanted if e.oid == names.CHALLENGE_PASSWORD]
     extensions = tuple(e for e in wanted if e.oid != names.CHALLENGE_PASSWORD)
     challenge, fault = _read_challenge(challenges)
@@ -62,14 +62,14 @@ def read_request_attributes(element: Element, *, verisign: bool = False) -> Requ
 
 
 def _attribute_faults(pairs: Sequence[tuple[str, Sequence[Element]]], known: frozenset[str]) -> Iterator[str]:
-    single = [values for oid, values in pairs if oid in known or oid == names.CHALLENGE_PASSWORD]
+    oids = [oid for oid, _ in pairs]
     if len(pairs) > MAXIMUM_ATTRIBUTES:
         yield f"more than {MAXIMUM_ATTRIBUTES} attributes"
-    if sum(oid == names.CHALLENGE_PASSWORD for oid, _ in pairs) > 1:
+    if oids.count(names.CHALLENGE_PASSWORD) > 1:
         yield "challengePassword twice"
-    if sum(oid in known for oid, _ in pairs) > 1:
+    if sum(map(oids.count, known)) > 1:
         yield "extensionRequest twice"
-    if any(len(values) != 1 for values in single):
+    if any(len(values) != 1 for oid, values in pairs if oid in known or oid == names.CHALLENGE_PASSWORD):
         yield "attribute not of one value"
 
 
@@ -106,7 +106,7 @@ def _kept_extensions(request: Element) -> bytes:
 def _read_pair(attribute: Element) -> tuple[str, Sequence[Element]]:
     """Return OID and values of an Attribute."""
     fields = attribute.fields()
-    oid, values = fields.take().oid(), fields.take(tlv.SET).children
+    oid, values = fields.take().oid(), fields.take().parts(tlv.SET)
     fields.finish()
     return oid, values
 

@@ -35,27 +35,34 @@ class Source:
 
     def __init__(self, data: bytes, limits: Limits) -> None:
         """Scan the input; raises as `scan` does."""
-        extent = scan(data, limits)
-        self.data, self.limits, self.ber, self.ends = data, limits, extent.ber, extent.ends
+        self.ends, self.ber = scan(data, limits)
+        self.data, self.limits = data, limits
 
     def elements(self, position: int, end: int) -> "tuple[Element, ...]":
         """Return the elements that lie one behind the other between two positions."""
         data = self.data
-        found = []
+        new, found = Element.__new__, []
         while position < end:
             start = position
             tag = data[start]
             length = data[start + 1]
             head = start + 2
-            if length == TWO_OCTETS and tag & _HIGH_TAG != _HIGH_TAG:  # as `header`, which costs a call
-                head, length = start + 4, data[start + 2] << 8 | data[start + 3]
-            elif length >= _LONG or tag & _HIGH_TAG == _HIGH_TAG:
-                head, length = header(data, start, self.limits)
+            if length >= _LONG or tag & _HIGH_TAG == _HIGH_TAG:
+                if length == TWO_OCTETS and tag & _HIGH_TAG != _HIGH_TAG:  # as `header`, which costs a call
+                    head, length = start + 4, data[start + 2] << 8 | data[start + 3]
+                else:
+                    head, length = header(data, start, self.limits)
                 if tag & _HIGH_TAG == _HIGH_TAG:
                     tag |= tag_number(data, start, self.limits)[0] << 8
-            tail = head + length if length >= 0 else self.ends[start]
-            position = tail if length >= 0 else tail + 2
-            found.append(Element(self, tag, (start, head, tail, position)))
+            if length >= 0:
+                tail = position = head + length
+            else:
+                tail = self.ends[start]
+                position = tail + 2
+            element = new(Element)  # filled here, since a call of `__init__` costs more than all the rest
+            element.tag, element._source, element._children = tag, self, None  # noqa: SLF001
+            element._start, element._head, element._tail, element._end = start, head, tail, position  # noqa: SLF001
+            found.append(element)
         return tuple(found)
 
 
@@ -64,12 +71,13 @@ class Element:
 
     __slots__ = ("_children", "_end", "_head", "_source", "_start", "_tail", "tag")
 
-    def __init__(self, source: Source, tag: int, extent: tuple[int, int, int, int]) -> None:
-        """Stand for the octets from `extent`: first octet, beginning and end of the contents, end of all."""
-        self.tag = tag
-        self._source = source
-        self._start, self._head, self._tail, self._end = extent
-        self._children: tuple[Element, ...] | None = None
+    tag: int
+    _source: Source
+    _start: int  # first octet
+    _head: int  # beginning of the contents
+    _tail: int  # end of the contents
+    _end: int  # end of all
+    _children: "tuple[Element, ...] | None"
 
     @property
     def content(self) -> bytes:
@@ -84,17 +92,29 @@ class Element:
     @property
     def children(self) -> tuple["Element", ...]:
         """The elements inside; raises `MessageError` when this one is primitive."""
-        if self._children is None:
+        children = self._children
+        if children is None:
             if not self.tag & _CONSTRUCTED:
                 raise MessageError("primitive element where a constructed one is due")
+            children = self._children = self._source.elements(self._head, self._tail)
+        return children
+
+    def parts(self, tag: int = SEQUENCE) -> "tuple[Element, ...]":
+        """Return the elements inside a SEQUENCE (or another tag, always a constructed one); raises `MessageError`."""
+        if self.tag != tag:
+            raise self._unexpected(tag)
+        if self._children is None:
             self._children = self._source.elements(self._head, self._tail)
         return self._children
 
     def expect(self, tag: int) -> "Element":
         """Return this element if it has the tag; raises `MessageError` otherwise."""
         if self.tag != tag:
-            raise MessageError(f"tag {self.tag:#x} where {tag:#x} is due")
+            raise self._unexpected(tag)
         return self
+
+    def _unexpected(self, tag: int) -> MessageError:
+        return MessageError(f"tag {self.tag:#x} where {tag:#x} is due")
 
     def inner(self) -> "Element":
         """Return the one element inside, as of EXPLICIT tags and sets of one value."""
@@ -105,7 +125,7 @@ class Element:
 
     def fields(self, tag: int = SEQUENCE) -> "Fields":
         """Return a cursor over the elements inside a SEQUENCE (or another tag)."""
-        return Fields(self.expect(tag).children)
+        return Fields(self.parts(tag))
 
     def oid(self) -> str:
         """Return the dotted OBJECT IDENTIFIER."""
@@ -204,11 +224,12 @@ class Fields:
 
     def take(self, tag: int | None = None) -> Element:
         """Return the next element, of that tag if one is given; raises `MessageError` when there is none."""
-        if self._index == len(self._elements):
+        index = self._index
+        if index == len(self._elements):
             raise MessageError("element missing")
-        element = self._elements[self._index]
-        self._index += 1
-        return element if tag is None else element.expect(tag)
+        element = self._elements[index]
+        self._index = index + 1
+        return element if tag is None or element.tag == tag else element.expect(tag)
 
     def optional(self, *tags: int) -> Element | None:
         """Return the next element if it has one of the tags (any, when none is given), else None."""

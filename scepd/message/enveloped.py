@@ -10,11 +10,11 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from scepd.message import tlv
-from scepd.message.algorithms import Cipher, CryptoPolicy, KeyTransport
+from scepd.message.algorithms import MODERN_CIPHERS, Cipher, CryptoPolicy, KeyTransport
 from scepd.message.certificate import SignerCertificate, load_certificate
 from scepd.message.errors import LimitExceeded, MessageError
 from scepd.message.names import DATA, ENVELOPED_DATA
-from scepd.message.signature import Algorithm, read_algorithm
+from scepd.message.signature import read_algorithm
 from scepd.message.signed import read_issuer_and_serial, write_content_info, write_issuer_and_serial
 from scepd.message.tlv import Element
 from scepd.message.transport import read_transport, transport_padding, write_transport
@@ -24,6 +24,7 @@ MAXIMUM_RECIPIENTS = 16
 
 _LIMITS = tlv.Limits(elements=1024)
 _CIPHERS = {cipher.oid: cipher for cipher in Cipher}
+_VERSION_0 = tlv.integer(0)
 _TAGGED_0 = 0xA0
 _TAGGED_1 = 0xA1
 _KEY_IDENTIFIER = 0x80
@@ -96,7 +97,7 @@ def _read(content: bytes, policy: CryptoPolicy) -> Envelope:
     fields.finish()
     if encrypted.take().oid() != DATA:
         raise MessageError("encrypted content is not id-data")
-    cipher, iv = _read_cipher(read_algorithm(encrypted.take()), policy)
+    cipher, iv = _read_cipher(encrypted.take(), policy)
     ciphertext = encrypted.take()
     encrypted.finish()
     if ciphertext.tag not in _ENCRYPTED_CONTENT:
@@ -117,11 +118,14 @@ def _enveloped_data(element: Element) -> Element:
     return content
 
 
-def _read_cipher(algorithm: Algorithm, policy: CryptoPolicy) -> tuple[Cipher, bytes]:
-    cipher = _CIPHERS.get(algorithm.oid)
+def _read_cipher(algorithm: Element, policy: CryptoPolicy) -> tuple[Cipher, bytes]:
+    fields = algorithm.fields()
+    oid, parameters = fields.take().oid(), fields.optional()
+    fields.finish()
+    cipher = _CIPHERS.get(oid)
     if cipher is None or cipher not in policy.ciphers:
-        raise Reject(Reason.algorithm_unsupported, f"cipher {algorithm.oid}")
-    iv = b"" if algorithm.parameters_der is None else tlv.read(algorithm.parameters_der).octets()
+        raise Reject(Reason.algorithm_unsupported, f"cipher {oid}")
+    iv = b"" if parameters is None else parameters.octets()
     if len(iv) != cipher.block_size:
         raise MessageError("initialisation vector of the wrong length")
     return cipher, iv
@@ -216,7 +220,7 @@ def encrypt(
     except ValueError:
         raise Reject(Reason.signer_key_refused, f"key too small for {transport}") from None
     info = tlv.sequence(
-        tlv.integer(0),
+        _VERSION_0,
         write_issuer_and_serial(recipient),
         write_transport(transport),
         tlv.octet_string(encrypted_key),
@@ -226,7 +230,7 @@ def encrypt(
         tlv.sequence(tlv.oid(cipher.oid), tlv.octet_string(iv)),
         tlv.implicit(0, _encrypt_content(plaintext, cipher, content_key, iv), constructed=False),
     )
-    return write_content_info(ENVELOPED_DATA, tlv.sequence(tlv.integer(0), tlv.set_of((info,)), encrypted))
+    return write_content_info(ENVELOPED_DATA, tlv.sequence(_VERSION_0, tlv.write(tlv.SET, info), encrypted))
 
 
 def _encrypt_content(plaintext: bytes, cipher: Cipher, content_key: bytes, iv: bytes) -> bytes:
@@ -249,6 +253,6 @@ def decrypt(content: bytes | None, certificate_der: bytes, key: rsa.RSAPrivateKe
 
 def _cipher(cipher: Cipher, content_key: bytes, iv: bytes) -> ciphers.Cipher[CBC]:
     """Return the CBC cipher; single DES is triple DES with its key three times."""
-    if cipher in {Cipher.AES128, Cipher.AES192, Cipher.AES256}:
+    if cipher in MODERN_CIPHERS:
         return ciphers.Cipher(AES(content_key), CBC(iv))
     return ciphers.Cipher(TripleDES(content_key * 3 if cipher is Cipher.DES else content_key), CBC(iv))

@@ -48,17 +48,10 @@ class Limits:
 LIMITS = Limits()
 
 
-@attrs.frozen
-class Extent:
-    """What the pass found: ends of contents of indefinite-length elements by their first octet, and whether it is BER."""
-
-    ends: dict[int, int]
-    ber: bool
-
-
-def scan(data: bytes, limits: Limits) -> Extent:  # noqa: C901, PLR0912 - one loop: a call per element would double its cost
+def scan(data: bytes, limits: Limits) -> tuple[dict[int, int], bool]:  # noqa: C901, PLR0912 - one loop: a call per element would double its cost
     """Check the whole input, which must be exactly one element, in linear time.
 
+    Returns the ends of contents of indefinite-length elements by their first octet, and whether the input is BER.
     Raises `LimitExceeded` for bombs, `MessageError` for malformed input, IndexError where it is cut off.
     """
     kinds = _KINDS
@@ -68,17 +61,19 @@ def scan(data: bytes, limits: Limits) -> Extent:  # noqa: C901, PLR0912 - one lo
     ber = False
     size = end = len(data)
     start = 0
+    depth = limits.depth
     if size > limits.size:
         raise LimitExceeded("input too large")
     for _ in range(limits.elements):
         kind = kinds[data[start]]
         length = data[start + 1]
         head = start + 2
-        if length == TWO_OCTETS and kind < _HIGH and data[start + 2]:  # as `header`, which costs a call
-            head, length = start + 4, data[start + 2] << 8 | data[start + 3]
-        elif length >= _LONG or kind >= _HIGH:
-            head, length = header(data, start, limits)
-            kind = kind if kind < _HIGH else kind - _HIGH
+        if length >= _LONG or kind >= _HIGH:
+            if length == TWO_OCTETS and kind < _HIGH and data[start + 2]:  # as `header`, which costs a call
+                head, length = start + 4, data[start + 2] << 8 | data[start + 3]
+            else:
+                head, length = header(data, start, limits)
+                kind = kind if kind < _HIGH else kind - _HIGH
         tail = head + length
         if tail > end:
             raise MessageError("element longer than what holds it")
@@ -89,9 +84,9 @@ def scan(data: bytes, limits: Limits) -> Extent:  # noqa: C901, PLR0912 - one lo
             if kind == _STRING or length < 0:
                 special.append((len(opened), start if length < 0 else _FRAGMENTED))
                 ber = True
-            if len(opened) > limits.depth or len(special) > limits.ber_depth:
+            if len(opened) > depth or (special and len(special) > limits.ber_depth):
                 raise LimitExceeded("nested too deeply")
-            start, end = head, (end if length < 0 else tail)
+            start, end = head, (tail if length >= 0 else end)
         elif kind == _END:
             ends[_close_indefinite(opened, special, length)] = start
             start = tail
@@ -99,6 +94,8 @@ def scan(data: bytes, limits: Limits) -> Extent:  # noqa: C901, PLR0912 - one lo
             if length > (limits.oid if data[start] == _OID else limits.integer):
                 raise LimitExceeded("OBJECT IDENTIFIER or INTEGER too long")
             start = tail
+        if start != end and opened:
+            continue
         while start == end and opened:
             if special and special[-1][0] == len(opened) and special.pop()[1] != _FRAGMENTED:
                 raise MessageError("end-of-contents missing")
@@ -106,7 +103,7 @@ def scan(data: bytes, limits: Limits) -> Extent:  # noqa: C901, PLR0912 - one lo
         if not opened:
             if start != size:
                 raise MessageError("trailing octets")
-            return Extent(ends, ber)
+            return ends, ber
     raise LimitExceeded("too many elements")
 
 

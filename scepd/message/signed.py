@@ -21,6 +21,10 @@ _TAGGED_0 = 0xA0
 _TAGGED_1 = 0xA1
 _KEY_IDENTIFIER = 0x80
 
+_VERSION_1 = tlv.integer(1)
+_DATA = tlv.oid(DATA)
+_NO_CONTENT = tlv.sequence(_DATA)
+
 
 @attrs.frozen
 class SignerInfo:
@@ -190,7 +194,7 @@ def build_message(  # noqa: PLR0913 - one argument for each field of the message
     signature_algorithm, signature = sign(signer[1], signed_attributes, digest, pss=pss)
     digest_algorithm = write_algorithm(digest.oid)
     signer_info = tlv.sequence(
-        tlv.integer(1),  # since the sid is issuer and serial (RFC 5652 section 5.3)
+        _VERSION_1,  # since the sid is issuer and serial (RFC 5652 section 5.3)
         write_issuer_and_serial(load_certificate(signer[0])),
         digest_algorithm,
         tlv.retag(0xA0, signed_attributes),
@@ -198,11 +202,11 @@ def build_message(  # noqa: PLR0913 - one argument for each field of the message
         tlv.octet_string(signature),
     )
     signed_data = tlv.sequence(
-        tlv.integer(1),
-        tlv.set_of((digest_algorithm,)),
+        _VERSION_1,
+        tlv.write(tlv.SET, digest_algorithm),
         write_encapsulated(content),
-        tlv.implicit(0, b"".join(bag), constructed=True),
-        tlv.set_of((signer_info,)),
+        tlv.write(_TAGGED_0, *bag),
+        tlv.write(tlv.SET, signer_info),
     )
     return write_content_info(SIGNED_DATA, signed_data)
 
@@ -210,8 +214,8 @@ def build_message(  # noqa: PLR0913 - one argument for each field of the message
 def write_encapsulated(content: bytes | None) -> bytes:
     """Return an EncapsulatedContentInfo of id-data; None leaves eContent out."""
     if content is None:
-        return tlv.sequence(tlv.oid(DATA))
-    return tlv.sequence(tlv.oid(DATA), tlv.explicit(0, tlv.octet_string(content)))
+        return _NO_CONTENT
+    return tlv.sequence(_DATA, tlv.explicit(0, tlv.octet_string(content)))
 
 
 def digest_content(digest: Digest, content: bytes | None) -> bytes:

@@ -71,13 +71,16 @@ def decode_time(content: bytes, *, short: bool) -> datetime:
     match = _TIME.fullmatch(content)
     if match is None or (len(match[1]) == 2) != short:
         raise MessageError("unreadable time")
-    year, month, day, hour, minute, second = (int(part or b"0") for part in match.groups()[:6])
+    year, month, day, hour, minute = map(int, match.group(1, 2, 3, 4, 5))
     if short:
         year += 1900 if year >= 50 else 2000  # RFC 5280 section 4.1.2.5.1
-    sign, zone = (-1 if match[7] and match[7][:1] == b"-" else 1), (match[7] or b"+0000")[1:]
+    zone = match[7]
     try:
-        value = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-        return value - sign * timedelta(hours=int(zone[:2]), minutes=int(zone[2:]))
+        value = datetime(year, month, day, hour, minute, int(match[6] or 0), tzinfo=UTC)
+        if zone is None:
+            return value
+        offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:]))
+        return value + offset if zone[:1] == b"-" else value - offset
     except (ValueError, OverflowError):
         raise MessageError("impossible time") from None
 
@@ -87,9 +90,10 @@ def write(tag: int, *parts: bytes) -> bytes:
     content = b"".join(parts)
     length = len(content)
     if length < 0x80:
-        return bytes((tag, length)) + content
+        return (tag << 8 | length).to_bytes(2, "big") + content
+    if length < 0x100:
+        return (tag << 16 | 0x8100 | length).to_bytes(3, "big") + content
     if length < 0x10000:
-        head = (tag, 0x81, length) if length < 0x100 else (tag, 0x82, length >> 8, length & 0xFF)
-        return bytes(head) + content
+        return (tag << 24 | 0x820000 | length).to_bytes(4, "big") + content
     octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
     return bytes((tag, 0x80 | len(octets))) + octets + content

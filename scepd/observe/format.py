@@ -5,11 +5,13 @@ string, in which "=" is written as an escape: a pattern such as ` ip=` matches t
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 VALUE_MAXIMUM = 1024  # characters of an escaped value
-_PLAIN = frozenset("!#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~")
+# Printable ASCII but for the space, the quotation mark and the backslash.
+_is_plain = re.compile(rf"[!#-\[\]-~]{{1,{VALUE_MAXIMUM}}}").fullmatch
 
 Fields = Iterable[tuple[str, Any]]
 Formatter = Callable[[Fields], str]
@@ -17,7 +19,7 @@ Formatter = Callable[[Fields], str]
 
 def to_logfmt(fields: Fields) -> str:
     """Return `key=value key="other value"`."""
-    return " ".join(f"{key}={_word(value)}" for key, value in fields)
+    return " ".join([f"{key}={_word(value)}" for key, value in fields])
 
 
 def to_json(fields: Fields) -> str:
@@ -43,7 +45,7 @@ def _word(value: Any) -> str:
     if value is True or value is False:
         return "yes" if value else "no"
     text = value if isinstance(value, str) else str(value)
-    if text and len(text) <= VALUE_MAXIMUM and _PLAIN.issuperset(text):
+    if _is_plain(text):
         return text
     return _quote(text).replace("=", "\\u003d")
 

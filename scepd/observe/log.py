@@ -2,7 +2,7 @@
 
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -74,22 +74,22 @@ class LogFile:
             self._descriptor = -1
 
 
-def _fields(event: LogEvent, level: Any) -> Iterator[tuple[str, Any]]:
-    seconds = event.get("log_time", 0.0)
-    yield "time", datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    yield "level", level.name
+def _fields(event: LogEvent, level: Any) -> list[tuple[str, Any]]:
+    moment = datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
     name = event.get("event")
+    fields = [("time", moment.isoformat(timespec="milliseconds")[:-6] + "Z"), ("level", level.name)]
     if isinstance(name, str):
-        yield "event", name
-        yield from ((k, v) for k, v in event.items() if k != "event" and not k.startswith("log_") and v is not None)
+        fields.append(("event", name))
+        fields += [
+            (key, value) for key, value in event.items() if value is not None and key[:4] != "log_" and key != "event"
+        ]
     else:
-        yield "event", "log"
-        yield "system", event.get("log_namespace", "-")
-        yield "message", formatEvent(event)
+        fields += [("event", "log"), ("system", event.get("log_namespace", "-")), ("message", formatEvent(event))]
     failure = event.get("log_failure")
     if isinstance(failure, Failure):
-        yield "error", f"{failure.type.__name__ if failure.type else '-'}: {failure.getErrorMessage()}"
-        yield "stack", _stack(failure)
+        fields.append(("error", f"{failure.type.__name__ if failure.type else '-'}: {failure.getErrorMessage()}"))
+        fields.append(("stack", _stack(failure)))
+    return fields
 
 
 def _stack(failure: Failure) -> str:

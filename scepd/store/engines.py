@@ -3,8 +3,9 @@
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -57,7 +58,9 @@ def _require_file(path: Path, *, create: bool) -> None:
     try:
         os.close(os.open(path, flags | os.O_CLOEXEC, 0o600))
     except FileNotFoundError as error:
-        raise OperatorError(f"there is no store at {path}", "restore the backup; or scepd run makes an empty one") from error
+        raise OperatorError(
+            f"there is no store at {path}", "restore the backup; or scepd run makes an empty one"
+        ) from error
     except OSError as error:
         raise OperatorError(
             f"the store {path} cannot be opened: {error.strerror}",
@@ -79,15 +82,22 @@ class Conflict(Exception):  # noqa: N818 - an answer that the caller interprets
 
 @attrs.frozen
 class _Prepared:
-    """A statement compiled for one dialect: `order` of positional parameters (None: named), `fixed` = its constants."""
+    """A statement compiled for one dialect: `pick` orders positional parameters (None: named), `fixed` = its constants."""
 
     text: str
-    order: tuple[str, ...] | None
+    pick: Callable[[Values], tuple[Any, ...]] | None
     fixed: Mapping[str, Any]
 
     def bind(self, values: Values) -> Any:
         merged = {**self.fixed, **values} if self.fixed else values
-        return merged if self.order is None else tuple([merged[name] for name in self.order])
+        return merged if self.pick is None else self.pick(merged)
+
+
+def _picker(names: Sequence[str]) -> Callable[[Values], tuple[Any, ...]]:
+    """Return what takes the values of those names, in that order."""
+    if len(names) > 1:  # itemgetter of one name returns no tuple
+        return itemgetter(*names)
+    return lambda values: tuple(values[name] for name in names)
 
 
 class StoreConnection:
@@ -153,9 +163,9 @@ class StoreConnection:
         if prepared is None:
             names = list(values) if isinstance(statement, Insert) else None
             compiled: SQLCompiler = cast("Any", statement).compile(dialect=self._dialect, column_keys=names)
-            order = tuple(compiled.positiontup or ()) if compiled.positional else None
+            pick = _picker(compiled.positiontup or ()) if compiled.positional else None
             fixed = {name: value for name, value in compiled.params.items() if value is not None}
-            prepared = self._prepared[statement] = _Prepared(compiled.string, order, fixed)
+            prepared = self._prepared[statement] = _Prepared(compiled.string, pick, fixed)
         return prepared
 
     def _run(self, text: str, parameters: Any = ()) -> Any:

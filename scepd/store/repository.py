@@ -38,10 +38,10 @@ class Repository(Writer):
         challenge_expired), SerialTaken.
         """
         with self._act("claim") as now:
-            known = self.recall(intent.key) or self._redelivery(intent)
-            if known is not None:
-                return known, False
-            number = self._add_transaction(intent, now)
+            known = self._redelivery(intent) if intent.identity.challenge_id is not None else None
+            number = self._add_transaction(intent, now) if known is None else None
+            if number is None:
+                return known or self._answering(intent), False
             self._add_certificate(intent, number, now)
             if intent.identity.challenge_id is not None:
                 reservation.reserve(self._connection, intent, number, now)
@@ -100,18 +100,20 @@ class Repository(Writer):
         Those of other nodes are left alone: only they know whether their slots live.
         """
         node = self.owner.rpartition("/")[0] + "/"
-        return [
+        unfinished = [
             transaction
             for transaction in map(transaction_of, self._connection.rows(sql.UNFINISHED_OF_ALL))
             if transaction.owner.startswith(node) and transaction.owner not in live_owners
         ]
+        return sorted(unfinished, key=lambda transaction: transaction.id)
 
     def _redelivery(self, intent: Intent) -> Transaction | None:
-        number = intent.identity.challenge_id
-        if number is None:
-            return None
+        """Return what answers an intent with a challenge: its own identity's transaction, or that of the challenge."""
+        known = self.recall(intent.key)
+        if known is not None:
+            return known
         values = {
-            "challenge": number,
+            "challenge": intent.identity.challenge_id,
             "profile": intent.key.profile,
             "requester": intent.key.requester,
             "wishes": intent.wishes,
@@ -119,11 +121,18 @@ class Repository(Writer):
         row = self._connection.first(sql.REDELIVERY, values)
         return transaction_of(row) if row is not None else None
 
-    def _add_transaction(self, intent: Intent, now: datetime) -> int:
+    def _add_transaction(self, intent: Intent, now: datetime) -> int | None:
+        """Insert without looking first, since nearly every identity is new; None: there is one that answers for it."""
         try:
             return self._add(sql.ADD_TRANSACTION, transaction_values(intent, self.owner, now))
-        except Conflict as error:  # only where writers are not excluded by the engine's own lock
-            raise Unavailable("store: the transaction was claimed meanwhile", retry_after=1) from error
+        except Conflict:
+            return None
+
+    def _answering(self, intent: Intent) -> Transaction:
+        known = self.recall(intent.key)
+        if known is None:  # the tables refused the row for another reason
+            raise Unavailable("store: the transaction was refused", retry_after=1)
+        return known
 
     def _add_certificate(self, intent: Intent, number: int, now: datetime) -> None:
         try:

@@ -81,7 +81,7 @@ def time_text(moment: datetime) -> str:
     """Return a time as stored: fixed width, so that texts order as times do."""
     if moment.tzinfo is None:
         raise ValueError("a naive datetime cannot be stored")
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+    return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat(timespec="microseconds")
 
 
 def serial_text(serial: int) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
 )
 
 from scepd.records import CertificateState, ChallengeState, TransactionState
@@ -95,10 +96,11 @@ TRANSACTION = Table(
     # Who approved or rejected it, and when: filled where a profile asks a person.
     Column("decided_by", Text),
     Column("decided", Text),
-    UniqueConstraint("profile", "transaction_id", "requester", "turn"),
+    # In this order it also finds a requester's transactions, whatever their transactionID.
+    UniqueConstraint("profile", "requester", "transaction_id", "turn"),
     _one_of("state", [state.value for state in TransactionState]),
-    Index(None, "profile", "requester"),
-    Index(None, "state", "owner"),
+    # Few rows at any time, whatever the store holds: an index over all states would be written twice for each enrolment.
+    Index(None, "owner", sqlite_where=literal_column("state = 'ISSUING'")),
 )
 
 CERTIFICATE = Table(
@@ -126,8 +128,6 @@ CERTIFICATE = Table(
     UniqueConstraint("issuer", "serial"),
     UniqueConstraint("transaction"),
     _one_of("state", [state.value for state in CertificateState]),
-    Index(None, "public_key"),
-    Index(None, "not_after"),
 )
 
 # One row for each time that a challenge was reserved: 'reserved', then 'spent' or 'released'.
@@ -165,6 +165,7 @@ AUDIT_HEAD = Table(
     Column("owner", Text, primary_key=True),
     Column("sequence", BigInteger, nullable=False),
     Column("hash", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 REFUSAL = Table(

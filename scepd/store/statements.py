@@ -11,6 +11,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal_column,
     or_,
     select,
     update,
@@ -42,11 +43,10 @@ RECALL_CASE_BLIND = SELECT_TRANSACTION.where(
     func.lower(_T.transaction_id) == func.lower(bindparam("transaction_id")),
 ).order_by(_T.id.desc())
 TRANSACTION_BY_NUMBER = SELECT_TRANSACTION.where(_T.id == _number)
-UNFINISHED = SELECT_TRANSACTION.where(
-    _T.state == TransactionState.ISSUING.value,
-    _T.owner == bindparam("claimant"),
-).order_by(_T.id)
-UNFINISHED_OF_ALL = SELECT_TRANSACTION.where(_T.state == TransactionState.ISSUING.value).order_by(_T.id)
+# A literal, not a bound value: only so is it known that the index of ISSUING transactions serves.
+_issuing = _T.state == literal_column(f"'{TransactionState.ISSUING.value}'")
+UNFINISHED = SELECT_TRANSACTION.where(_issuing, _T.owner == bindparam("claimant")).order_by(_T.id)
+UNFINISHED_OF_ALL = SELECT_TRANSACTION.where(_issuing).order_by(_T.owner, _T.id)  # the order of that index
 
 # The transaction that this very request got from that challenge (C-207): same key, same wishes, still answering.
 REDELIVERY = (
@@ -174,9 +174,14 @@ READ_HEAD = (
     select(AUDIT_HEAD.c.sequence, AUDIT_HEAD.c.hash).where(AUDIT_HEAD.c.owner == bindparam("chain")).with_for_update()
 )
 ADD_HEAD = insert(AUDIT_HEAD)
+# Compare-and-set: another writer of the same chain, or an act that was rolled back, leaves it untouched.
 MOVE_HEAD = (
     update(AUDIT_HEAD)
-    .where(AUDIT_HEAD.c.owner == bindparam("chain"))
+    .where(
+        AUDIT_HEAD.c.owner == bindparam("chain"),
+        AUDIT_HEAD.c.sequence == bindparam("old_sequence"),
+        AUDIT_HEAD.c.hash == bindparam("old_hash"),
+    )
     .values(sequence=bindparam("new_sequence"), hash=bindparam("new_hash"))
 )
 ADD_AUDIT = insert(AUDIT)

@@ -12,7 +12,7 @@ from scepd.records import Challenge, ChallengeState, Refusal, to_json
 from scepd.refusal import OperatorError
 from scepd.store import statements as sql
 from scepd.store.engines import Conflict, StoreConnection, Values
-from scepd.store.ledger import Act, append
+from scepd.store.ledger import Act, Ledger
 from scepd.store.reader import Reader
 from scepd.store.rows import time_text
 from scepd.store.values import refusal_values
@@ -50,6 +50,7 @@ class Writer(Reader):
         self._clock = clock
         self._checkpoint = checkpoint
         self._refusals_kept = refusals_kept
+        self._ledger = Ledger(self._connection, owner)
         try:
             require_current(self._connection)
         except BaseException:
@@ -136,7 +137,7 @@ class Writer(Reader):
         self._checkpoint(f"{name}.after_commit")
 
     def _note(self, act: Act, now: datetime) -> None:
-        append(self._connection, self.owner, act, now)
+        self._ledger.append(act, now)
 
     def _add(self, statement: Executable, values: Values) -> int:
         row = self._connection.first(statement, values)

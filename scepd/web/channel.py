@@ -41,10 +41,11 @@ class ScepChannel(http.HTTPChannel):
     transport: Any  # TCP or TLS over it: both have more than ITransport says
     _networkProducer: Any
 
-    def __init__(self, site: "ScepSite", network: str) -> None:
-        """Serve the resources of that site; `network` is what the connection counts under."""
+    def __init__(self, site: "ScepSite", *, address: str, network: str) -> None:
+        """Serve the resources of that site to the client at that address; `network` is what the connection counts under."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.factory = site
+        self.address = address
         self.network = network
         self.deadline = math.inf
         self._site = site

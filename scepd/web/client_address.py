@@ -3,11 +3,13 @@
 import ipaddress
 
 from twisted.internet.interfaces import IAddress
-from twisted.web.http import Request
 
 
 def peer_host(address: IAddress | None) -> str:
-    """Return the host of a transport's peer as canonical text: no zone, IPv4 out of its IPv6 mapping; else "local"."""
+    """Return the host of a transport's peer as canonical text: no zone, IPv4 out of its IPv6 mapping; else "local".
+
+    That is the client's address: headers are never believed.
+    """
     host = getattr(address, "host", None)
     if not isinstance(host, str):  # a Unix socket
         return "local"
@@ -17,8 +19,3 @@ def peer_host(address: IAddress | None) -> str:
         return "local"
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
     return str(mapped or parsed)
-
-
-def client_address(request: Request) -> str:
-    """Return the client's address: the peer of the transport; headers are never believed."""
-    return peer_host(request.client)

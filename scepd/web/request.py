@@ -9,7 +9,6 @@ from twisted.web import http, resource
 from twisted.web.server import NOT_DONE_YET
 
 from scepd.records import Origin
-from scepd.web.client_address import client_address
 from scepd.web.head import Head
 from scepd.web.respond import refuse
 
@@ -31,7 +30,7 @@ class ScepRequest(http.Request):
         super().__init__(channel)
         self.site = site
         self.started = started
-        self.origin = Origin(client_address(self), request_id)
+        self.origin = Origin(channel.address, request_id)
         self.clientproto = b"HTTP/1.1"
         self.method = b"-"
         self.uri = self.path = b"-"
@@ -69,6 +68,13 @@ class ScepRequest(http.Request):
             self.setHeader(b"Content-Length", b"%d" % len(body))  # type: ignore[no-untyped-call]
             self.write(body)  # type: ignore[no-untyped-call]
             self.finish()  # type: ignore[no-untyped-call]
+
+    def answer(self, head: bytes, body: bytes) -> None:
+        """Write a whole response in one piece (over TLS: one record) and finish; `head` with its empty line."""
+        self.startedWriting = 1
+        self.sentLength = len(body)
+        self.channel.write(head if self.method == b"HEAD" else head + body)  # type: ignore[no-untyped-call]
+        self.finish()  # type: ignore[no-untyped-call]
 
     def failed(self, failure: Failure) -> None:
         """Answer an unexpected error and log it with its stack."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -109,7 +110,7 @@ class ScepResource(Resource):
             request.note(outcome="rejected", reason="method_not_allowed")
             refuse(request, 405, allow=b"GET, POST")
             return
-        wait = 0.0 if self._rate is None else self._rate.take(_site_of(request.origin))
+        wait = 0.0 if self._rate is None else self._rate.take(_site_of(request.origin.address))
         if wait:
             request.note(outcome="limited", reason="rate")
             refuse(request, 429, retry_after=math.ceil(wait))
@@ -132,8 +133,9 @@ class ScepResource(Resource):
         send(request, Response(answer.body, answer.content_type.encode("ascii"), retry_after=answer.retry_after))
 
 
-def _site_of(origin: Origin) -> str:
-    return network_of(origin.address, ipv4=_IPV4_SITE, ipv6=_IPV6_SITE)
+@lru_cache(maxsize=1024)  # a fleet behind one address translation, or a client with one connection for many requests
+def _site_of(address: str) -> str:
+    return network_of(address, ipv4=_IPV4_SITE, ipv6=_IPV6_SITE)
 
 
 def _log_fields(answer: Answer) -> dict[str, object]:

@@ -69,11 +69,12 @@ class ScepSite(ServerFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:  # noqa: N802 - Twisted's name
         """Take a connection, or turn it away."""
-        network = network_of(peer_host(addr))
+        address = peer_host(addr)
+        network = network_of(address)
         self._sweep_later()
         if self.draining or not self.occupancy.admit(network):
             return TurnedAway()
-        return ScepChannel(self, network)
+        return ScepChannel(self, address=address, network=network)
 
     def acceptableProtocols(self) -> list[bytes]:  # noqa: N802 - Twisted's name
         """Offer HTTP/1 alone in ALPN: no HTTP/2 here, and none of its floods."""
@@ -122,7 +123,8 @@ class ScepSite(ServerFactory):
         entry["request_id"] = request.origin.request_id
         entry["status"] = request.code
         fields = {key: entry[key] for key in KEYS if key in entry}
-        fields.update((key, value) for key, value in entry.items() if key not in fields)
+        if len(fields) < len(entry):
+            fields.update((key, value) for key, value in entry.items() if key not in fields)
         if request.gone:
             fields["gone"] = True
         self._logger.info(event="scep_request", **fields)

@@ -16,7 +16,7 @@ from scepd.records import Attribute, GeneralName, Name, Template
 from scepd.refusal import OperatorError, Reason, Reject, Unavailable
 from scepd.x509.draft import Draft, IssuerPublicKey, placeholder
 from scepd.x509.issuer import IssuerCertificate, issuing_digest
-from scepd.x509.keys import PublicKey, encode_public_key, load_public_key
+from scepd.x509.keys import PublicKey, encode_public_key, key_identifier, load_public_key
 from scepd.x509.names import COMMON_NAME, to_x509, to_x509_general_name
 from scepd.x509.usages import fitting_usages, key_usage_extension, purpose_oid
 
@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 RaRole = Literal["sign", "decrypt", "both"]
+AnyExtension = x509.Extension[x509.ExtensionType]
 
 _SHORTEST = timedelta(minutes=1)
 _RA_USAGES: dict[str, frozenset[str]] = {
@@ -43,7 +44,13 @@ _SIGNATURE_DIGESTS: dict[Digest, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] 
     Digest.SHA384: hashes.SHA384(),
     Digest.SHA512: hashes.SHA512(),
 }
-_END_ENTITY = x509.BasicConstraints(ca=False, path_length=None)
+
+
+def _extension(value: x509.ExtensionType, *, critical: bool = False) -> AnyExtension:
+    return x509.Extension(value.oid, critical, value)
+
+
+_END_ENTITY = _extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
 _SERIAL_PREFIX = b"\x5c"
 _SERIAL_RANDOM = 17  # octets
 
@@ -69,22 +76,19 @@ def draft_certificate(
     subject = to_x509(template.subject)
     if template.subject and subject == issuer.certificate.subject:
         raise Reject(Reason.subject_refused, "the subject is the issuer's own name")
-    extensions = (
-        (_END_ENTITY, True),
-        (key_usage_extension(usages), True),
-        *_device_extensions(template),
-    )
-    return _draft(_Body(subject, key, serial, extensions), _Signer.of(issuer), _window(template, issuer, now))
+    extensions = (_END_ENTITY, _key_usage(usages), *_device_extensions(template))
+    return _draft(_Body(subject, key, spki_der, serial, extensions), _Signer.of(issuer), _window(template, issuer, now))
 
 
 @attrs.frozen
 class _Body:
-    """What a draft says about its subject; extensions as (value, critical)."""
+    """What a draft says about its subject."""
 
     subject: x509.Name
     key: PublicKey
+    spki_der: bytes
     serial: int
-    extensions: Sequence[tuple[x509.ExtensionType, bool]]
+    extensions: Sequence[AnyExtension]
 
 
 @attrs.frozen
@@ -112,19 +116,19 @@ def _window(template: Template, issuer: IssuerCertificate, now: datetime) -> tup
     return not_before, not_after
 
 
-def _device_extensions(template: Template) -> Iterator[tuple[x509.ExtensionType, bool]]:
+def _device_extensions(template: Template) -> Iterator[AnyExtension]:
     yield from _profile_extensions(
         template.extended_key_usage, template.crl_urls, template.ocsp_urls, template.issuer_urls
     )
     if template.names:
         names = [to_x509_general_name(name) for name in template.names]
-        yield x509.SubjectAlternativeName(names), not template.subject  # C-281
+        yield _extension(x509.SubjectAlternativeName(names), critical=not template.subject)  # C-281
 
 
 @lru_cache(maxsize=256)  # one entry for each profile
 def _profile_extensions(
     purposes: tuple[str, ...], crl_urls: tuple[str, ...], ocsp_urls: tuple[str, ...], issuer_urls: tuple[str, ...]
-) -> tuple[tuple[x509.ExtensionType, bool], ...]:
+) -> tuple[AnyExtension, ...]:
     extensions: list[x509.ExtensionType] = []
     if purposes:
         extensions.append(x509.ExtendedKeyUsage([x509.ObjectIdentifier(purpose_oid(word)) for word in purposes]))
@@ -137,7 +141,7 @@ def _profile_extensions(
         extensions.append(
             x509.AuthorityInformationAccess([x509.AccessDescription(how, _url(url)) for how, url in access])
         )
-    return tuple((extension, False) for extension in extensions)
+    return tuple(map(_extension, extensions))
 
 
 def _url(text: str) -> x509.UniformResourceIdentifier:
@@ -149,8 +153,8 @@ def _draft(body: _Body, signer: _Signer, window: tuple[datetime, datetime]) -> D
     not_before, not_after = (moment.replace(microsecond=0) for moment in window)
     extensions = (
         *body.extensions,
-        (x509.SubjectKeyIdentifier.from_public_key(body.key), False),
-        (_authority_key(signer.key_identifier), False),
+        _extension(x509.SubjectKeyIdentifier(key_identifier(body.spki_der))),
+        _authority_key(signer.key_identifier),
     )
     stand_in = placeholder(signer.public_key)
     # Setting the fields one by one copies the builder and looks through all extensions each time: half of a draft's
@@ -162,7 +166,7 @@ def _draft(body: _Body, signer: _Signer, window: tuple[datetime, datetime]) -> D
         body.serial,
         not_before.astimezone(UTC).replace(tzinfo=None),
         not_after.astimezone(UTC).replace(tzinfo=None),
-        [x509.Extension(value.oid, critical, value) for value, critical in extensions],
+        list(extensions),
     )
     certificate = builder.sign(stand_in, _SIGNATURE_DIGESTS[signer.digest])
     der = certificate.public_bytes(serialization.Encoding.DER)
@@ -170,8 +174,13 @@ def _draft(body: _Body, signer: _Signer, window: tuple[datetime, datetime]) -> D
 
 
 @lru_cache(maxsize=16)  # one entry for each issuer
-def _authority_key(key_identifier: bytes) -> x509.AuthorityKeyIdentifier:
-    return x509.AuthorityKeyIdentifier(key_identifier, None, None)
+def _authority_key(identifier: bytes) -> AnyExtension:
+    return _extension(x509.AuthorityKeyIdentifier(identifier, None, None))
+
+
+@lru_cache(maxsize=64)  # one entry for each set of usages
+def _key_usage(usages: frozenset[str]) -> AnyExtension:
+    return _extension(key_usage_extension(usages), critical=True)
 
 
 def draft_ca_certificate(  # noqa: PLR0913 - a ceremony decides each of these
@@ -194,13 +203,13 @@ def draft_ca_certificate(  # noqa: PLR0913 - a ceremony decides each of these
         raise OperatorError("the CA certificate would outlive its issuer", "choose a shorter validity")
     name = to_x509(subject)
     usages = {"keyCertSign", "cRLSign"} | (_RA_USAGES["both"] if transport else frozenset())
-    extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (
-        (x509.BasicConstraints(ca=True, path_length=path_length), True),
-        (key_usage_extension(fitting_usages(frozenset(usages), public_key)), True),
+    extensions = (
+        _extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True),
+        _key_usage(fitting_usages(frozenset(usages), public_key)),
     )
-    own_identifier = x509.SubjectKeyIdentifier.from_public_key(public_key).digest
-    own = _Signer(name, public_key, own_identifier, issuing_digest(public_key))
-    body = _Body(name, public_key, serial, extensions)
+    spki_der = encode_public_key(public_key)
+    own = _Signer(name, public_key, key_identifier(spki_der), issuing_digest(public_key))
+    body = _Body(name, public_key, spki_der, serial, extensions)
     return _draft(body, own if issuer is None else _Signer.of(issuer), (not_before, not_after))
 
 

@@ -116,13 +116,13 @@ def split(der: bytes) -> tuple[bytes, bytes, bytes]:
     Raises ValueError where the three parts are not exactly the whole.
     """
     try:
-        start = _enter(der, 0, _SEQUENCE)[0]
+        start, whole = _enter(der, 0, _SEQUENCE)
         tbs_end = sum(_enter(der, start, _SEQUENCE))
         algorithm_end = sum(_enter(der, tbs_end, _SEQUENCE))
         content, length = _enter(der, algorithm_end, _BIT_STRING)
     except IndexError:
         raise ValueError("cut off") from None
-    if length < 1 or content + length != len(der) or sum(_enter(der, 0, _SEQUENCE)) != len(der) or der[content]:
+    if length < 1 or content + length != len(der) or start + whole != len(der) or der[content]:
         raise ValueError("no SIGNED structure")
     return der[start:tbs_end], der[tbs_end:algorithm_end], der[content + 1 :]
 

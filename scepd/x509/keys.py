@@ -22,6 +22,7 @@ from scepd.message.algorithms import (
 from scepd.message.csr import CertificationRequest
 from scepd.message.errors import MessageError
 from scepd.refusal import Reason, Reject
+from scepd.x509.fields import contents, elements
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
@@ -47,9 +48,22 @@ def spki_digest(spki_der: bytes) -> bytes:
     return hashlib.sha256(spki_der).digest()
 
 
+@lru_cache(maxsize=8)  # a draft carries it, and lint derives it again
+def key_identifier(spki_der: bytes) -> bytes:
+    """Return the SHA-1 of a key's BIT STRING without its count of unused bits (RFC 5280 section 4.2.1.2, method 1)."""
+    _, bits = elements(contents(spki_der))
+    return hashlib.sha1(contents(bits)[1:], usedforsecurity=False).digest()
+
+
 def encode_public_key(key: PublicKey) -> bytes:
     """Return the DER SubjectPublicKeyInfo."""
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+@lru_cache(maxsize=8)  # the request's key is the draft's
+def read_public_key(spki_der: bytes) -> object:
+    """Return the key in a SubjectPublicKeyInfo, of whatever kind; ValueError or UnsupportedAlgorithm when unreadable."""
+    return serialization.load_der_public_key(spki_der)
 
 
 @lru_cache(maxsize=8)  # one request asks for its key several times
@@ -62,7 +76,7 @@ def load_public_key(spki_der: bytes) -> PublicKey:
     if len(spki_der) > _MAXIMUM_SPKI:
         raise Reject(Reason.key_refused, f"public key of {len(spki_der)} octets")
     try:
-        key = serialization.load_der_public_key(spki_der)
+        key = read_public_key(spki_der)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise Reject(Reason.key_refused, f"unreadable public key: {error}") from None
     if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
@@ -72,12 +86,15 @@ def load_public_key(spki_der: bytes) -> PublicKey:
     return key
 
 
-def check_public_key(key: PublicKey, policy: KeyPolicy, *, forbidden: frozenset[bytes] = frozenset()) -> None:
+def check_public_key(
+    key: PublicKey, policy: KeyPolicy, *, forbidden: frozenset[bytes] = frozenset(), digest: bytes | None = None
+) -> None:
     """Raise Reject(key_refused) for a key that the policy excludes or that is weak (C-144, threats S-28).
 
-    `forbidden` holds `spki_digest` values: our own keys, and a block list where there is one.
+    `forbidden` holds `spki_digest` values: our own keys, and a block list where there is one; `digest` is that of
+    this key, where it is known already.
     """
-    if forbidden and spki_digest(encode_public_key(key)) in forbidden:
+    if forbidden and (digest or spki_digest(encode_public_key(key))) in forbidden:
         raise Reject(Reason.key_refused, "the key is blocked or one of this service's own")
     if isinstance(key, rsa.RSAPublicKey):
         _check_rsa(key.public_numbers(), policy)
@@ -136,14 +153,16 @@ def _roots(modulus: int) -> tuple[int, ...]:
 
 # Squares are rare: modulo all of these together they let one number in two thousand through to the real square root.
 _SIEVES = tuple((modulus, _roots(modulus)) for modulus in (64, 63, 65, 11, 17, 19, 23, 31))
+_SIEVES_PRODUCT = math.prod(modulus for modulus, _ in _SIEVES)
 
 
 def _has_close_factors(modulus: int) -> bool:
     """Return whether Fermat's method factors an odd modulus within the rounds (CVE-2022-26320)."""
     root = math.isqrt(modulus - 1) + 1
     candidates = (1 << _FERMAT_ROUNDS) - 1  # bit n: root + n may be the mean of the factors
+    rest, root_rest = modulus % _SIEVES_PRODUCT, root % _SIEVES_PRODUCT
     for small, roots in _SIEVES:
-        candidates &= roots[modulus % small] >> root % small
+        candidates &= roots[rest % small] >> root_rest % small
     while candidates:
         step = (candidates & -candidates).bit_length() - 1
         candidates &= candidates - 1

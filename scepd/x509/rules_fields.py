@@ -4,7 +4,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from scepd.refusal import Reject
 from scepd.x509.draft import EC_ALGORITHMS, RSA_ALGORITHMS
-from scepd.x509.fields import contents, elements
+from scepd.x509.fields import contents
 from scepd.x509.names import (
     DOMAIN_COMPONENT,
     EMAIL_ADDRESS,
@@ -79,10 +79,13 @@ def _validity_within(view: View) -> str | None:
 
 
 def _times(view: View) -> str | None:
-    for time, value in zip(elements(contents(view.fields[4])), (view.not_before, view.not_after), strict=True):
+    validity, start = contents(view.fields[4]), 0
+    for value in (view.not_before, view.not_after):
         tag, size = (_UTC_TIME, 13) if value.year < 2050 else (_GENERALIZED_TIME, 15)
-        if time[0] != tag or len(time) != size + 2 or time[-1:] != b"Z":
-            return f"{value.year} in {time.hex()}"
+        time = validity[start : start + size + 2]
+        if time[:2] != bytes((tag, size)) or time[-1:] != b"Z":
+            return f"{value.year} in {validity.hex()}"
+        start += size + 2
     return None
 
 

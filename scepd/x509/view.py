@@ -11,6 +11,7 @@ from scepd.records import Attribute
 from scepd.x509.draft import split
 from scepd.x509.fields import UNREADABLE, tbs_fields
 from scepd.x509.issuer import IssuerCertificate
+from scepd.x509.keys import read_public_key
 from scepd.x509.names import from_x509
 from scepd.x509.usages import key_usages
 
@@ -56,12 +57,13 @@ class View:
 def examine(der: bytes, issuer: IssuerCertificate | None, kind: Kind) -> View:
     """Parse a certificate for lint; ValueError when any part of it cannot be read."""
     tbs, algorithm, _ = split(der)
+    fields = tbs_fields(tbs)
     try:
         certificate = x509.load_der_x509_certificate(der)
         extensions: dict[str, x509.Extension[x509.ExtensionType]] = {
             extension.oid.dotted_string: extension for extension in certificate.extensions
         }
-        public_key = certificate.public_key()
+        public_key = read_public_key(fields[6])
     except UNREADABLE as error:
         raise ValueError(str(error)) from None
     return View(
@@ -69,7 +71,7 @@ def examine(der: bytes, issuer: IssuerCertificate | None, kind: Kind) -> View:
         issuer=issuer,
         certificate=certificate,
         algorithm=algorithm,
-        fields=tbs_fields(tbs),
+        fields=fields,
         extensions=extensions,
         subject=tuple(attribute for rdn in from_x509(certificate.subject) for attribute in rdn),
         usages=_usages(extensions),

@@ -177,3 +177,37 @@ def test_verify_names_the_first_bad_row_once():
     rows[1] = attrs.evolve(rows[1], actor="x")
     rows[3] = attrs.evolve(rows[3], actor="x")
     assert verify(rows, {"n/0": Head(5, previous)}) == ["audit n/0 row 2: its content was changed"]
+
+
+def test_two_writers_of_one_chain_take_turns_without_a_fork(directory):
+    writers = [open_repository(directory) for _ in range(2)]
+    for _ in range(3):
+        for writer in writers:
+            add_challenge(writer)
+    for writer in writers:
+        writer.close()
+    assert problems(directory) == []
+    database = sqlite3.connect(directory / "scepd.sqlite")
+    assert database.execute("SELECT max(sequence), count(*) FROM audit").fetchone() == (6, 6)
+    database.close()
+
+
+def test_an_act_that_was_rolled_back_leaves_no_gap_in_the_chain(directory):
+    class StoppedError(Exception):
+        pass
+
+    def stop(name):
+        if stopping and name == "add_challenge.before_commit":
+            raise StoppedError
+
+    stopping = False
+    writer = open_repository(directory, checkpoint=stop)
+    add_challenge(writer)
+    stopping = True
+    with pytest.raises(StoppedError):
+        add_challenge(writer)
+    stopping = False
+    add_challenge(writer)
+    assert [row.sequence for row in writer.audit()] == [2, 1]
+    writer.close()
+    assert problems(directory) == []

@@ -1,9 +1,13 @@
 """Lists for administrators: filters, order, pages."""
 
+import sqlite3
+
 import pytest
+from sqlalchemy.dialects import sqlite
 
 from scepd.records import CertificateState, ChallengeState, TransactionState
 from scepd.refusal import OperatorError
+from scepd.store import statements as sql
 
 from .building import TRAIL, Device, add_challenge, certificate_of, make_intent
 
@@ -60,3 +64,13 @@ def test_one_digest_is_one_challenge_in_a_profile(sound):
     with pytest.raises(OperatorError):
         add_challenge(sound, digest=made.digest)
     assert add_challenge(sound, digest=made.digest, profile="phones").id != made.id
+
+
+@pytest.mark.parametrize("statement", [sql.UNFINISHED, sql.UNFINISHED_OF_ALL, sql.RECALL, sql.RECALL_CASE_BLIND])
+def test_no_read_of_the_enrolment_path_scans_all_transactions(directory, statement):
+    compiled = statement.compile(dialect=sqlite.dialect())
+    database = sqlite3.connect(directory / "scepd.sqlite")
+    plan = database.execute(f"EXPLAIN QUERY PLAN {compiled}", [None] * len(compiled.positiontup)).fetchall()
+    database.close()
+    assert plan
+    assert "SCAN transaction" not in [row[3] for row in plan]  # "... USING INDEX" may follow: that one is small

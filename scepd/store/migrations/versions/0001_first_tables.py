@@ -94,14 +94,13 @@ def _add_transaction() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_transaction")),
         sa.UniqueConstraint(
             "profile",
-            "transaction_id",
             "requester",
+            "transaction_id",
             "turn",
-            name=op.f("uq_transaction_profile_transaction_id_requester_turn"),
+            name=op.f("uq_transaction_profile_requester_transaction_id_turn"),
         ),
     )
-    op.create_index("ix_transaction_profile_requester", "transaction", ["profile", "requester"])
-    op.create_index("ix_transaction_state_owner", "transaction", ["state", "owner"])
+    op.create_index("ix_transaction_owner", "transaction", ["owner"], sqlite_where=sa.text("state = 'ISSUING'"))
 
 
 def _add_certificate() -> None:
@@ -130,8 +129,6 @@ def _add_certificate() -> None:
         sa.UniqueConstraint("issuer", "serial", name=op.f("uq_certificate_issuer_serial")),
         sa.UniqueConstraint("transaction", name=op.f("uq_certificate_transaction")),
     )
-    op.create_index("ix_certificate_not_after", "certificate", ["not_after"])
-    op.create_index("ix_certificate_public_key", "certificate", ["public_key"])
 
 
 def _add_challenge_use() -> None:
@@ -174,6 +171,7 @@ def _add_audit_head() -> None:
         sa.Column("sequence", sa.BigInteger(), nullable=False),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("owner", name=op.f("pk_audit_head")),
+        sqlite_with_rowid=False,
     )
 
 
