@@ -8,10 +8,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from scepd.enroll.authorize import Authorization, authorize_by_challenge
 from scepd.enroll.case import Case
 from scepd.enroll.context import Context
+from scepd.enroll.envelope import read_envelope
 from scepd.enroll.poll import poll
 from scepd.enroll.recall import answer_again, finish, is_over, recall
+from scepd.message.algorithms import PKCS1V15
 from scepd.message.csr import CertificationRequest, parse_csr
-from scepd.message.enveloped import choose_recipient, decrypt_content, parse_envelope
+from scepd.message.enveloped import decrypt_content
 from scepd.message.names import MessageType
 from scepd.message.request import verify_message
 from scepd.ports import SerialTaken
@@ -35,7 +37,7 @@ def decide(context: Context, case: Case) -> Outcome:
     if handler is None:
         raise Reject(Reason.message_type_unsupported, f"messageType {case.message.message_type}")
     _refuse_unprotectable_reply(case)
-    return handler(context, case, _decrypt(context, case))
+    return handler(context, case)
 
 
 def _refuse_unprotectable_reply(case: Case) -> None:
@@ -45,25 +47,17 @@ def _refuse_unprotectable_reply(case: Case) -> None:
 
 
 def _decrypt(context: Context, case: Case) -> bytes:
-    if not case.message.content:
-        raise Reject(Reason.envelope_missing, "no eContent")
-    registration = context.registrations[case.profile.issuer]
-    envelope = parse_envelope(case.message.content, case.profile.crypto)
-    index, recipient = choose_recipient(envelope, registration.recipients, case.profile.crypto)
-    transport = recipient.transport
-    key = registration.decryption[index]
-    if transport is None or not key.supports(transport):
-        raise Reject(Reason.algorithm_unsupported, f"key transport {transport}")
-    case.envelope, case.transport = envelope, transport
-    content_key = key.unwrap(recipient.encrypted_key, transport, envelope.cipher.key_size)
+    """Return the messageData; only for types whose content then proves who wrote it."""
+    envelope, recipient, key = read_envelope(context, case)
+    content_key = key.unwrap(recipient.encrypted_key, recipient.transport or PKCS1V15, envelope.cipher.key_size)
     plaintext = decrypt_content(envelope, content_key)
     case.trail.step("decrypted")
     return plaintext
 
 
-def enrol(context: Context, case: Case, message_data: bytes) -> Outcome:
+def enrol(context: Context, case: Case) -> Outcome:
     """PKCSReq (RFC 8894 section 3.3.1): possession, recall, authorization, issue."""
-    csr = parse_csr(message_data, verisign=case.profile.verisign_extension_request)
+    csr = parse_csr(_decrypt(context, case), verisign=case.profile.verisign_extension_request)
     _prove_possession(context, case, csr)
     known = recall(context, case.key, csr.wishes)
     if known is not None:
@@ -146,7 +140,7 @@ def _intent(context: Context, case: Case, csr: CertificationRequest, authorizati
     )
 
 
-Handler = Callable[[Context, Case, bytes], Outcome]
+Handler = Callable[[Context, Case], Outcome]
 
 # Default deny: a type that is not here is refused before anything is decrypted.
 HANDLERS: Mapping[int, Handler] = MappingProxyType(

@@ -89,7 +89,8 @@ def recover(context: Context, owner: str | None = None) -> int:
             finish(context, transaction, trail)
         except (SealError, Reject, KeyError) as fault:
             given_up = context.store.abandon(transaction, Reason.interrupted, str(fault), transaction.trail)
-            context.store.retire(given_up)
+            if given_up.state is State.REJECTED:  # else another lane has finished it meanwhile
+                context.store.retire(given_up)
     if owner is None:
         context.owes = False
     return len(unfinished)

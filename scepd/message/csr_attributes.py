@@ -90,7 +90,7 @@ def without_challenge(element: Element) -> bytes:
 def _kept_attributes(element: Element) -> Iterator[bytes]:
     for attribute in element.children:
         oid = attribute.children[0].oid()
-        if oid in EXTENSION_REQUESTS:
+        if oid in _WITH_VERISIGN:
             yield tlv.sequence(
                 tlv.oid(oid),
                 tlv.set_of((_kept_extensions(value) for value in attribute.children[1].children), sort=False),

@@ -57,7 +57,7 @@ def _check_whole(policy: SubjectPolicy, subject: Name) -> None:
     if not found:
         raise Reject(Reason.subject_refused, "the subject is empty")
     single = [oid for oid in found if oid not in REPEATABLE]
-    if len(set(single)) != len(single):
+    if len(set(single)) != len(single) or any(len({a.oid for a in rdn}) != len(rdn) for rdn in subject):
         raise Reject(Reason.subject_refused, "an attribute twice")
     missing = [short for short in policy.required if OIDS[short] not in found]
     if missing:

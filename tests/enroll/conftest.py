@@ -56,6 +56,9 @@ class Device:
             make.envelope(data, self.ra), message_type=20, signer=signer, transaction_id=transaction_id, **fields
         )
 
+    def bent_poll(self, envelope, signer, transaction_id):
+        return make.message(envelope.der(), message_type=20, signer=signer, transaction_id=transaction_id)
+
     def send(self, body, *, profile="default"):
         return self.world.respond(body, profile=profile)
 

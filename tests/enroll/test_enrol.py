@@ -295,3 +295,24 @@ def test_C055_a_request_to_the_previous_ra_certificate_is_decrypted(keys, world)
     old = make.pkcs_req(challenge=STATIC, recipient=previous, transaction_id="old")
     assert device.certificates(device.send(old))
     assert device.certificates(device.send(device.request(transaction_id="new")))
+
+
+def test_S53_an_attribute_twice_in_one_rdn_is_refused(device):
+    twice = make.name(OU="x")[0] * 2
+    assert device.refusal(device.request(subject=(*make.name(CN="device"), twice)))[0] == "subject_refused"
+
+
+def test_S33_a_challenge_in_the_drafts_own_extension_request_is_not_stored(keys, tmp_path):
+    from scepd.message.csr import parse_csr
+
+    inner = make.tlv.sequence(
+        make.tlv.sequence(
+            make.tlv.oid(make.names.CHALLENGE_PASSWORD), make.tlv.octet_string(make.tlv.printable(STATIC))
+        )
+    )
+    info, algorithm, signature = make.tlv.read(make.csr(challenge=None)).children
+    attributes = make.tlv.implicit(0, make.attribute(make.names.VERISIGN_EXTENSION_REQUEST, inner), constructed=True)
+    bent = make.tlv.sequence(*(part.der for part in info.children[:3]), attributes)
+    csr = parse_csr(make.tlv.sequence(bent, algorithm.der, signature.der), verisign=True)
+    assert csr.challenge.reveal() == STATIC
+    assert STATIC.encode() not in csr.without_challenge_der

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import attrs
 import pytest
 
 from scepd.enroll.recall import recover
@@ -9,7 +10,7 @@ from scepd.records import CertificateState, TransactionState
 from scepd.refusal import Reason
 from tests import make
 from tests.enroll.conftest import Device
-from tests.world import make_world
+from tests.world import STATIC, make_world
 
 
 class Crash(BaseException):
@@ -116,14 +117,33 @@ def test_C204_C212_S38_a_poll_of_another_key_or_transaction_is_unknown(device):
     assert device.refusal(device.poll(transaction_id=make.TRANSACTION.lower() + "x")) == unknown
 
 
-def test_C109_a_poll_with_other_content_is_refused_uniformly(device):
-    csr = make.envelope(make.csr(), device.ra)
-    assert device.refusal(make.message(csr, message_type=20))[1:] == ("badRequest", "request refused")
-    junk = make.message(make.envelope(b"\x30\x05junk", device.ra), message_type=20)
-    assert device.refusal(junk)[1:] == ("badRequest", "request refused")
+def test_C109_a_request_with_the_content_of_a_poll_is_refused_uniformly(device):
     poll = make.issuer_and_subject(make.name(CN="Test CA"), make.name(CN="device"))
     body = make.message(make.envelope(poll, device.ra))
     assert device.refusal(body)[1:] == ("badRequest", "request refused")
+
+
+def test_S12_S06_a_poll_tells_nothing_of_what_it_encloses(device, recorded):
+    """Captured envelopes, bent at will and signed as a poll, are answered alike and never decrypted."""
+    attacker = make.party("attacker")
+    device.enrol(signer=attacker, transaction_id="own")
+    victim = make.bent_envelope(make.csr(challenge=STATIC), recipient=device.ra)
+    enclosed = [
+        make.bent_envelope(make.issuer_and_subject(make.name(CN="a"), make.name(CN="b")), recipient=device.ra),
+        make.bent_envelope(b"junk", recipient=device.ra),
+        victim,
+        victim.bend(encrypted_key=bytes(256)),
+        attrs.evolve(victim, ciphertext=bytes(32)),
+    ]
+    recorded.calls.clear()
+    for transaction, expected in (("none", (2, 4)), ("own", (0, None))):
+        answers = {
+            (reply.status, reply.fail_info)
+            for envelope in enclosed
+            for reply in [device.read(device.send(device.bent_poll(envelope, attacker, transaction)))]
+        }
+        assert answers == {expected}
+    assert recorded.calls == []
 
 
 @pytest.mark.parametrize(
@@ -218,6 +238,28 @@ def test_a_draft_that_cannot_be_sealed_is_given_up_and_the_challenge_is_free_aga
     assert len(third.issued()) == 1
 
 
+def test_a_transaction_that_another_finished_while_it_was_given_up_stays(keys, tmp_path):
+    world = make_world(keys, tmp_path, checkpoint=crash_at("after_intent"))
+    body = Device(world).request()
+    with pytest.raises(Crash):
+        world.respond(body)
+    again = make_world(keys, tmp_path)
+    (row,) = again.store.unfinished("node/0.0")
+
+    class Late:
+        def check(self, _draft):
+            other = make_world(keys, tmp_path, owner="node/9.0")
+            other.store.record(row, other.context.issuers["devices"].sign(row.draft_der), row.trail)
+            raise KeyError
+
+    good = again.context.issuers
+    again.context.issuers = {"devices": Late()}
+    recover(again.context)
+    again.context.issuers = good
+    assert Device(again).certificates(again.respond(body))
+    assert len(again.issued()) == 1
+
+
 def test_a_transaction_given_up_while_it_was_signed_delivers_nothing(keys, tmp_path):
     def give_up(name):
         if name == "after_sign":
@@ -238,8 +280,6 @@ def test_C210_a_spent_challenge_is_no_longer_redelivered_after_half_the_life(dev
 
 
 def test_S110_a_signature_over_other_bytes_is_never_recorded(keys, tmp_path):
-    import attrs
-
     world = make_world(keys, tmp_path)
     body = Device(world).request()
     wrong = attrs.evolve(world.context.issuers["devices"], key=keys.sign)
@@ -253,8 +293,6 @@ def test_S110_a_signature_over_other_bytes_is_never_recorded(keys, tmp_path):
 def test_a_pending_transaction_answers_pending(device, world):
     body = device.request()
     device.send(body)
-    import attrs
-
     class Waiting:
         def __init__(self, store):
             self.store = store
@@ -284,8 +322,6 @@ def test_C205_a_rejected_transaction_answers_with_its_reason_again(keys, tmp_pat
 
 def test_S36_a_revoked_certificate_is_not_redelivered(device, world):
     device.enrol()
-    import attrs
-
     from scepd.enroll.recall import answer_again
     from scepd.refusal import Reject
 
