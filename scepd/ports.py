@@ -11,9 +11,12 @@ from scepd.message.csr import CertificationRequest
 from scepd.records import (
     Certificate,
     Challenge,
+    Crl,
     Identity,
     Intent,
+    Petition,
     Refusal,
+    Secret,
     Step,
     Transaction,
     TransactionKey,
@@ -64,6 +67,33 @@ class Store(Protocol):
         the challenge was taken meanwhile, `SerialTaken` when the serial exists.
         """
 
+    def petition(self, petition: Petition) -> tuple[Transaction, bool]:
+        """In one write transaction: recall, reserve the challenge, write a PENDING transaction and its audit row.
+
+        Returns as `claim` does. Raises `Reject` (pending_full, challenge_replayed, challenge_expired).
+        """
+
+    def proceed(self, transaction: Transaction, intent: Intent) -> tuple[Transaction, bool]:
+        """In one write transaction: APPROVED → ISSUING by this owner, with serial, draft and audit row.
+
+        Returns the row as stored and whether this call moved it. Raises as `claim` does.
+        """
+
+    def successor(self, certificate: int) -> Certificate | None:
+        """Return the certificate (reserved or issued) that renews the certificate of that row number."""
+
+    def is_key_certified(self, public_key: bytes, now: datetime, *, besides: int) -> bool:
+        """Return whether a live certificate other than that row has the key (SHA-256 of its SubjectPublicKeyInfo)."""
+
+    def suspect_clone(self, certificate: int, key: TransactionKey, address: str) -> None:
+        """Write the audit row `clone_suspected`: two keys claim to renew one certificate (threats S-49)."""
+
+    def latest_crl(self, issuer: str) -> Crl | None:
+        """Return the newest CRL of an issuer."""
+
+    def waiting_challenges(self, profile: str, now: datetime, limit: int) -> Sequence[Challenge]:
+        """Return free, unexpired challenges that have a sealed text, newest first."""
+
     def record(self, transaction: Transaction, certificate_der: bytes, trail: tuple[Step, ...]) -> Transaction:
         """In one write transaction: ISSUING → ISSUED, certificate, spent challenge, audit row.
 
@@ -100,3 +130,13 @@ class ChallengeMethod(Protocol):
 
         Raises `Reject` when the challenge is this method's and may not be used (expired, spent, another device's).
         """
+
+
+class Passwords(Protocol):
+    """The challenge texts of one profile, for PasswordRecipientInfo (RFC 8894 section 3.1); none where it takes no such."""
+
+    def candidates(self, store: Store, transaction_id: str, now: datetime) -> Sequence[Secret]:
+        """Return the few texts that a request may be encrypted with, in the order to try them (C-253)."""
+
+    def of_transaction(self, store: Store, transaction: Transaction) -> Secret | None:
+        """Return the text that a stored transaction was authenticated with, to protect a later reply."""

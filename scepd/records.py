@@ -150,6 +150,15 @@ class TransactionKey:
 
 
 @attrs.frozen
+class Lineage:
+    """Where a renewal stands: the row number of the certificate it replaces, how many came before, since when."""
+
+    predecessor: int
+    renewals: int  # of the certificate to come: 1 for the first renewal
+    first_issued: datetime  # notBefore of the first certificate of the line
+
+
+@attrs.frozen
 class Intent:
     """What is durable before the token signs: the transaction, the reserved serial, the placeholder-signed draft."""
 
@@ -169,6 +178,32 @@ class Intent:
     identity: Identity
     address: str
     trail: tuple[Step, ...] = ()
+    lineage: Lineage | None = None  # of a renewal
+    unique_subject: bool = False  # refuse while another key holds a live certificate of that subject
+
+
+@attrs.frozen
+class Petition:
+    """What is durable while a person decides: a request whose certificate is drafted only after the approval.
+
+    `valid` is how long it waits, `most` how many may wait in the profile.
+    """
+
+    key: TransactionKey
+    message_type: int
+    issuer: str
+    csr_der: bytes  # challengePassword removed
+    csr_fingerprint: str
+    wishes: bytes
+    subject: str
+    names: tuple[str, ...]
+    public_key: bytes
+    identity: Identity
+    address: str
+    valid: timedelta
+    most: int
+    trail: tuple[Step, ...] = ()
+    lineage: Lineage | None = None
 
 
 @attrs.frozen
@@ -199,6 +234,53 @@ class Transaction:
     not_after: datetime | None = None
     reason: Reason | None = None
     detail: str = ""
+    lineage: Lineage | None = None
+    expires: datetime | None = None  # until when a PENDING one waits
+    decided_by: str = ""
+    decided: datetime | None = None
+
+
+class RevocationReason(enum.IntEnum):
+    """The CRLReason values that a person may give (RFC 5280 section 5.3.1)."""
+
+    unspecified = 0
+    keyCompromise = 1
+    cACompromise = 2
+    affiliationChanged = 3
+    superseded = 4
+    cessationOfOperation = 5
+    certificateHold = 6
+    privilegeWithdrawn = 9
+    aACompromise = 10
+
+
+@attrs.frozen
+class Revocation:
+    """When and why a certificate ended before its time (RFC 5280 section 5.3)."""
+
+    at: datetime
+    reason: RevocationReason
+    invalid_since: datetime | None = None
+
+
+@attrs.frozen
+class RevokedEntry:
+    """One entry of a CRL."""
+
+    serial: int
+    revocation: Revocation
+
+
+@attrs.frozen
+class Crl:
+    """A published CRL (RFC 5280 section 5): `number` rises by one with each; `entries` is how many it lists."""
+
+    issuer: str
+    number: int
+    this_update: datetime
+    next_update: datetime
+    der: bytes
+    entries: int
 
 
 @attrs.frozen
@@ -217,6 +299,9 @@ class Certificate:
     der: bytes | None
     transaction: int | None
     created: datetime
+    id: int = 0
+    revocation: Revocation | None = None
+    lineage: Lineage | None = None  # None: the first of its line
 
 
 @attrs.frozen
@@ -236,6 +321,7 @@ class Challenge:
     created_by: str
     transaction: int | None = None  # the last transaction that reserved or spent it
     spent_by: bytes | None = None  # SHA-256 of that requester's SubjectPublicKeyInfo
+    sealed: bytes | None = None  # its text under the store key, where the profile takes password encryption
 
 
 @attrs.frozen

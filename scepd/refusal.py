@@ -30,11 +30,27 @@ class Reason(enum.Enum):
     recipient_unknown = "recipient_unknown"
     signing_time_refused = "signing_time_refused"
     reply_unprotectable = "reply_unprotectable"
+    password_parameters_refused = "password_parameters_refused"  # noqa: S105 - a reason
+    lookup_disabled = "lookup_disabled"
+    issuer_superseded = "issuer_superseded"
+    renewal_disabled = "renewal_disabled"
+    renewal_signer_unknown = "renewal_signer_unknown"
+    renewal_signer_altered = "renewal_signer_altered"
+    renewal_signer_expired = "renewal_signer_expired"
+    renewal_signer_revoked = "renewal_signer_revoked"
+    renewal_other_profile = "renewal_other_profile"
+    renewal_too_early = "renewal_too_early"
+    renewal_exhausted = "renewal_exhausted"
     # Decided from decrypted bytes, before the requester has proved that it wrote them: one uniform answer.
     decryption_failed = "decryption_failed"
     content_malformed = "content_malformed"
     csr_signature_invalid = "csr_signature_invalid"
     signer_mismatch = "signer_mismatch"
+    password_unknown = "password_unknown"  # noqa: S105 - a reason
+    renewal_names_changed = "renewal_names_changed"
+    # A lookup proves nothing of its writer: whatever is wrong with its content has one answer of its own.
+    lookup_unreadable = "lookup_unreadable"
+    certificate_unknown = "certificate_unknown"
     # Decided after that proof.
     csr_algorithm_refused = "csr_algorithm_refused"
     csr_invalid = "csr_invalid"
@@ -53,10 +69,17 @@ class Reason(enum.Enum):
     transaction_unknown = "transaction_unknown"
     certificate_revoked = "certificate_revoked"
     rejected_by_approver = "rejected_by_approver"
+    request_expired = "request_expired"
+    pending_full = "pending_full"
+    name_taken = "name_taken"
+    renewal_key_unchanged = "renewal_key_unchanged"
+    renewal_key_taken = "renewal_key_taken"
+    renewal_superseded = "renewal_superseded"
     interrupted = "interrupted"
 
 
 _UNIFORM = (FailInfo.badRequest, "request refused")
+_NO_CERTIFICATE = (FailInfo.badCertId, "no such certificate")
 
 WIRE: Mapping[Reason, tuple[FailInfo, str]] = MappingProxyType(
     {
@@ -71,10 +94,25 @@ WIRE: Mapping[Reason, tuple[FailInfo, str]] = MappingProxyType(
         Reason.recipient_unknown: (FailInfo.badRequest, "not encrypted to this server"),
         Reason.signing_time_refused: (FailInfo.badTime, "signing time not accepted"),
         Reason.reply_unprotectable: (FailInfo.badRequest, "no encryption method for this key"),
+        Reason.password_parameters_refused: (FailInfo.badAlg, "password encryption parameters not accepted"),
+        Reason.lookup_disabled: (FailInfo.badRequest, "lookup not enabled"),
+        Reason.issuer_superseded: (FailInfo.badRequest, "CA certificate superseded"),
+        Reason.renewal_disabled: (FailInfo.badRequest, "renewal not enabled"),
+        Reason.renewal_signer_unknown: (FailInfo.badRequest, "signer certificate not known"),
+        Reason.renewal_signer_altered: (FailInfo.badMessageCheck, "signer certificate is not the one issued"),
+        Reason.renewal_signer_expired: (FailInfo.badRequest, "signer certificate not valid now"),
+        Reason.renewal_signer_revoked: (FailInfo.badRequest, "signer certificate revoked"),
+        Reason.renewal_other_profile: (FailInfo.badRequest, "signer certificate of another profile"),
+        Reason.renewal_too_early: (FailInfo.badRequest, "renewal too early"),
+        Reason.renewal_exhausted: (FailInfo.badRequest, "renewed as often as allowed"),
         Reason.decryption_failed: _UNIFORM,
         Reason.content_malformed: _UNIFORM,
         Reason.csr_signature_invalid: _UNIFORM,
         Reason.signer_mismatch: _UNIFORM,
+        Reason.password_unknown: _UNIFORM,
+        Reason.renewal_names_changed: _UNIFORM,
+        Reason.lookup_unreadable: _NO_CERTIFICATE,
+        Reason.certificate_unknown: _NO_CERTIFICATE,
         Reason.csr_algorithm_refused: (FailInfo.badAlg, "request algorithm not accepted"),
         Reason.csr_invalid: (FailInfo.badRequest, "certification request not accepted"),
         Reason.key_refused: (FailInfo.badRequest, "key rejected"),
@@ -92,6 +130,12 @@ WIRE: Mapping[Reason, tuple[FailInfo, str]] = MappingProxyType(
         Reason.transaction_unknown: (FailInfo.badCertId, "no such transaction"),
         Reason.certificate_revoked: (FailInfo.badRequest, "certificate revoked"),
         Reason.rejected_by_approver: (FailInfo.badRequest, "request rejected"),
+        Reason.request_expired: (FailInfo.badRequest, "request expired"),
+        Reason.pending_full: (FailInfo.badRequest, "too many requests wait for approval"),
+        Reason.name_taken: (FailInfo.badRequest, "subject already in use"),
+        Reason.renewal_key_unchanged: (FailInfo.badRequest, "renewal needs a new key"),
+        Reason.renewal_key_taken: (FailInfo.badRequest, "key already certified"),
+        Reason.renewal_superseded: (FailInfo.badRequest, "certificate already renewed"),
         Reason.interrupted: (FailInfo.badRequest, "request could not be completed"),
     },
 )

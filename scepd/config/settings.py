@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -76,16 +76,40 @@ class RaSettings:
 
 
 @attrs.frozen
+class CrlSettings:
+    """The CRL of an issuer: how long each is valid, and after how long the next follows (RFC 5280 section 5.1.2.5)."""
+
+    valid: timedelta = timedelta(days=7)
+    every: timedelta = timedelta(days=1)
+
+
+@attrs.frozen
+class SuccessionSettings:
+    """The issuer that follows another: by name, from when on, and how long the old one is accepted afterwards."""
+
+    issuer: str
+    at: datetime
+    overlap: timedelta = timedelta(days=30)
+
+
+@attrs.frozen
 class IssuerSettings:
-    """A local issuer: its key by URI, its certificate, the certificates above it (nearest first), its RA pair."""
+    """A local issuer: its key by URI, its certificate, the certificates above it (nearest first), its RA pair.
+
+    Where the CA is its own RA, `ra_sign` and `ra_decrypt` name the CA's key and certificate; a single RA key stands
+    in both. `ra_decrypt` None: requests come by PasswordRecipientInfo alone, since the RA key cannot decrypt.
+    """
 
     name: str
     key: str
     certificate_der: bytes
     chain: tuple[bytes, ...]
     ra_sign: RaSettings
-    ra_decrypt: RaSettings
+    ra_decrypt: RaSettings | None
     ra_decrypt_previous: tuple[RaSettings, ...] = ()  # still served and accepted while devices learn the new one
+    crl: CrlSettings | None = None  # None: this issuer publishes none
+    next: SuccessionSettings | None = None
+    ca_is_ra: bool = False  # the key of the CA does everything (insecurely_ca_is_ra)
     crl_urls: tuple[str, ...] = ()
     ocsp_urls: tuple[str, ...] = ()
     issuer_urls: tuple[str, ...] = ()
@@ -93,7 +117,12 @@ class IssuerSettings:
     @property
     def recipients(self) -> tuple[RaSettings, ...]:
         """The RA decryption keys that requests may be encrypted to, the current one first."""
-        return (self.ra_decrypt, *self.ra_decrypt_previous)
+        return (*filter(None, (self.ra_decrypt,)), *self.ra_decrypt_previous)
+
+    @property
+    def has_one_ra_key(self) -> bool:
+        """Whether one key signs replies and decrypts requests."""
+        return self.ra_decrypt == self.ra_sign
 
 
 @attrs.frozen

@@ -28,6 +28,7 @@ class Operation(enum.Enum):
     GetCACaps = "GetCACaps"
     GetCACert = "GetCACert"
     GetNextCACert = "GetNextCACert"
+    GetCACertChain = "GetCACertChain"  # of the drafts up to 18
     PKIOperation = "PKIOperation"
 
 
@@ -62,3 +63,6 @@ SUBJECT_ALT_NAME = "2.5.29.17"
 PKI_MESSAGE_TYPE = "application/x-pki-message"
 CA_CERTIFICATE_TYPE = "application/x-x509-ca-cert"
 CA_RA_CERTIFICATE_TYPE = "application/x-x509-ca-ra-cert"
+CA_CHAIN_TYPE = "application/x-x509-ca-ra-cert-chain"
+NEXT_CA_TYPE = "application/x-x509-next-ca-cert"
+CRL_TYPE = "application/pkix-crl"

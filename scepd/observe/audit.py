@@ -21,6 +21,13 @@ class Action(enum.Enum):
     certificate_unclaimed = "certificate_unclaimed"  # signed, but its transaction had been given up: kept, never sent
     transaction_rejected = "transaction_rejected"
     transaction_retired = "transaction_retired"
+    transaction_pending = "transaction_pending"
+    transaction_approved = "transaction_approved"
+    transaction_expired = "transaction_expired"
+    certificate_revoked = "certificate_revoked"
+    certificate_released = "certificate_released"  # a hold was lifted
+    clone_suspected = "clone_suspected"
+    crl_published = "crl_published"
     challenge_added = "challenge_added"
     challenge_cancelled = "challenge_cancelled"
 

@@ -98,7 +98,70 @@ class StaticRule:
     secret: Secret
 
 
-ChallengeRule = OneTimeRule | StaticRule
+@attrs.frozen
+class NoChallengeRule:
+    """Challenge method `none`: anybody may ask, and a person decides about each request."""
+
+
+ChallengeRule = OneTimeRule | StaticRule | NoChallengeRule
+
+
+def _fraction(_: object, attribute: "attrs.Attribute[float]", value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"{attribute.name}: {value} is no part of a life")
+
+
+@attrs.frozen(kw_only=True)
+class RenewalRule:
+    """How a certificate may be renewed with itself as the credential (RFC 8894 section 2.3; threats S-42 to S-52).
+
+    `earliest` is the part of its life that must be over, `grace` the time after its end in which it still may.
+    `profiles` and `issuers` name others whose certificates this profile renews too. `most` bounds the renewals in a
+    row, `longest` the time since the first certificate of the line.
+    """
+
+    earliest: float = attrs.field(default=0.5, validator=_fraction)
+    grace: timedelta = timedelta()
+    same_key: bool = True  # micromdm's client keeps its key
+    by_pkcsreq: bool = True  # PKCSReq signed by the certificate: Apple, Cisco, sscep, jscep, certmonger (C-184)
+    challenge: Literal["ignored", "required"] = "ignored"
+    profiles: tuple[str, ...] = ()
+    issuers: tuple[str, ...] = ()
+    most: int | None = None
+    longest: timedelta | None = None
+    revoke_previous: timedelta | None = None  # how long after its renewal the old certificate is revoked (C-185)
+
+
+@attrs.frozen(kw_only=True)
+class AutomaticWhen:
+    """Which requests need no person: every condition that is given must hold.
+
+    `subject` are pairs of short name and whole-match expression, `methods` names of challenge methods, `networks`
+    those of the client's address; `renewals`: a renewal by these rules needs no person either.
+    """
+
+    subject: tuple[tuple[str, re.Pattern[str]], ...] = ()
+    methods: frozenset[str] = frozenset()
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    renewals: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class ApprovalRule:
+    """A person decides, unless `automatic` says that none needs to; how long and how many requests wait."""
+
+    automatic: AutomaticWhen | None = None  # None: always a person, also for renewals
+    valid: timedelta = timedelta(days=7)
+    most: int = 1_000
+
+
+@attrs.frozen(kw_only=True)
+class SigningTimeRule:
+    """What is asked of the signingTime attribute (C-238, C-239): None takes whatever comes."""
+
+    skew: timedelta | None = None  # of PKCSReq and CertPoll: devices without a clock are common
+    renewal_skew: timedelta | None = timedelta(hours=24)  # of RenewalReq: who has a certificate has a clock
+    required: bool = False
 
 
 # What no profile can give: any purpose, OCSP signing, CMC authority roles, Microsoft's request agent.
@@ -163,6 +226,16 @@ class Profile:
     omit_empty_content: bool = False
     verisign_extension_request: bool = False  # read the drafts' own extension request attribute as well
     strict_nonce: bool = False
+    renewal: RenewalRule | None = attrs.field(factory=RenewalRule)  # None: no renewal
+    approval: ApprovalRule | None = None  # None: no person is asked
+    signing_time: SigningTimeRule = attrs.field(factory=SigningTimeRule)
+    unique_subject: bool = False  # one live certificate for each subject (C-218)
+    get_cert: Literal["owner", "public", "off"] = "owner"
+    get_crl: bool = True
+    password_encryption: bool = False  # PasswordRecipientInfo, for keys that cannot encrypt (RFC 8894 section 3.1)
+    get_only: bool = False  # do not offer POST
+    ca_certificate_chain: bool = False  # answer the drafts' GetCACertChain
+    insecurely_accept_raw_csr: bool = False  # /scep-raw/<profile>, on TLS listeners alone
     insecure: tuple[str, ...] = ()  # names of the insecurely_ switches that are on
 
     @property
