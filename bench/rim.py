@@ -20,7 +20,7 @@ from scepd.hsm.lanes import Lanes
 from scepd.observe.log import LineObserver, LogFile
 from scepd.records import Origin
 from scepd.web.limits import Occupancy
-from scepd.web.scep import Endpoint, ScepResource
+from scepd.web.scep import Endpoint, Phase, ScepResource
 from scepd.web.site import ScepSite
 
 Answering = Callable[[bytes, Origin], Deferred[Answer]]
@@ -53,7 +53,7 @@ def main() -> None:
         subject="CN=bench-01234567-100",
     )
     answering: Answering = in_lane(answer) if options.lane else lambda _body, _origin: succeed(answer)
-    endpoint = Endpoint("static", b"", b"", "application/x-x509-ca-cert", answering)
+    endpoint = Endpoint("static", lambda: Phase(b"", b"", "application/x-x509-ca-cert"), answering)
     site = ScepSite(ScepResource({"static": endpoint}), reactor, random=os.urandom, occupancy=Occupancy(per_network=0))
     port = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
     gc.freeze()

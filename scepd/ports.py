@@ -51,14 +51,17 @@ class DecryptionKey(Protocol):
 class Store(Protocol):
     """What the enrolment path needs from the store; every call is synchronous and runs in a lane."""
 
-    def recall(self, key: TransactionKey) -> Transaction | None:
-        """Return the newest transaction of that identity."""
+    def recall(self, key: TransactionKey, *, case_blind: bool = False) -> Transaction | None:
+        """Return the newest transaction of that identity; `case_blind` takes its id in other letter cases where none is exact."""
 
     def transaction(self, number: int) -> Transaction | None:
         """Return one transaction by its row number."""
 
     def find_challenge(self, profile: str, digest: bytes) -> Challenge | None:
         """Return the one-time challenge of that profile with that keyed digest, whatever its state."""
+
+    def challenge(self, number: int) -> Challenge | None:
+        """Return a one-time challenge by its row number."""
 
     def claim(self, intent: Intent) -> tuple[Transaction, bool]:
         """In one write transaction: recall, reserve serial and challenge, write the intent and its audit row.
@@ -90,6 +93,9 @@ class Store(Protocol):
 
     def latest_crl(self, issuer: str) -> Crl | None:
         """Return the newest CRL of an issuer."""
+
+    def latest_crl_number(self, issuer: str) -> int:
+        """Return the number of the newest CRL of an issuer, 0 where there is none."""
 
     def waiting_challenges(self, profile: str, now: datetime, limit: int) -> Sequence[Challenge]:
         """Return free, unexpired challenges that have a sealed text, newest first."""
@@ -135,8 +141,13 @@ class ChallengeMethod(Protocol):
 class Passwords(Protocol):
     """The challenge texts of one profile, for PasswordRecipientInfo (RFC 8894 section 3.1); none where it takes no such."""
 
-    def candidates(self, store: Store, transaction_id: str, now: datetime) -> Sequence[Secret]:
-        """Return the few texts that a request may be encrypted with, in the order to try them (C-253)."""
+    def candidates(
+        self, store: Store, transaction_id: str, now: datetime, *, requester: bytes | None = None
+    ) -> Sequence[Secret]:
+        """Return the few texts that a request may be encrypted with, in the order to try them (C-253).
+
+        `requester`: SHA-256 of the signer's SubjectPublicKeyInfo, which finds its transaction again.
+        """
 
     def of_transaction(self, store: Store, transaction: Transaction) -> Secret | None:
         """Return the text that a stored transaction was authenticated with, to protect a later reply."""

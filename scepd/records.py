@@ -180,6 +180,8 @@ class Intent:
     trail: tuple[Step, ...] = ()
     lineage: Lineage | None = None  # of a renewal
     unique_subject: bool = False  # refuse while another key holds a live certificate of that subject
+    csr_fingerprint_sha1: str = ""  # C-160: what older devices show
+    request_id: str = ""  # of the request's log line
 
 
 @attrs.frozen
@@ -204,6 +206,8 @@ class Petition:
     most: int
     trail: tuple[Step, ...] = ()
     lineage: Lineage | None = None
+    csr_fingerprint_sha1: str = ""
+    request_id: str = ""
 
 
 @attrs.frozen
@@ -238,6 +242,8 @@ class Transaction:
     expires: datetime | None = None  # until when a PENDING one waits
     decided_by: str = ""
     decided: datetime | None = None
+    csr_fingerprint_sha1: str = ""
+    request_id: str = ""
 
 
 class RevocationReason(enum.IntEnum):
@@ -365,7 +371,17 @@ class Rejected:
     detail: str = ""
 
 
-Outcome = Issued | Pending | Rejected
+@attrs.frozen
+class Found:
+    """Outcome of a lookup: what was asked for, certificates or CRLs as DER; `subject` is for the log."""
+
+    certificates: tuple[bytes, ...] = ()
+    crls: tuple[bytes, ...] = ()
+    subject: str = ""
+
+
+Answered = Issued | Pending | Rejected  # what becomes of a request for a certificate
+Outcome = Answered | Found
 
 
 def to_json(value: Mapping[str, Any] | list[Any] | tuple[Any, ...]) -> str:

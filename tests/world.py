@@ -7,8 +7,11 @@ import attrs
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scepd.ca.local import LocalIssuer
+from scepd.ca.shelf import CrlShelf
 from scepd.challenge.digest import keyed_digest
+from scepd.challenge.none import NoChallenge
 from scepd.challenge.one_time import OneTimeChallenge
+from scepd.challenge.passwords import ProfilePasswords
 from scepd.challenge.static import StaticChallenge
 from scepd.enroll.context import Context, Registration
 from scepd.enroll.respond import respond
@@ -78,13 +81,13 @@ class Keys:
         return [self.sign_der, self.decrypt_der, self.ca_der]
 
 
-def make_keys(*, elliptic=False):
+def make_keys(*, elliptic=False, name="Test CA"):
     """Return fresh CA and RA keys with their certificates."""
     ca = ec.generate_private_key(ec.SECP256R1()) if elliptic else rsa.generate_private_key(65537, 2048)
     sign, decrypt = (rsa.generate_private_key(65537, 2048) for _ in range(2))
     began = NOW - timedelta(days=1)
     draft = draft_ca_certificate(
-        common_name("Test CA"),
+        common_name(name),
         ca.public_key(),
         serial=new_serial(secrets.token_bytes),
         not_before=began,
@@ -154,26 +157,58 @@ def default_profile(**changes):
     return Profile(**values)
 
 
-def make_world(keys, directory, *, profiles=None, owner="node/0.0", checkpoint=lambda _name: None, random=None):
-    """Return a world over a store in `directory` (made there when missing)."""
+def make_registration(issuer, keys):
+    """The RA before an issuer, with the keys in memory."""
+    decryption = software_decryption_key(keys.decrypt, b"fallback secret of this process!")
+    return Registration(
+        issuer, ReplySigner(keys.sign_der, keys.sign), (Recipient.from_certificate(keys.decrypt_der),), (decryption,)
+    )
+
+
+def make_world(  # noqa: PLR0913 - what a test may want to be otherwise
+    keys,
+    directory,
+    *,
+    profiles=None,
+    owner="node/0.0",
+    checkpoint=lambda _name: None,
+    random=None,
+    others=None,
+    successions=None,
+    clock=None,
+):
+    """Return a world over a store in `directory` (made there when missing).
+
+    `others` are the keys of further issuers by name, `successions` what follows what.
+    """
     profiles = profiles or [default_profile()]
     upgrade(URL, directory)
-    clock = FakeClock()
+    clock = clock or FakeClock()
     store = Repository(open_engine(URL, directory), owner=owner, clock=clock, checkpoint=checkpoint)
-    decryption = software_decryption_key(keys.decrypt, b"fallback secret of this process!")
-    registration = Registration(
-        ReplySigner(keys.sign_der, keys.sign), (Recipient.from_certificate(keys.decrypt_der),), (decryption,)
-    )
+    everything = {"devices": keys, **(others or {})}
     context = Context(
         store=store,
         owner=owner,
-        issuers={"devices": LocalIssuer("devices", IssuerCertificate.load(keys.ca_der), keys.ca)},
-        registrations={"devices": registration},
+        issuers={
+            name: LocalIssuer(name, IssuerCertificate.load(held.ca_der), held.ca) for name, held in everything.items()
+        },
+        registrations={name: make_registration(name, held) for name, held in everything.items()},
         challenges={profile.name: challenge_methods(profile) for profile in profiles},
         clock=clock,
         random=random or secrets.token_bytes,
         monotonic=Counted(),
-        forbidden_keys=frozenset(spki_digest(spki_of(der)) for der in keys.certificates),
+        crls=CrlShelf(),
+        forbidden_keys=frozenset(spki_digest(spki_of(der)) for held in everything.values() for der in held.certificates),
+        successions=successions or {},
+        passwords={
+            profile.name: ProfilePasswords(
+                profile.name,
+                STORE_KEY,
+                tuple(rule.secret for rule in profile.challenge if isinstance(rule, StaticRule)),
+            )
+            for profile in profiles
+            if profile.password_encryption
+        },
         checkpoint=checkpoint,
     )
     return World(keys, context, clock, {profile.name: profile for profile in profiles}, directory)
@@ -181,9 +216,12 @@ def make_world(keys, directory, *, profiles=None, owner="node/0.0", checkpoint=l
 
 def challenge_methods(profile):
     """The methods of a profile, as a worker makes them."""
-    return tuple(
-        OneTimeChallenge(profile.name, STORE_KEY)
-        if isinstance(rule, OneTimeRule)
-        else StaticChallenge.from_secret(rule.secret, STORE_KEY)
-        for rule in profile.challenge
-    )
+    return tuple(_method(rule, profile) for rule in profile.challenge)
+
+
+def _method(rule, profile):
+    if isinstance(rule, OneTimeRule):
+        return OneTimeChallenge(profile.name, STORE_KEY)
+    if isinstance(rule, StaticRule):
+        return StaticChallenge.from_secret(rule.secret, STORE_KEY)
+    return NoChallenge()

@@ -11,21 +11,25 @@ import attrs
 
 from scepd.app.checkpoint import Checkpoints
 from scepd.app.clock import UtcClock
-from scepd.app.keys import key_checks
+from scepd.app.keys import ca_rules, key_checks, ra_rules
+from scepd.app.successions import successions_of
 from scepd.ca.local import LocalIssuer
+from scepd.ca.shelf import CrlShelf
+from scepd.challenge.none import NoChallenge
 from scepd.challenge.one_time import OneTimeChallenge
+from scepd.challenge.passwords import ProfilePasswords
 from scepd.challenge.static import StaticChallenge
 from scepd.config.settings import IssuerSettings, Settings
 from scepd.enroll.context import Context, Registration
 from scepd.hsm.faults import TokenFault
-from scepd.hsm.keys import open_decryption_key, open_signing_key, parse_uri
+from scepd.hsm.keys import Opening, open_decryption_key, open_signing_key, parse_uri
 from scepd.hsm.probe import KeyCheck, check_keys, probe_signing_key
 from scepd.hsm.token import Session, Token
 from scepd.message.certificate import load_certificate
 from scepd.message.certrep import ReplySigner
 from scepd.message.enveloped import Recipient
 from scepd.ports import ChallengeMethod
-from scepd.profile.model import OneTimeRule, Profile
+from scepd.profile.model import ChallengeRule, OneTimeRule, Profile, StaticRule
 from scepd.refusal import OperatorError
 from scepd.store.engines import open_engine
 from scepd.store.repository import Repository
@@ -69,7 +73,9 @@ class Belongings(Context):
 class Outfitter:
     """Makes the belongings of the lanes of one worker, each in its lane's own thread."""
 
-    def __init__(self, settings: Settings, slot: int, store_key: bytes, checkpoints: Checkpoints) -> None:
+    def __init__(
+        self, settings: Settings, slot: int, store_key: bytes, checkpoints: Checkpoints, crls: CrlShelf | None = None
+    ) -> None:
         """Open what lanes share: the store's engine, the challenge methods. Raises `OperatorError`."""
         self._settings = settings
         self._slot = slot
@@ -79,10 +85,15 @@ class Outfitter:
         # Of this process only: what a bad key transport is answered with must not repeat elsewhere.
         self._fallback_secret = os.urandom(32)
         self._challenges = {profile.name: _challenge_methods(profile, store_key) for profile in settings.profiles}
+        self._passwords = {
+            profile.name: _passwords(profile, store_key) for profile in settings.profiles if profile.password_encryption
+        }
         self._forbidden = frozenset(
             _key_digest(der) for issuer in settings.issuers for der in _own_certificates(issuer)
         )
         self._keys = key_checks(settings.issuers)
+        self._successions = successions_of(settings.issuers)
+        self._crls = CrlShelf() if crls is None else crls
         self._numbers = itertools.count()
         self._lane = threading.local()
 
@@ -104,7 +115,10 @@ class Outfitter:
                 owner=owner,
                 issuers={issuer.name: _open_issuer(session, issuer) for issuer in self._settings.issuers},
                 registrations=self._open_registrations(session),
+                successions=self._successions,
                 challenges=self._challenges,
+                passwords=self._passwords,
+                crls=self._crls,
                 clock=self._clock,
                 random=os.urandom,
                 monotonic=time.monotonic,
@@ -130,13 +144,14 @@ class Outfitter:
         return {issuer.name: self._open_registration(session, issuer) for issuer in self._settings.issuers}
 
     def _open_registration(self, session: Session, issuer: IssuerSettings) -> Registration:
-        sign = issuer.ra_sign
-        signing_key = open_signing_key(session, parse_uri(sign.key), sign.certificate_der)
+        sign, opening = issuer.ra_sign, Opening(rules=ra_rules(issuer))
+        signing_key = open_signing_key(session, parse_uri(sign.key), sign.certificate_der, opening)
         decryption = [
-            open_decryption_key(session, parse_uri(ra.key), ra.certificate_der, self._fallback_secret)
+            open_decryption_key(session, parse_uri(ra.key), ra.certificate_der, self._fallback_secret, opening)
             for ra in issuer.recipients
         ]
         return Registration(
+            issuer=issuer.name,
             signer=ReplySigner(sign.certificate_der, signing_key),
             recipients=tuple(Recipient.from_certificate(ra.certificate_der) for ra in issuer.recipients),
             decryption=tuple(decryption),
@@ -149,17 +164,28 @@ def owner_name(settings: Settings, slot: int, lane: int) -> str:
 
 
 def _open_issuer(session: Session, issuer: IssuerSettings) -> LocalIssuer:
-    key = open_signing_key(session, parse_uri(issuer.key), issuer.certificate_der)
+    opening = Opening(rules=ca_rules(issuer))
+    key = open_signing_key(session, parse_uri(issuer.key), issuer.certificate_der, opening)
     return LocalIssuer(issuer.name, IssuerCertificate.load(issuer.certificate_der), key, issuer.chain)
 
 
 def _challenge_methods(profile: Profile, store_key: bytes) -> tuple[ChallengeMethod, ...]:
-    return tuple(
-        OneTimeChallenge(profile.name, store_key)
-        if isinstance(rule, OneTimeRule)
-        else StaticChallenge.from_secret(rule.secret, store_key)
-        for rule in profile.challenge
-    )
+    return tuple(_challenge_method(rule, profile, store_key) for rule in profile.challenge)
+
+
+def _challenge_method(rule: ChallengeRule, profile: Profile, store_key: bytes) -> ChallengeMethod:
+    match rule:
+        case OneTimeRule():
+            return OneTimeChallenge(profile.name, store_key)
+        case StaticRule():
+            return StaticChallenge.from_secret(rule.secret, store_key)
+        case _:
+            return NoChallenge()
+
+
+def _passwords(profile: Profile, store_key: bytes) -> ProfilePasswords:
+    statics = tuple(rule.secret for rule in profile.challenge if isinstance(rule, StaticRule))
+    return ProfilePasswords(profile.name, store_key, statics)
 
 
 def _own_certificates(issuer: IssuerSettings) -> tuple[bytes, ...]:

@@ -1,20 +1,32 @@
-"""The keys of a configuration, with what each must be."""
+"""The keys of a configuration, with what each must be and may do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from scepd.config.settings import IssuerSettings
+from scepd.hsm.attributes import KeyRules
 from scepd.hsm.probe import KeyCheck
+
+_ONE_ROLE = KeyRules()
+_BOTH_ROLES = KeyRules(both_roles=True)
 
 
 def key_checks(issuers: Iterable[IssuerSettings]) -> tuple[KeyCheck, ...]:
-    """Return every key of the issuers with its role, each once."""
-    checks = [
-        check
-        for issuer in issuers
-        for check in (
-            KeyCheck(issuer.key, "sign", issuer.certificate_der),
-            KeyCheck(issuer.ra_sign.key, "sign", issuer.ra_sign.certificate_der),
-            KeyCheck(issuer.ra_decrypt.key, "decrypt", issuer.ra_decrypt.certificate_der),
-        )
-    ]
-    return tuple(dict.fromkeys(checks))
+    """Return every key of the issuers with its role, each once; a key that does both is checked in both."""
+    return tuple(dict.fromkeys(check for issuer in issuers for check in _of_issuer(issuer)))
+
+
+def ca_rules(issuer: IssuerSettings) -> KeyRules:
+    """Return what is excused in the CA key: decrypting, only where the CA is its own RA and is encrypted to."""
+    return _BOTH_ROLES if issuer.ca_is_ra and issuer.ra_decrypt is not None else _ONE_ROLE
+
+
+def ra_rules(issuer: IssuerSettings) -> KeyRules:
+    """Return what is excused in the RA's keys: a second role, only where one key has both on purpose."""
+    return _BOTH_ROLES if issuer.has_one_ra_key else _ONE_ROLE
+
+
+def _of_issuer(issuer: IssuerSettings) -> Iterator[KeyCheck]:
+    yield KeyCheck(issuer.key, "sign", issuer.certificate_der, ca_rules(issuer))
+    yield KeyCheck(issuer.ra_sign.key, "sign", issuer.ra_sign.certificate_der, ra_rules(issuer))
+    for recipient in issuer.recipients:
+        yield KeyCheck(recipient.key, "decrypt", recipient.certificate_der, ra_rules(issuer))

@@ -11,6 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from scepd.app.background import Background
 from scepd.app.belongings import Outfitter
 from scepd.app.checkpoint import Checkpoints
 from scepd.app.endpoints import make_endpoints
@@ -18,6 +19,7 @@ from scepd.app.gateway import Gateway, opener
 from scepd.app.listeners import adopt, with_tls
 from scepd.app.parcel import Parcel
 from scepd.app.recovery import Estates
+from scepd.ca.shelf import CrlShelf
 from scepd.challenge.digest import load_store_key
 from scepd.config.settings import LimitSettings, ListenerSettings, Settings
 from scepd.enroll.answer import Answerer
@@ -27,6 +29,7 @@ from scepd.web.gcra import RateLimit
 from scepd.web.limits import HttpLimits, Occupancy
 from scepd.web.scep import ScepResource
 from scepd.web.site import ScepSite
+from scepd.web.tree import Tree
 
 _TICK = 1.0  # seconds between two batches of refusals
 _HEAD_START = 3.0  # seconds for the token to open before anybody is told that it is away
@@ -54,6 +57,7 @@ class Worker:
         self._ports: list[Any] = []
         self._sites: list[ScepSite] = []
         self._gateway: Gateway | None = None
+        self._background: Background | None = None
         self._tick = LoopingCall(self._do_duties)
         self._tick.clock = reactor
         self._stalls = StallDetector(reactor, self._tell_stall)
@@ -64,7 +68,8 @@ class Worker:
         if settings.hsm.softhsm2_conf is not None:
             os.environ["SOFTHSM2_CONF"] = str(settings.hsm.softhsm2_conf)
         store_key = load_store_key(settings.store.key_file)
-        outfitter = Outfitter(settings, parcel.slot, store_key, Checkpoints(parcel.checkpoints))
+        shelf = CrlShelf()
+        outfitter = Outfitter(settings, parcel.slot, store_key, Checkpoints(parcel.checkpoints), shelf)
         open_token = opener(settings, parcel.pin, store_key)
         self._gateway = Gateway(
             self._reactor,
@@ -75,6 +80,8 @@ class Worker:
             on_return=lambda: self.recover(parcel.slot),
         )
         self._answerer = Answerer(self._gateway, self._reactor)
+        self._background = Background.make(self._reactor, settings, parcel.slot, self._gateway, shelf)
+        self._background.start()
         self._estates = Estates(settings, self._gateway)
         if parcel.recover:
             self._estates.take(parcel.slot)
@@ -87,6 +94,7 @@ class Worker:
             self._patience.cancel()
             self._listen()
         await self._estates.settle()
+        self._background.take_duties()
         self._tick.start(_TICK, now=False)
         self._stalls.start()  # not before: starting blocks, and nobody minds
 
@@ -99,6 +107,8 @@ class Worker:
             self._tick.stop()
         await DeferredList([port.stopListening() for port in self._ports], consumeErrors=True)
         await _within(grace, DeferredList([site.drain() for site in self._sites]), self._reactor)
+        if self._background is not None:
+            await _within(_LANES_GRACE, Deferred.fromCoroutine(self._background.stop()), self._reactor)
         if self._gateway is not None:
             await _within(_LANES_GRACE, Deferred.fromCoroutine(self._flush()), self._reactor)
             await _within(_LANES_GRACE, Deferred.fromCoroutine(self._gateway.close()), self._reactor)
@@ -112,18 +122,24 @@ class Worker:
         return {"hsm": "away" if self._gateway is None else self._gateway.state}
 
     def _listen(self) -> None:
+        assert self._gateway is not None  # made before anything listens
         resource = ScepResource(
-            make_endpoints(self._settings, self._answerer),
+            make_endpoints(self._settings, self._answerer, self._gateway),
             default=self._settings.default_profile.segment,
             rate=rate_limit(self._settings.limits, self._parcel.slots),
         )
         listeners = {listener.name: listener for listener in self._settings.listeners}
-        sites = {name: self._make_site(resource) for name in listeners}
+        sites = {name: self._make_site(self._tree(listener, resource)) for name, listener in listeners.items()}
         factories = {name: _factory(listener, sites[name]) for name, listener in listeners.items()}
         self._sites = list(sites.values())
         self._ports = [
             adopt(self._reactor, inherited, factories[inherited.listener]) for inherited in self._parcel.sockets
         ]
+
+    def _tree(self, listener: ListenerSettings, scep: ScepResource) -> Tree:
+        assert self._background is not None  # made before anything listens
+        publication = self._background.publication if "publication" in listener.serves else None
+        return Tree(scep if "scep" in listener.serves else None, publication)
 
     def _make_site(self, resource: Any) -> ScepSite:
         return ScepSite(

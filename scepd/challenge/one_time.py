@@ -38,7 +38,8 @@ class OneTimeChallenge:
             return None
         _check_usable(challenge, spki_digest(csr.spki_der), now)
         _check_binding(challenge, csr)
-        return Identity(self.name, challenge.common_name or f"challenge {challenge.id}", challenge.id, challenge.names)
+        vouched = tuple(_folded(name) for name in challenge.names)
+        return Identity(self.name, challenge.common_name or f"challenge {challenge.id}", challenge.id, vouched)
 
 
 def _check_usable(challenge: Challenge, public_key: bytes, now: datetime) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 import attrs
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -25,7 +25,7 @@ class Authority:
     certificates: tuple[bytes, ...]  # as served
     anchor: bytes
     issuer: bytes  # the CA that issues: the lowest one below the anchor, or the anchor itself
-    recipient: bytes
+    recipient: bytes | None  # None: no RSA key is served, only the challenge can protect a request (EC)
     signers: tuple[bytes, ...]
 
 
@@ -38,7 +38,7 @@ def establish(certificates: Sequence[bytes], fingerprint: str | None, now: datet
     anchor = _first_ca(pool) if fingerprint is None else _pinned(pool, fingerprint)
     believed = [one for one in pool if _leads_to(one, anchor, pool) and _is_current(one, now)]
     recipient = next((one for one in _by_role(believed) if _may_encrypt_to(one)), None)
-    if recipient is None:
+    if recipient is None and not any(_is_elliptic(one) for one in _by_role(believed)):
         raise OperatorError(
             "none of the server's certificates can take an encrypted request",
             "look at them: scepd client getca --url URL --out FILE",
@@ -47,7 +47,7 @@ def establish(certificates: Sequence[bytes], fingerprint: str | None, now: datet
         certificates=tuple(certificates),
         anchor=_der(anchor),
         issuer=_der(next(one for one in _by_role(believed) if _is_ca(one))),
-        recipient=_der(recipient),
+        recipient=None if recipient is None else _der(recipient),
         signers=tuple(_der(one) for one in _by_role(believed) if _may_sign(one)),
     )
 
@@ -169,6 +169,10 @@ def _may_encrypt_to(certificate: x509.Certificate) -> bool:
     usage = _key_usage(certificate)
     fits = usage is None or usage.key_encipherment or usage.data_encipherment
     return fits and isinstance(certificate.public_key(), rsa.RSAPublicKey)
+
+
+def _is_elliptic(certificate: x509.Certificate) -> bool:
+    return isinstance(certificate.public_key(), ec.EllipticCurvePublicKey)
 
 
 def _may_sign(certificate: x509.Certificate) -> bool:

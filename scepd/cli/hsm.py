@@ -14,7 +14,7 @@ from scepd.cli.configured import config_option, json_option, load_settings, load
 from scepd.cli.output import FAILED, Failure, show_json, show_rows, three_parts
 from scepd.cli.probe import memory_of, obtain_pin, probe
 from scepd.config.settings import Premises
-from scepd.hsm.attributes import KeyRules, Role
+from scepd.hsm.attributes import KeyRules, Role, Roles
 from scepd.hsm.attributes import check as check_attributes
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.generate import CURVES, RSA_BITS, generate_ec, generate_rsa
@@ -56,24 +56,29 @@ def list_token(tokens: bool, config: Path, as_json: bool) -> None:
 
 @hsm.command("keygen", short_help="Make a key pair in the token.")
 @click.argument("label")
-@click.option("--role", type=click.Choice(["sign", "decrypt"]), required=True, help="The one thing that it may do.")
+@click.option(
+    "--role",
+    type=click.Choice(["sign", "decrypt", "both"]),
+    required=True,
+    help="The one thing that it may do; both, for a single RA key or a CA that is its own RA.",
+)
 @click.option("--type", "kind", type=click.Choice(_KINDS), default="rsa:2048", show_default=True, help="Its kind.")
 @config_option
 @json_option
-def generate_key(label: str, role: Role, kind: str, config: Path, as_json: bool) -> None:
+def generate_key(label: str, role: Roles, kind: str, config: Path, as_json: bool) -> None:
     """Make a key pair called LABEL in the token, never to leave it; print its configuration line and public key.
 
     \b
     scepd hsm keygen routers-ca --role sign --type ec:P-256
     scepd hsm keygen routers-ra-decrypt --role decrypt --type rsa:2048
     """  # noqa: D301 - \b is for click
-    if role == "decrypt" and not kind.startswith("rsa:"):
+    if role != "sign" and not kind.startswith("rsa:"):
         raise click.BadParameter("SCEP encrypts to RSA keys: --type rsa:2048", param_hint="--type")
     premises = load_token(config)
     with _told_faults():
         session = _log_in(premises).session(writable=True)
         public_key = _generate(session, label, role, kind)
-        check_attributes(find_key(session, KeyName(label=label)), label, role, KeyRules())
+        _check(session, label, role)
     uri = str(KeyName(label=label, token=premises.hsm.token))
     pem = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
     if as_json:
@@ -109,7 +114,14 @@ def _abilities(key: dict[str, Any]) -> list[str]:
     return ["sign", "pss"] if key.get("pss") else ["sign"]
 
 
-def _generate(session: Session, label: str, role: Role, kind: str) -> PublicKey:
+def _check(session: Session, label: str, role: Roles) -> None:
+    key, rules = find_key(session, KeyName(label=label)), KeyRules(both_roles=role == "both")
+    single: tuple[Role, ...] = ("sign", "decrypt") if role == "both" else (role,)
+    for one in single:
+        check_attributes(key, label, one, rules)
+
+
+def _generate(session: Session, label: str, role: Roles, kind: str) -> PublicKey:
     family, _, size = kind.partition(":")
     return generate_rsa(session, label, int(size), role) if family == "rsa" else generate_ec(session, label, size)
 

@@ -13,6 +13,9 @@ CA_LABEL = f"{ISSUER}-ca"
 RA_SIGN_LABEL = f"{ISSUER}-ra-sign"
 RA_DECRYPT_LABEL = f"{ISSUER}-ra-decrypt"
 
+_SERVES = ("scep", "publication")
+_CRL = 'crl = { valid = "7d", every = "1d" }'
+
 
 @attrs.frozen
 class Layout:
@@ -114,6 +117,7 @@ def write_configuration(answers: Answers, layout: Layout) -> str:
             f"certificate = {_quoted(layout.certificate(CA_LABEL))}",
             f"ra_sign = {_pair(answers, layout, RA_SIGN_LABEL)}",
             f"ra_decrypt = {_pair(answers, layout, RA_DECRYPT_LABEL)}",
+            f"{_CRL}  # {_crl_comment(answers)}",
             "",
             *_listeners(answers, layout),
             f"[profile.{answers.profile}]",
@@ -124,6 +128,13 @@ def write_configuration(answers: Answers, layout: Layout) -> str:
             "",
         ],
     )
+
+
+def _crl_comment(answers: Answers) -> str:
+    if answers.http and (answers.public_url or "").startswith("http://"):
+        return "certificates name it by public_url"
+    # Relying parties fetch it by plain HTTP from a URL that they can reach, which nobody told us.
+    return f'certificates name it where crl_urls = ["http://HOST/crl/{ISSUER}.crl"] says so'
 
 
 def _pair(answers: Answers, layout: Layout, label: str) -> str:
@@ -143,18 +154,18 @@ def _hsm(answers: Answers, layout: Layout) -> list[str]:
 
 def _listeners(answers: Answers, layout: Layout) -> list[str]:
     lines: list[str] = []
+    serves = f"serves = {_array(_SERVES)}"
     if answers.https:
         tls = f"{{ certificate = {_quoted(layout.tls)}, key = {{ file = {_quoted(layout.tls_key)} }} }}"
-        lines += ["[listener.public]", f"address = {_array(answers.https)}", f"tls = {tls}", ""]
+        lines += ["[listener.public]", f"address = {_array(answers.https)}", f"tls = {tls}", serves, ""]
     if answers.http:
-        lines += ["[listener.plain]", f"address = {_array(answers.http)}", ""]
+        lines += ["[listener.plain]", f"address = {_array(answers.http)}", serves, ""]
     else:
-        lines += ["# Old routers speak http only:", "# [listener.plain]", '# address = "0.0.0.0:80"', ""]
+        lines += ["# Old routers speak http only:", "# [listener.plain]", '# address = "0.0.0.0:80"', f"# {serves}", ""]
     return lines
 
 
 def _uri(answers: Answers, label: str) -> str:
-
     return str(KeyName(label=label, token=answers.token))
 
 

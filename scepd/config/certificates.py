@@ -5,18 +5,38 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+import attrs
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepd.config.files import read_public
-from scepd.config.problems import Refused
+from scepd.config.problems import Place, Refused
+from scepd.config.secret import Surroundings
 
 E = TypeVar("E", bound=x509.ExtensionType)
 
 _SMALLEST_RSA = 2048  # bits
 _SIGNERS = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey)
+
+
+@attrs.frozen
+class Moment:
+    """The time at which an issuer's certificates must be valid.
+
+    `begins` is later than `now` for an issuer that takes over in the future. `ended`: another took over from it, and
+    what is still accepted meanwhile needs no valid certificate.
+    """
+
+    now: datetime
+    begins: datetime
+    ended: bool = False
+
+    @classmethod
+    def at(cls, now: datetime) -> "Moment":
+        """Return the moment of what serves now."""
+        return cls(now, now)
 
 
 def read_certificates(path: Path) -> list[x509.Certificate]:
@@ -40,6 +60,17 @@ def read_certificate(path: Path) -> x509.Certificate:
     if len(certificates) != 1:
         raise Refused(f"{path} holds {len(certificates)} certificates", "keep one in it; those above it go under chain")
     return certificates[0]
+
+
+def read_named(name: str | None, surroundings: Surroundings, place: Place) -> x509.Certificate | None:
+    """Return the certificate of the file that a key names; None, with the problem noted, where there is none."""
+    if name is None:
+        return None
+    try:
+        return read_certificate(surroundings.resolve(name))
+    except Refused as refused:
+        place.refuse(refused)
+        return None
 
 
 def _touch(certificate: x509.Certificate) -> None:
@@ -75,12 +106,17 @@ def is_self_signed(certificate: x509.Certificate) -> bool:
     return not list(judge_issued(certificate, certificate))
 
 
-def judge_time(certificate: x509.Certificate, now: datetime) -> Iterator[Refused]:
+def is_rsa(certificate: x509.Certificate) -> bool:
+    """Return whether the certified key is RSA, the one kind that can be encrypted to (RFC 8894 section 3.1)."""
+    return isinstance(certificate.public_key(), rsa.RSAPublicKey)
+
+
+def judge_time(certificate: x509.Certificate, moment: Moment) -> Iterator[Refused]:
     """Yield what is wrong with the certificate's dates."""
-    if now >= certificate.not_valid_after_utc:
+    if moment.now >= certificate.not_valid_after_utc and not moment.ended:
         ended = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
         yield Refused(f"{show(certificate)} expired on {ended}", "issue a new certificate for this key; check: date -u")
-    if now < certificate.not_valid_before_utc:
+    if moment.begins < certificate.not_valid_before_utc:
         begins = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
         yield Refused(f"{show(certificate)} is valid only from {begins}", "check the clock: date -u; timedatectl")
 
@@ -123,6 +159,18 @@ def judge_ra_recipient(certificate: x509.Certificate) -> Iterator[Refused]:
     if usage is not None and not usage.key_encipherment:
         yield Refused(f"{show(certificate)} may not be encrypted to", "issue it with keyUsage keyEncipherment")
     yield from _judge_key(certificate, (rsa.RSAPublicKey,))
+
+
+def judge_ca_as_ra(certificate: x509.Certificate) -> Iterator[Refused]:
+    """Yield what keeps a CA from being its own RA (RFC 8894 section 2.1.2, C-051)."""
+    usage = _extension(certificate, x509.KeyUsage)
+    if usage is not None and not (usage.digital_signature and usage.key_encipherment):
+        yield Refused(
+            f"{show(certificate)} may not sign replies and be encrypted to (keyUsage)",
+            "issue it with digitalSignature and keyEncipherment beside keyCertSign and cRLSign; or ra_sign and ra_decrypt",
+        )
+    if not is_rsa(certificate):
+        yield Refused(f"{show(certificate)} has a key that cannot decrypt", "an RSA key; or ra_sign and ra_decrypt")
 
 
 def _judge_end_entity(certificate: x509.Certificate) -> Iterator[Refused]:

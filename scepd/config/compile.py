@@ -1,15 +1,16 @@
 """From what the operator wrote to what the processes run on; nothing is opened but the files that are named."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import attrs
 
+from scepd.config.agreement import judge_agreement
 from scepd.config.files import check_directory, check_file
-from scepd.config.issuers import compile_issuer
+from scepd.config.issuers import IssuerCompiler, published_at
 from scepd.config.listeners import compile_listeners, host_names
 from scepd.config.problems import Place, Refused
 from scepd.config.profiles import apply_preset, compile_profiles
@@ -27,6 +28,7 @@ from scepd.config.sections import (
 from scepd.config.settings import (
     Appliance,
     HsmSettings,
+    IssuerSettings,
     LimitSettings,
     LogFormat,
     LogLevel,
@@ -36,6 +38,8 @@ from scepd.config.settings import (
     StoreSettings,
 )
 from scepd.config.structure import read_section
+from scepd.config.succession import judge_successions
+from scepd.profile.model import Profile
 
 _STORE_KEY = 32  # octets
 _LONGEST_RUNTIME = 85  # octets; a Unix socket's whole path has room for 107
@@ -50,13 +54,11 @@ def compile_settings(raw: Mapping[str, Any], surroundings: Surroundings, place: 
     appliance = compile_appliance(root.appliance, surroundings, place / "appliance")
     hsm = None if root.hsm is None else compile_hsm(root.hsm, surroundings, place / "hsm")
     store = compile_store(root.store or StoreSection(), appliance.state, surroundings, place / "store")
-    issuers = {
-        name: compile_issuer(name, section, surroundings, place / "issuer" / name)
-        for name, section in (root.issuer or {}).items()
-    }
     listeners = compile_listeners(root.listener or {}, surroundings, place / "listener")
+    issuers = _compile_issuers(root, published_at(appliance, listeners), surroundings, place / "issuer")
     reserved = host_names(listeners) | _public_host(appliance)
     profiles = compile_profiles(root.profile or {}, issuers, surroundings, reserved=reserved, place=place / "profile")
+    judge_agreement(root, issuers, place)
     log = _compile_log(root.log, surroundings, place)
     if hsm is None or store is None or place.found:
         return None
@@ -70,7 +72,29 @@ def compile_settings(raw: Mapping[str, Any], surroundings: Surroundings, place: 
         workers=surroundings.cores if root.workers is None else root.workers,
         limits=LimitSettings(**attrs.asdict(root.limits)),
         log=log,
-        insecure=tuple(f"profile.{profile.name}.{switch}" for profile in profiles for switch in profile.insecure),
+        insecure=_switches_on(issuers, profiles),
+    )
+
+
+def _compile_issuers(
+    root: RootSection,
+    published: str | None,
+    surroundings: Surroundings,
+    place: Place,
+) -> dict[str, IssuerSettings | None]:
+    sections = root.issuer or {}
+    in_use = frozenset(profile.issuer for profile in (root.profile or {}).values() if profile.issuer is not None)
+    issuers = IssuerCompiler(surroundings, published, place).compile_all(sections, in_use)
+    judge_successions(sections, issuers, place)
+    return issuers
+
+
+def _switches_on(issuers: Mapping[str, IssuerSettings | None], profiles: Iterable[Profile]) -> tuple[str, ...]:
+    """Return the paths of the insecure switches that are on, for the log and `scepd check`."""
+    authorities = (issuer for issuer in issuers.values() if issuer is not None and issuer.ca_is_ra)
+    return (
+        *(f"issuer.{issuer.name}.insecurely_ca_is_ra" for issuer in authorities),
+        *(f"profile.{profile.name}.{switch}" for profile in profiles for switch in profile.insecure),
     )
 
 
@@ -124,7 +148,10 @@ def _check_store_key(reference: SecretReference, surroundings: Surroundings) -> 
     refuse_environment(reference, "the store key")
     length = len(read_octets(reference, surroundings))
     if length != _STORE_KEY:
-        raise Refused(f"the store key has {length} octets, not {_STORE_KEY}", "openssl rand -out store-key 32; chmod 600 store-key")
+        raise Refused(
+            f"the store key has {length} octets, not {_STORE_KEY}",
+            "openssl rand -out store-key 32; chmod 600 store-key",
+        )
 
 
 def _split_store(url: str) -> str | None:

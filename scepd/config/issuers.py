@@ -1,70 +1,82 @@
 """From [issuer.NAME] to its settings: the certificates read, and judged against each other."""
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import combinations
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 
 import attrs
 from cryptography import x509
 
 from scepd.config import certificates as judge
+from scepd.config.certificates import Moment, read_named
 from scepd.config.problems import Place, Refused
-from scepd.config.scalars import same_key
+from scepd.config.registrations import RegistrationCompiler
 from scepd.config.secret import Surroundings
-from scepd.config.sections import IssuerSection, RaSection
-from scepd.config.settings import IssuerSettings, RaSettings
+from scepd.config.sections import CrlSection, IssuerSection
+from scepd.config.settings import Appliance, CrlSettings, IssuerSettings, ListenerSettings, SuccessionSettings
+from scepd.config.succession import moments
+
+_OVERLAP = timedelta(days=30)  # SuccessionSettings' own default
+
+
+def published_at(appliance: Appliance, listeners: Iterable[ListenerSettings]) -> str | None:
+    """Return the URL below which our CRLs are served, None where we cannot know one that clients can use.
+
+    A CRL is fetched by plain HTTP: whoever must verify a certificate first to get at it might need that very CRL.
+    """
+    if not any(listener.tls is None and "publication" in listener.serves for listener in listeners):
+        return None
+    url = appliance.public_url
+    return url if url is not None and url.startswith("http://") else None
 
 
 @attrs.frozen
-class _Keyed:
-    """A key of an issuer: where it stands, whose it is, its URI and its certificate (None: not read)."""
+class IssuerCompiler:
+    """Compiles issuers; `published` is what `published_at` said."""
 
+    surroundings: Surroundings
+    published: str | None
     place: Place
-    owner: str
-    uri: str | None
-    certificate: x509.Certificate | None
 
+    def compile_all(
+        self, sections: Mapping[str, IssuerSection], in_use: frozenset[str]
+    ) -> dict[str, IssuerSettings | None]:
+        """Return the issuers by name, None for one that lacks something; `in_use` are those that a profile names."""
+        times = moments(sections, in_use, self.surroundings.now)
+        return {name: self.compile(name, section, times[name]) for name, section in sections.items()}
 
-def compile_issuer(
-    name: str, section: IssuerSection, surroundings: Surroundings, place: Place
-) -> IssuerSettings | None:
-    """Return the settings of a local issuer, None where a certificate or key is lacking; problems go to `place`."""
-    issuer = read_certificate(section.certificate, surroundings, place / "certificate")
-    if issuer is not None:
-        _note(place / "certificate", (*judge.judge_ca(issuer), *judge.judge_time(issuer, surroundings.now)))
-    chain = _compile_chain(section, issuer, surroundings, place / "chain")
-    sign = _compile_ra(section.ra_sign, place / "ra_sign", surroundings, issuer, judge.judge_ra_signer)
-    decrypt = _compile_ra(section.ra_decrypt, place / "ra_decrypt", surroundings, issuer, judge.judge_ra_recipient)
-    previous = [
-        _compile_ra(entry, place / "ra_decrypt_previous" / index, surroundings, issuer, judge.judge_ra_recipient)
-        for index, entry in enumerate(section.ra_decrypt_previous)
-    ]
-    _keep_apart([_Keyed(place, "the issuer", section.key, issuer), sign, decrypt, *previous])
-    ra_sign, ra_decrypt = _to_settings(sign), _to_settings(decrypt)
-    if issuer is None or section.key is None or ra_sign is None or ra_decrypt is None:
-        return None
-    return IssuerSettings(
-        name=name,
-        key=section.key,
-        certificate_der=judge.to_der(issuer),
-        chain=tuple(judge.to_der(certificate) for certificate in chain),
-        ra_sign=ra_sign,
-        ra_decrypt=ra_decrypt,
-        ra_decrypt_previous=tuple(settings for keyed in previous if (settings := _to_settings(keyed))),
-        crl_urls=section.crl_urls,
-        ocsp_urls=section.ocsp_urls,
-        issuer_urls=section.issuer_urls,
-    )
+    def compile(self, name: str, section: IssuerSection, moment: Moment) -> IssuerSettings | None:
+        """Return the settings of one issuer."""
+        place = self.place / name
+        issuer = read_named(section.certificate, self.surroundings, place / "certificate")
+        if issuer is not None:
+            _note(place / "certificate", (*judge.judge_ca(issuer), *judge.judge_time(issuer, moment)))
+        chain = _compile_chain(section, issuer, self.surroundings, place / "chain")
+        registrations = RegistrationCompiler(section, issuer, self.surroundings, moment, place).compile()
+        crl = _compile_crl(section.crl, place / "crl")
+        if issuer is None or section.key is None or registrations is None:
+            return None
+        return IssuerSettings(
+            name=name,
+            key=section.key,
+            certificate_der=judge.to_der(issuer),
+            chain=tuple(judge.to_der(certificate) for certificate in chain),
+            ra_sign=registrations.sign,
+            ra_decrypt=registrations.decrypt,
+            ra_decrypt_previous=registrations.previous,
+            crl=crl,
+            next=_compile_succession(section, issuer),
+            ca_is_ra=section.insecurely_ca_is_ra,
+            crl_urls=self._crl_urls(name, section),
+            ocsp_urls=section.ocsp_urls,
+            issuer_urls=section.issuer_urls,
+        )
 
-
-def read_certificate(name: str | None, surroundings: Surroundings, place: Place) -> x509.Certificate | None:
-    """Return the certificate of the file that a key names; None, with the problem noted, where there is none."""
-    if name is None:
-        return None
-    try:
-        return judge.read_certificate(surroundings.resolve(name))
-    except Refused as refused:
-        place.refuse(refused)
-        return None
+    def _crl_urls(self, name: str, section: IssuerSection) -> tuple[str, ...]:
+        if section.crl_urls is not None:
+            return section.crl_urls
+        if self.published is None or not isinstance(section.crl, CrlSection):
+            return ()
+        return (f"{self.published}/crl/{name}.crl",)
 
 
 def _compile_chain(
@@ -96,7 +108,7 @@ def _judge_above(
     surroundings: Surroundings,
 ) -> Iterator[Refused]:
     yield from judge.judge_ca(certificate)
-    yield from judge.judge_time(certificate, surroundings.now)
+    yield from judge.judge_time(certificate, Moment.at(surroundings.now))
     if below is None:
         return
     for refused in judge.judge_issued(below, certificate):
@@ -105,41 +117,22 @@ def _judge_above(
         )
 
 
-def _compile_ra(
-    section: RaSection | None,
-    place: Place,
-    surroundings: Surroundings,
-    issuer: x509.Certificate | None,
-    judge_role: Callable[[x509.Certificate], Iterable[Refused]],
-) -> _Keyed:
-    if section is None:
-        return _Keyed(place, str(place.path[-1]), None, None)
-    certificate = read_certificate(section.certificate, surroundings, place / "certificate")
-    if certificate is not None:
-        _note(place / "certificate", (*judge_role(certificate), *judge.judge_time(certificate, surroundings.now)))
-        if issuer is not None:
-            _note(place / "certificate", judge.judge_issued(certificate, issuer))
-    return _Keyed(place, str(place.path[-1]), section.key, certificate)
-
-
-def _keep_apart(keys: list[_Keyed]) -> None:
-    # A key that both signs and decrypts is an oracle for the other role (threats S-16).
-    hint = "one key for each role; another one: scepd hsm keygen devices-ra-decrypt --role decrypt --type rsa:2048"
-    for first, second in combinations(keys, 2):
-        if first.uri is not None and second.uri is not None and same_key(first.uri, second.uri):
-            (second.place / "key").problem(f"is the same key as that of {first.owner}", hint)
-        elif (
-            first.certificate is not None
-            and second.certificate is not None
-            and judge.spki(first.certificate) == judge.spki(second.certificate)
-        ):
-            (second.place / "certificate").problem(f"certifies the same key as that of {first.owner}", hint)
-
-
-def _to_settings(keyed: _Keyed) -> RaSettings | None:
-    if keyed.uri is None or keyed.certificate is None:
+def _compile_crl(section: CrlSection | bool, place: Place) -> CrlSettings | None:
+    if not isinstance(section, CrlSection):
         return None
-    return RaSettings(keyed.uri, judge.to_der(keyed.certificate))
+    if section.every >= section.valid:
+        # Relying parties refuse everything while there is no CRL that is valid (RFC 5280 section 6.3.3).
+        hint = 'crl = { valid = "7d", every = "1d" }'
+        (place / "every").problem("the next CRL would come only when the one before has ended", hint)
+    return CrlSettings(valid=section.valid, every=section.every)
+
+
+def _compile_succession(section: IssuerSection, issuer: x509.Certificate) -> SuccessionSettings | None:
+    """Return who follows; an overlap that is not written ends with the issuer's certificate at the latest."""
+    if section.next is None or section.next_from is None:
+        return None
+    left = max(timedelta(), issuer.not_valid_after_utc - section.next_from)
+    return SuccessionSettings(section.next, section.next_from, section.next_overlap or min(_OVERLAP, left))
 
 
 def _note(place: Place, refusals: Iterable[Refused]) -> None:

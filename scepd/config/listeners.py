@@ -102,7 +102,7 @@ def _read_chain(name: str | None, surroundings: Surroundings, place: Place) -> l
     except Refused as refused:
         place.refuse(refused)
         return []
-    for fault in judge.judge_time(certificates[0], surroundings.now):
+    for fault in judge.judge_time(certificates[0], judge.Moment.at(surroundings.now)):
         place.refuse(fault)
     for below, above in pairwise(certificates):
         for fault in judge.judge_issued(below, above):

@@ -4,7 +4,7 @@ import attrs
 
 from scepd.config.patterns import read_attribute
 from scepd.config.problems import Place, Refused
-from scepd.config.sections import KeySection, NamesSection, ProfileSection, SubjectSection
+from scepd.config.profile_sections import NamesSection, ProfileSection, SubjectSection
 from scepd.message.algorithms import MODERN_CIPHERS, MODERN_DIGESTS, Cipher, CryptoPolicy, Digest
 from scepd.profile.model import NamePolicy, SubjectPolicy
 from scepd.records import Attribute
@@ -18,6 +18,7 @@ _NORMAL_RSA = 2048
 _DIGEST_SWITCHES = {"insecurely_accept_md5": Digest.MD5, "insecurely_accept_sha1": Digest.SHA1}
 _CIPHER_SWITCHES = {"insecurely_accept_des": Cipher.DES, "insecurely_accept_3des": Cipher.DES3}
 _SMALL_RSA_SWITCH = "insecurely_accept_small_rsa"
+_RAW_SWITCH = "insecurely_accept_raw_csr"
 
 
 def compile_names(section: NamesSection, reserved: frozenset[str]) -> NamePolicy:
@@ -71,27 +72,36 @@ def compile_crypto(section: ProfileSection) -> CryptoPolicy:
         digests=MODERN_DIGESTS | {digest for switch, digest in _DIGEST_SWITCHES.items() if getattr(section, switch)},
         ciphers=MODERN_CIPHERS | {cipher for switch, cipher in _CIPHER_SWITCHES.items() if getattr(section, switch)},
         minimum_signer_rsa=_SMALL_RSA if section.insecurely_accept_small_rsa else _NORMAL_RSA,
+        ed25519=section.key.ed25519,
+        passwords=section.password_encryption,
     )
 
 
 def switches_on(section: ProfileSection) -> tuple[str, ...]:
     """Return the names of the insecure switches that a profile has on."""
-    names = (*_DIGEST_SWITCHES, *_CIPHER_SWITCHES, _SMALL_RSA_SWITCH)
+    names = (*_DIGEST_SWITCHES, *_CIPHER_SWITCHES, _SMALL_RSA_SWITCH, _RAW_SWITCH)
     switches = [name for name in names if getattr(section, name)]
     if any(challenge.insecurely_short for challenge in section.challenge or ()):
         switches.append("insecurely_short")
     return tuple(switches)
 
 
-def compile_keys(section: KeySection, *, small: bool, place: Place) -> KeyPolicy:
-    """Return which public keys are certified; `small` allows RSA keys below 2048 bits."""
-    policy = KeyPolicy(rsa_minimum=_SMALL_RSA if small else _NORMAL_RSA, ed25519=section.ed25519)
-    if section.rsa is not None:
-        if len(section.rsa) != 2 or section.rsa[0] > section.rsa[1]:
+def compile_keys(section: ProfileSection, place: Place) -> KeyPolicy:
+    """Return which public keys are certified.
+
+    A reply is encrypted to the device's key, which only RSA can do, or to its challenge (RFC 8894 section 3.1): unless
+    the profile says otherwise no EC keys are certified without password encryption.
+    """
+    key, small = section.key, section.insecurely_accept_small_rsa
+    policy = KeyPolicy(rsa_minimum=_SMALL_RSA if small else _NORMAL_RSA, ed25519=key.ed25519)
+    if key.curves is not None or not section.password_encryption:
+        policy = attrs.evolve(policy, curves=frozenset(key.curves or ()))
+    if key.rsa is not None:
+        if len(key.rsa) != 2 or key.rsa[0] > key.rsa[1]:
             (place / "rsa").problem("must be the fewest and the most bits", "rsa = [2048, 4096]")
         else:
-            policy = attrs.evolve(policy, rsa_minimum=section.rsa[0], rsa_maximum=section.rsa[1])
+            policy = attrs.evolve(policy, rsa_minimum=key.rsa[0], rsa_maximum=key.rsa[1])
     if policy.rsa_minimum < _NORMAL_RSA and not small:
         hint = f"rsa = [2048, 4096]; or {_SMALL_RSA_SWITCH} = true"
         (place / "rsa").problem(f"{policy.rsa_minimum} bits are too few", hint)
-    return policy if section.curves is None else attrs.evolve(policy, curves=frozenset(section.curves))
+    return policy

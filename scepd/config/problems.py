@@ -71,6 +71,11 @@ class Place:
         """Note a refused value at this place."""
         self.problem(refused.reason, refused.hint)
 
+    @property
+    def is_noted(self) -> bool:
+        """Whether something was found here or below, such as a value that could not be read."""
+        return any(path[: len(self.path)] == self.path for path, _, _ in self.found)
+
     def problems(self, files: Mapping[tuple[str | int, ...], Path]) -> list[Problem]:
         """Return what was found, each once, with the file that holds it (by the longest known beginning of its path)."""
         return [

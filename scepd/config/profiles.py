@@ -6,12 +6,14 @@ from typing import Any
 from cryptography import x509
 
 from scepd.config import certificates as judge
+from scepd.config.agreement import answers_get_crl
 from scepd.config.challenges import compile_challenges
 from scepd.config.patterns import read_path
 from scepd.config.policies import compile_crypto, compile_keys, compile_names, compile_subject, switches_on
 from scepd.config.problems import Place, Refused, suggest
+from scepd.config.profile_sections import ProfileSection
+from scepd.config.rules import compile_approval, compile_renewal, compile_signing_time
 from scepd.config.secret import Surroundings
-from scepd.config.sections import ProfileSection
 from scepd.config.settings import IssuerSettings
 from scepd.profile.model import Profile
 from scepd.profile.presets import PRESETS
@@ -27,6 +29,13 @@ _AS_WRITTEN = (
     "omit_empty_content",
     "verisign_extension_request",
     "strict_nonce",
+    "unique_subject",
+    "get_cert",
+    "get_crl",
+    "password_encryption",
+    "get_only",
+    "ca_certificate_chain",
+    "insecurely_accept_raw_csr",
 )
 
 
@@ -52,12 +61,17 @@ def compile_profiles(
                 name=name,
                 path=section.path or name,
                 default=name == default,
-                challenge=compile_challenges(section.challenge, surroundings, here / "challenge"),
+                challenge=compile_challenges(
+                    section.challenge, surroundings, here / "challenge", passwords=section.password_encryption
+                ),
                 subject=compile_subject(section.subject, here / "subject"),
                 names=compile_names(section.names, reserved),
                 crypto=crypto,
                 csr_crypto=crypto,
-                keys=compile_keys(section.key, small=section.insecurely_accept_small_rsa, place=here / "key"),
+                keys=compile_keys(section, here / "key"),
+                renewal=compile_renewal(section.renewal, sections, issuers, here / "renewal"),
+                approval=compile_approval(section, here / "approval"),
+                signing_time=compile_signing_time(section.signing_time),
                 insecure=switches_on(section),
                 **certificate,
             )
@@ -66,10 +80,19 @@ def compile_profiles(
 
 
 def apply_preset(raw: object) -> object:
-    """Return the table of a profile with the keys of its preset where it has none of its own."""
+    """Return the table of a profile with the keys of its preset where it has none of its own, also in its tables."""
     if not isinstance(raw, Mapping) or not isinstance(raw.get("preset", "default"), str):
         return raw
-    return {**PRESETS.get(raw.get("preset", "default"), {}), **raw}
+    return _join(PRESETS.get(raw.get("preset", "default"), {}), raw)
+
+
+def _join(preset: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _join(preset[key], raw[key])
+        for key in preset.keys() & raw.keys()
+        if isinstance(preset[key], Mapping) and isinstance(raw[key], Mapping)
+    }
+    return {**preset, **raw, **both}
 
 
 def _judge_paths(sections: Mapping[str, ProfileSection], place: Place) -> None:
@@ -142,6 +165,7 @@ def _compile_certificate(section: ProfileSection, issuer: IssuerSettings | None,
             "crl_urls": issuer.crl_urls,
             "ocsp_urls": issuer.ocsp_urls,
             "issuer_urls": issuer.issuer_urls,
+            "get_crl": answers_get_crl(section, issuer),
         }
         _judge_against_issuer(section, issuer, place)
     return values

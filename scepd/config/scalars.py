@@ -3,7 +3,8 @@
 import ipaddress
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from scepd.config.problems import Refused, suggest
@@ -64,17 +65,65 @@ def one_of(*words: str) -> Callable[[object], str]:
     return read_word
 
 
+def read_off(raw: object) -> Literal[False]:
+    """Return false, which stands in the place of a table for what is not wanted at all."""
+    if raw is not False:
+        raise Refused(
+            f"must be a table or false, not {_kind(raw)}",
+            "write false, or { } with what shall differ from the defaults",
+        )
+    return False
+
+
 def read_duration(raw: object) -> timedelta:
     """Return a duration above zero written as number and unit: 30s, 15m, 12h, 90d, 4w, 2y (a year is 365 days)."""
+    duration = read_delay(raw)
+    if not duration:
+        raise Refused(f"{raw!r} is out of bounds", 'write a duration above zero and up to "100y"')
+    return duration
+
+
+def read_delay(raw: object) -> timedelta:
+    """Return a duration as `read_duration` does, or none at all: 0s."""
     if not isinstance(raw, str):
         raise Refused(f"must be a duration, not {_kind(raw)}", 'write number and unit, such as "90d", "12h" or "2y"')
     match = _DURATION.fullmatch(raw)
     if match is None:
         raise Refused(f"{raw!r} is no duration", 'write number and unit (s m h d w y), such as "90d", "12h" or "2y"')
     duration = int(match[1]) * _UNITS[match[2]]
-    if not timedelta(0) < duration <= _LONGEST:
-        raise Refused(f"{raw!r} is out of bounds", 'write a duration above zero and up to "100y"')
+    if duration > _LONGEST:
+        raise Refused(f"{raw!r} is out of bounds", 'write a duration of up to "100y"')
     return duration
+
+
+def read_skew(raw: object) -> timedelta | Literal[False]:
+    """Return how far two clocks may differ; false: they are not compared."""
+    if raw is False:
+        return False
+    return read_duration(raw)
+
+
+def read_instant(raw: object) -> datetime:
+    """Return a moment in UTC; a date-time without offset is UTC, a date alone its first moment."""
+    example = "write it without quotation marks: 2031-03-01T06:00:00Z"
+    if not isinstance(raw, date):  # a datetime is a date
+        raise Refused(f"must be a date and time, not {_kind(raw)}", example)
+    moment = raw if isinstance(raw, datetime) else datetime.combine(raw, time.min)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise Refused(f"{raw} is out of bounds", example) from None
+
+
+def read_fraction(raw: object) -> float:
+    """Return a part of a whole: 0 or more, less than 1."""
+    if not isinstance(raw, int | float) or isinstance(raw, bool):
+        raise Refused(f"must be a number, not {_kind(raw)}", "write a part of the whole, such as 0.5")
+    if not 0 <= raw < 1:
+        raise Refused(f"{raw} is out of bounds", "write a number from 0 to less than 1, such as 0.5")
+    return float(raw)
 
 
 def read_name(raw: object) -> str:

@@ -1,47 +1,22 @@
 """What the operator writes: one class for each TOML table.
 
-The annotation of a field names its reader (`config.scalars`, `config.patterns`); a field with the metadata
-of `required` must be written. A field whose value was refused keeps its default, so that
-the checks which follow can find the other problems too.
+The annotation of a field names its reader (`config.fields`); a field with the metadata of `required` must be
+written. A field whose value was refused keeps its default, so that the checks which follow can find the other
+problems too. A field that is a table or something else (`crl = false`) lists the table first.
 """
 
 from collections.abc import Mapping
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network
-from re import Pattern
-from typing import Annotated
+from typing import Annotated, Literal
 
 import attrs
 
 from scepd.config import scalars
-from scepd.config.patterns import (
-    read_attribute,
-    read_dns,
-    read_email,
-    read_expression,
-    read_key_usage,
-    read_network,
-    read_path,
-    read_purpose,
-)
-from scepd.config.secret import SecretReference, read_reference
-from scepd.profile.presets import PRESETS
-
-Text = Annotated[str, scalars.read_text]
-Flag = Annotated[bool, scalars.read_flag]
-Duration = Annotated[timedelta, scalars.read_duration]
-Url = Annotated[str, scalars.read_url]
-KeyUri = Annotated[str, scalars.read_key_uri]
-Address = Annotated[tuple[str, int], scalars.read_address]
-Secretly = Annotated[SecretReference, read_reference]
+from scepd.config.fields import Address, Duration, Flag, Instant, KeyUri, Secretly, Text, Url, required
+from scepd.config.profile_sections import ProfileSection
 
 read_log_format = scalars.one_of("logfmt", "text", "json")
 read_log_level = scalars.one_of("debug", "info", "warn", "error")
-
-
-def required(example: str, *, single: bool = False) -> dict[str, object]:
-    """Return the metadata of a key that must be written: the line to write, and whether one value does for an array."""
-    return {"example": example, "single": single}
 
 
 @attrs.frozen
@@ -105,7 +80,7 @@ class LimitSection:
 
 @attrs.frozen
 class RaSection:
-    """[issuer.NAME] ra_sign and ra_decrypt."""
+    """[issuer.NAME] ra_sign, ra_decrypt, ra and entries of ra_decrypt_previous."""
 
     key: KeyUri | None = attrs.field(
         default=None, metadata=required('key = "pkcs11:token=scepd;object=devices-ra-sign"')
@@ -114,22 +89,31 @@ class RaSection:
 
 
 @attrs.frozen
+class CrlSection:
+    """[issuer.NAME] crl."""
+
+    valid: Duration = timedelta(days=7)
+    every: Duration = timedelta(days=1)
+
+
+@attrs.frozen
 class IssuerSection:
     """[issuer.NAME]."""
 
     key: KeyUri | None = attrs.field(default=None, metadata=required('key = "pkcs11:token=scepd;object=devices-ca"'))
     certificate: Text | None = attrs.field(default=None, metadata=required('certificate = "devices-ca.pem"'))
-    ra_sign: RaSection | None = attrs.field(
-        default=None, metadata=required('ra_sign = { key = "pkcs11:object=ra-sign", certificate = "ra-sign.pem" }')
-    )
-    ra_decrypt: RaSection | None = attrs.field(
-        default=None,
-        metadata=required('ra_decrypt = { key = "pkcs11:object=ra-decrypt", certificate = "ra-decrypt.pem" }'),
-    )
+    ra_sign: RaSection | None = None
+    ra_decrypt: RaSection | None = None
+    ra: RaSection | None = None  # one key with both roles
+    insecurely_ca_is_ra: Flag = False
     ra_decrypt_previous: tuple[RaSection, ...] = ()
     kind: Annotated[str, scalars.one_of("local")] = "local"
     chain: tuple[Text, ...] = ()
-    crl_urls: tuple[Url, ...] = ()
+    crl: CrlSection | Annotated[Literal[False], scalars.read_off] = CrlSection()
+    next: Text | None = None
+    next_from: Instant | None = None
+    next_overlap: Duration | None = None
+    crl_urls: tuple[Url, ...] | None = None  # None: where we publish it ourselves
     ocsp_urls: tuple[Url, ...] = ()
     issuer_urls: tuple[Url, ...] = ()
 
@@ -151,82 +135,7 @@ class ListenerSection:
         default=None, metadata=required('address = "0.0.0.0:80"', single=True)
     )
     tls: TlsSection | None = None
-    serves: tuple[Annotated[str, scalars.one_of("scep")], ...] = ("scep",)
-
-
-@attrs.frozen
-class ChallengeSection:
-    """One entry of [profile.NAME] challenge."""
-
-    method: Annotated[str, scalars.one_of("one-time", "static")] | None = attrs.field(
-        default=None, metadata=required('method = "one-time"')
-    )
-    valid: Duration | None = None
-    secret: Secretly | None = None
-    insecurely_short: Flag = False
-
-
-@attrs.frozen
-class SubjectSection:
-    """[profile.NAME] subject."""
-
-    allow: tuple[Annotated[str, read_attribute], ...] | None = None
-    patterns: Mapping[str, Annotated[Pattern[str], read_expression]] = attrs.field(factory=dict)
-    set: Mapping[str, Text] = attrs.field(factory=dict)
-    required: tuple[Annotated[str, read_attribute], ...] = ()
-
-
-@attrs.frozen
-class NamesSection:
-    """[profile.NAME] names."""
-
-    dns: tuple[Annotated[str, read_dns], ...] = ()
-    ip: tuple[Annotated[IPv4Network | IPv6Network, read_network], ...] = ()
-    email: tuple[Annotated[str, read_email], ...] = ()
-    uri: tuple[Annotated[Pattern[str], read_expression], ...] = ()
-    common_name: Flag | None = None
-
-
-@attrs.frozen
-class KeySection:
-    """[profile.NAME] key."""
-
-    rsa: tuple[Annotated[int, scalars.whole(1_024, 8_192)], ...] | None = None
-    curves: tuple[Annotated[str, scalars.one_of("P-256", "P-384", "P-521")], ...] | None = None
-    ed25519: Flag = False
-
-
-@attrs.frozen
-class ProfileSection:
-    """[profile.NAME]."""
-
-    issuer: Text | None = attrs.field(default=None, metadata=required('issuer = "devices"'))
-    challenge: tuple[ChallengeSection, ...] | None = attrs.field(
-        default=None, metadata=required('challenge = [{ method = "one-time", valid = "24h" }]')
-    )
-    path: Annotated[str, read_path] | None = None
-    default: Flag | None = None
-    preset: Annotated[str, scalars.one_of(*PRESETS)] | None = None
-    subject: SubjectSection = SubjectSection()
-    names: NamesSection = NamesSection()
-    key: KeySection = KeySection()
-    key_usage: tuple[Annotated[str, read_key_usage], ...] | None = None
-    extended_key_usage: tuple[Annotated[str, read_purpose], ...] | None = None
-    unknown_extensions: Annotated[str, scalars.one_of("drop", "refuse")] | None = None
-    validity: Duration | None = None
-    backdate: Duration | None = None
-    include_chain: Annotated[str, scalars.one_of("none", "issuer", "full")] | None = None
-    serve_root: Flag | None = None
-    advertise_sha384: Flag | None = None
-    omit_fail_info_text: Flag | None = None
-    omit_empty_content: Flag | None = None
-    verisign_extension_request: Flag | None = None
-    strict_nonce: Flag | None = None
-    insecurely_accept_md5: Flag = False
-    insecurely_accept_sha1: Flag = False
-    insecurely_accept_des: Flag = False
-    insecurely_accept_3des: Flag = False
-    insecurely_accept_small_rsa: Flag = False
+    serves: tuple[Annotated[str, scalars.one_of("scep", "publication")], ...] = ("scep",)
 
 
 @attrs.frozen

@@ -39,7 +39,7 @@ def read_section(section: type[T], raw: object, place: Place) -> T:
 
 def _read(kind: Any, raw: object, place: Place) -> Any:
     """Return the value of one key as its annotation wants it, None where it was refused."""
-    kind = _without_none(kind)
+    kind = _choose(kind, raw)
     origin = typing.get_origin(kind)
     if origin is Annotated:
         return _read_scalar(kind.__metadata__[0], raw, place)
@@ -50,10 +50,12 @@ def _read(kind: Any, raw: object, place: Place) -> Any:
     return read_section(kind, raw, place)
 
 
-def _without_none(kind: Any) -> Any:
-    if typing.get_origin(kind) in {typing.Union, types.UnionType}:
-        return next(option for option in typing.get_args(kind) if option is not type(None))
-    return kind
+def _choose(kind: Any, raw: object) -> Any:
+    """Return what an annotation stands for; where a table or a word can be written, the raw value decides which."""
+    if typing.get_origin(kind) not in {typing.Union, types.UnionType}:
+        return kind
+    options = [option for option in typing.get_args(kind) if option is not type(None)]
+    return options[0] if len(options) == 1 or isinstance(raw, Mapping) else options[1]
 
 
 def _read_scalar(reader: Any, raw: object, place: Place) -> Any:
@@ -80,7 +82,7 @@ def _read_named(kind: Any, raw: object, place: Place) -> dict[str, Any] | None:
         return None
     values = {}
     for name, entry in raw.items():
-        if attrs.has(_without_none(kind)):
+        if attrs.has(kind):
             _read_scalar(read_name, name, place / name)
         value = _read(kind, entry, place / name)
         if value is not None:

@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from scepd.enroll.context import Context
+from scepd.enroll.raw import respond_raw
 from scepd.enroll.reply import Answer
 from scepd.enroll.respond import Response, respond
 from scepd.profile.model import Profile
@@ -17,8 +18,11 @@ from scepd.refusal import WIRE, Reason, Unavailable
 
 T = TypeVar("T")
 
+# What depends on decrypted bytes that nobody has answered for yet.
 _UNIFORM_REASONS = frozenset(
-    reason.value for reason in Reason if WIRE[reason] == WIRE[Reason.decryption_failed]
+    reason.value
+    for reason in Reason
+    if WIRE[reason] in (WIRE[Reason.decryption_failed], WIRE[Reason.lookup_unreadable])
 )
 
 
@@ -56,15 +60,24 @@ class Answerer:
 
     async def answer(self, profile: Profile, body: bytes, origin: Origin) -> Answer:
         """Return the answer to one PKIOperation; every failure of ours becomes a 503, never a FAILURE."""
+        return await self._answer(origin, lambda context: respond(context, profile, body, origin))
+
+    async def answer_raw(self, profile: Profile, body: bytes, origin: Origin) -> Answer:
+        """Return the answer to a bare PKCS#10 on the raw route of a profile that takes such (C-108)."""
+        return await self._answer(origin, lambda context: respond_raw(context, profile, body, origin))
+
+    async def _answer(self, origin: Origin, act: Callable[[Context], Response]) -> Answer:
         begun = self._timer.seconds()
         try:
-            response: Response = await self._lanes.run(lambda context: respond(context, profile, body, origin))
+            response: Response = await self._lanes.run(act)
         except Unavailable as trouble:
             return Answer(b"", "unavailable", status=503, detail=trouble.cause, retry_after=trouble.retry_after)
         except Exception:  # noqa: BLE001 - the request boundary: no input may end the process
             failure = Failure()  # type: ignore[no-untyped-call]
             self._log.failure("unexpected error, request {request}", failure, request=origin.request_id)
-            return Answer(b"", "unavailable", status=503, reason="unexpected", detail=repr(failure.value), retry_after=5)
+            return Answer(
+                b"", "unavailable", status=503, reason="unexpected", detail=repr(failure.value), retry_after=5
+            )
         if response.refusal is not None:
             self._refusals.append(response.refusal)
         if response.answer.reason in _UNIFORM_REASONS:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import Protocol
 
 import attrs
 
+from scepd.enroll.context import Registration
 from scepd.message.algorithms import KeyTransport
 from scepd.message.certificate import SignerCertificate
-from scepd.message.enveloped import Envelope
+from scepd.message.enveloped import Envelope, can_encrypt
 from scepd.message.request import PKIMessage
 from scepd.profile.model import Profile
-from scepd.records import Origin, Step, TransactionKey
+from scepd.records import Origin, Secret, Step, TransactionKey
 from scepd.x509.keys import spki_digest
 
 
@@ -34,6 +36,23 @@ class Trail:
         return tuple(self._steps)
 
 
+class Asking(Protocol):
+    """What issuing needs to know of a request, whatever it came in."""
+
+    profile: Profile
+    origin: Origin
+    trail: Trail
+    registration: Registration  # the RA that it is addressed to, and so the issuer
+
+    @property
+    def key(self) -> TransactionKey:
+        """The identity of the transaction."""
+
+    @property
+    def message_type(self) -> int:
+        """The messageType."""
+
+
 @attrs.define
 class Case:
     """What was received, and what has been learnt of it so far (for reply, log and trail)."""
@@ -42,8 +61,10 @@ class Case:
     profile: Profile
     origin: Origin
     trail: Trail
+    registration: Registration
     envelope: Envelope | None = None
     transport: KeyTransport | None = None
+    password: Secret | None = None  # what protects the reply to a key that cannot encrypt
     subject: str = ""
 
     @property
@@ -51,6 +72,16 @@ class Case:
         """The certificate that signed the request; present once the message is verified."""
         assert self.message.signer is not None  # verify_message refuses a message without
         return self.message.signer
+
+    @property
+    def message_type(self) -> int:
+        """The messageType of RFC 8894 section 3.2.1.2."""
+        return self.message.message_type
+
+    @property
+    def needs_password(self) -> bool:
+        """Whether only a password can protect the reply (RFC 8894 section 3.1)."""
+        return not can_encrypt(self.signer.public_key())
 
     @cached_property
     def key(self) -> TransactionKey:

@@ -1,22 +1,38 @@
 """What one lane holds while it serves: its store connection, its keys, the time and the random source."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Protocol
 
 import attrs
 
 from scepd.ca.local import LocalIssuer
+from scepd.enroll.succession import Succession
 from scepd.message.certrep import ReplySigner
 from scepd.message.enveloped import Recipient
-from scepd.ports import ChallengeMethod, Clock, DecryptionKey, Store
+from scepd.ports import ChallengeMethod, Clock, DecryptionKey, Passwords, Store
+from scepd.records import Crl
 
 
 @attrs.frozen
 class Registration:
-    """The RA of one issuer: the key that signs replies, and per accepted RA certificate its name and decryption key."""
+    """The RA before one issuer: the key that signs replies, and per accepted RA certificate its name and decryption key.
 
+    What is requested through it is issued by `issuer`. Without recipients requests come by password alone.
+    """
+
+    issuer: str
     signer: ReplySigner
     recipients: tuple[Recipient, ...]
     decryption: tuple[DecryptionKey, ...]
+
+
+class CrlSource(Protocol):
+    """Where GetCRL finds what is published."""
+
+    def newest(self, store: Store, issuer: str, now: datetime) -> Crl | None:
+        """Return the newest CRL of an issuer, None where there is none that is valid now."""
 
 
 @attrs.define
@@ -35,6 +51,11 @@ class Context:
     clock: Clock
     random: Callable[[int], bytes]
     monotonic: Callable[[], float]  # seconds
+    crls: CrlSource
     forbidden_keys: frozenset[bytes] = frozenset()  # SHA-256 of the SubjectPublicKeyInfo of our own keys
+    successions: Mapping[str, Succession] = MappingProxyType({})  # by the name of the issuer that is followed
+    passwords: Mapping[str, Passwords] = MappingProxyType(
+        {}
+    )  # by profile name, of those that take PasswordRecipientInfo
     checkpoint: Callable[[str], None] = lambda _name: None
     owes: bool = False

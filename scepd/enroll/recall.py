@@ -5,43 +5,56 @@ from typing import assert_never
 
 from scepd.enroll.case import Trail
 from scepd.enroll.context import Context
-from scepd.records import CertificateState, Issued, Outcome, Pending, Rejected, Transaction, TransactionKey
+from scepd.records import Answered, CertificateState, Issued, Pending, Rejected, Transaction, TransactionKey
 from scepd.records import TransactionState as State
 from scepd.refusal import Reason, Reject, Unavailable
 from scepd.x509.draft import SealError
 
 
-def recall(context: Context, key: TransactionKey, wishes: bytes) -> Outcome | None:
-    """Return the stored answer of a known transaction, without asking for authentication again; None for a new one.
+def recall(context: Context, key: TransactionKey, wishes: bytes, *, besides: bytes | None = None) -> Transaction | None:
+    """Return a known transaction, which answers without asking for authentication again; None for a new one.
 
-    An issued transaction answers until its certificate is revoked or past half of its life; then the identity is
-    free for a new request, which is judged on its own merits.
+    An issued transaction answers until its certificate is revoked or past half of its life, an expired one no more;
+    then the identity is free for a new request, which is judged on its own merits. So it is where the certificate is
+    `besides` (DER): the one that is being renewed, by a client that keeps its key and its transactionID (micromdm).
+    Raises Reject(transaction_conflict) for another request under the name of a known one.
     """
     transaction = context.store.recall(key)
     if transaction is None:
         return None
-    if is_over(context, transaction):
+    renewing = besides is not None and transaction.certificate_der == besides
+    if renewing or transaction.state is State.EXPIRED or is_over(context, transaction):
         context.store.retire(transaction)
         return None
-    return answer_again(context, transaction, wishes)
+    _refuse_another(transaction, wishes)
+    return transaction
 
 
-def answer_again(context: Context, transaction: Transaction, wishes: bytes | None) -> Outcome:
+def _refuse_another(transaction: Transaction, wishes: bytes) -> None:
+    if transaction.wishes != wishes:
+        raise Reject(Reason.transaction_conflict, f"transaction {transaction.id} was for another request")
+
+
+def answer_again(context: Context, transaction: Transaction, wishes: bytes | None) -> Answered:
     """Return what a stored transaction answers; `wishes` None (a poll) asks for whatever it was.
 
     Raises `Reject` for a refused transaction or another request under its name, `Unavailable` while it is being signed.
     """
-    if wishes is not None and transaction.wishes != wishes:
-        raise Reject(Reason.transaction_conflict, f"transaction {transaction.id} was for another request")
+    if wishes is not None:
+        _refuse_another(transaction, wishes)
     match transaction.state:
         case State.ISSUED:
             return _redeliver(transaction)
         case State.ISSUING:
             context.owes = context.owes or transaction.owner == context.owner
             raise Unavailable("the transaction is being signed", retry_after=1)
+        case State.PENDING if transaction.expires is not None and transaction.expires <= context.clock.now():
+            return Rejected(Reason.request_expired, f"waited until {transaction.expires:%Y-%m-%d %H:%M:%S}Z")
         case State.PENDING | State.APPROVED:
             return Pending(transaction)
-        case State.REJECTED | State.EXPIRED:
+        case State.EXPIRED:
+            return Rejected(Reason.request_expired, transaction.detail)
+        case State.REJECTED:
             return Rejected(transaction.reason or Reason.rejected_by_approver, transaction.detail)
         case unreachable:
             assert_never(unreachable)

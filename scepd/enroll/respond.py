@@ -5,17 +5,18 @@ from typing import Any, assert_never
 import attrs
 
 from scepd.enroll.case import Case, Trail
-from scepd.enroll.context import Context
+from scepd.enroll.context import Context, Registration
 from scepd.enroll.pipeline import decide
 from scepd.enroll.recall import recover
 from scepd.enroll.reply import Answer
+from scepd.enroll.succession import serving
 from scepd.message.algorithms import PKCS1V15, Cipher
 from scepd.message.certrep import failure, pending, success
 from scepd.message.errors import MessageError
 from scepd.message.names import MessageType
 from scepd.message.request import parse_message
 from scepd.profile.model import Profile
-from scepd.records import Issued, Origin, Outcome, Pending, Refusal, Rejected
+from scepd.records import Found, Issued, Origin, Outcome, Pending, Refusal, Rejected
 from scepd.refusal import Reject, Unavailable
 
 
@@ -43,7 +44,7 @@ def respond(context: Context, profile: Profile, body: bytes, origin: Origin) -> 
     if profile.strict_nonce and not message.sender_nonce:
         return Response(Answer(b"", "malformed", status=400, reason="malformed_message", detail="no senderNonce"))
     trail.step("parsed")
-    case = Case(message, profile, origin, trail)
+    case = Case(message, profile, origin, trail, registration_of(context, profile))
     try:
         outcome = decide(context, case)
     except Reject as reject:
@@ -57,6 +58,8 @@ def _reply(context: Context, case: Case, outcome: Outcome) -> Response:
     match outcome:
         case Issued():
             return Response(_issued(context, case, outcome))
+        case Found():
+            return Response(_found(context, case, outcome))
         case Pending():
             return Response(_pending(context, case))
         case Rejected():
@@ -66,26 +69,47 @@ def _reply(context: Context, case: Case, outcome: Outcome) -> Response:
             assert_never(unreachable)
 
 
-def _issued(context: Context, case: Case, outcome: Issued) -> Answer:
-    issuer = context.issuers[case.profile.issuer]
+def registration_of(context: Context, profile: Profile) -> Registration:
+    """Return the RA that answers for a profile now, until the request names another."""
+    return context.registrations[serving(profile.issuer, context.successions, context.clock.now())]
+
+
+def certificates_of(context: Context, profile: Profile, outcome: Issued) -> tuple[bytes, ...]:
+    """Return what goes out with a certificate, which comes first: what the profile says of its chain (C-119, C-120)."""
+    issuer = context.issuers[outcome.transaction.issuer]
     above = {"none": (), "issuer": (issuer.certificate.der,), "full": (issuer.certificate.der, *issuer.chain)}
-    body = success(
+    return (outcome.certificate_der, *above[profile.reply_chain])
+
+
+def _issued(context: Context, case: Case, outcome: Issued) -> Answer:
+    body = _success(context, case, certificates_of(context, case.profile, outcome))
+    context.checkpoint("before_reply")
+    return _answer(case, body, "issued", again=outcome.again, subject=outcome.transaction.subject)
+
+
+def _found(context: Context, case: Case, outcome: Found) -> Answer:
+    body = _success(context, case, outcome.certificates, outcome.crls)
+    return _answer(case, body, "found", subject=outcome.subject)
+
+
+def _success(context: Context, case: Case, certificates: tuple[bytes, ...], crls: tuple[bytes, ...] = ()) -> bytes:
+    return success(
         case.message,
-        [outcome.certificate_der, *above[case.profile.reply_chain]],
+        certificates,
+        crls=crls,
         cipher=case.envelope.cipher if case.envelope else Cipher.AES128,
         transport=case.transport or PKCS1V15,
-        signer=context.registrations[issuer.name].signer,
+        password=case.password if case.needs_password else None,
+        signer=case.registration.signer,
         now=context.clock.now(),
         random=context.random,
     )
-    context.checkpoint("before_reply")
-    return _answer(case, body, "issued", again=outcome.again, subject=outcome.transaction.subject)
 
 
 def _pending(context: Context, case: Case) -> Answer:
     body = pending(
         case.message,
-        signer=context.registrations[case.profile.issuer].signer,
+        signer=case.registration.signer,
         now=context.clock.now(),
         random=context.random,
         policy=case.profile.crypto,
@@ -100,7 +124,7 @@ def _rejected(context: Context, case: Case, outcome: Rejected) -> Answer:
         case.message,
         reject.fail_info,
         None if case.profile.omit_fail_info_text else reject.fail_info_text,
-        signer=context.registrations[case.profile.issuer].signer,
+        signer=case.registration.signer,
         now=context.clock.now(),
         random=context.random,
         policy=case.profile.crypto,

@@ -9,6 +9,7 @@ from scepd.hsm.faults import fault_of
 from scepd.refusal import OperatorError
 
 Role = Literal["sign", "decrypt"]
+Roles = Literal["sign", "decrypt", "both"]  # of a key to be made
 
 _YES = (Attribute.TOKEN, Attribute.PRIVATE, Attribute.SENSITIVE)
 _BORN_INSIDE = (Attribute.ALWAYS_SENSITIVE, Attribute.NEVER_EXTRACTABLE, Attribute.LOCAL)

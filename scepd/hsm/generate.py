@@ -1,4 +1,4 @@
-"""Key pairs made in the token: never extractable, one role each."""
+"""Key pairs made in the token: never extractable, one role each unless both are asked for."""
 
 import os
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass, exceptions
 from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 from pkcs11.util.rsa import encode_rsa_public_key
 
-from scepd.hsm.attributes import Role
+from scepd.hsm.attributes import Roles
 from scepd.hsm.faults import describe, fault_of
 from scepd.hsm.token import Session
 from scepd.refusal import OperatorError
@@ -18,6 +18,11 @@ from scepd.refusal import OperatorError
 CURVES = {"P-256": "1.2.840.10045.3.1.7", "P-384": "1.3.132.0.34", "P-521": "1.3.132.0.35"}
 RSA_BITS = (2048, 3072, 4096)
 _ID_OCTETS = 8
+_CAPABILITIES: dict[Roles, MechanismFlag] = {
+    "sign": MechanismFlag.SIGN | MechanismFlag.VERIFY,
+    "decrypt": MechanismFlag.DECRYPT | MechanismFlag.ENCRYPT,
+    "both": MechanismFlag.SIGN | MechanismFlag.VERIFY | MechanismFlag.DECRYPT | MechanismFlag.ENCRYPT,
+}
 
 _PRIVATE = {
     Attribute.SENSITIVE: True,
@@ -32,17 +37,15 @@ _OPTIONAL = (Attribute.MODIFIABLE, Attribute.SIGN_RECOVER)
 
 
 def generate_rsa(
-    session: Session, label: str, bits: int, role: Role, random: Callable[[int], bytes] = os.urandom
+    session: Session, label: str, bits: int, role: Roles, random: Callable[[int], bytes] = os.urandom
 ) -> rsa.RSAPublicKey:
     """Make an RSA key pair with public exponent 65537 and return its public key.
 
-    `session` must be writable. Raises `OperatorError` where the label is taken or the token cannot.
+    `session` must be writable; role "both" is for a single RA key or a CA that is its own RA. Raises `OperatorError` where the label is taken or the token cannot.
     """
     if bits not in RSA_BITS:
         raise OperatorError(f"RSA keys have 2048, 3072 or 4096 bits here, not {bits}", "--type rsa:3072")
-    capabilities = MechanismFlag.SIGN | MechanismFlag.VERIFY
-    if role == "decrypt":
-        capabilities = MechanismFlag.DECRYPT | MechanismFlag.ENCRYPT
+    capabilities = _CAPABILITIES[role]
 
     def make(names: dict[str, Any], private: dict[Attribute, Any]) -> Any:
         return session.handle.generate_keypair(
@@ -66,7 +69,7 @@ def generate_ec(
         domain = session.handle.create_domain_parameters(KeyType.EC, parameters, local=True)
         return domain.generate_keypair(
             store=True,
-            capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
+            capabilities=_CAPABILITIES["sign"],
             private_template=private,
             **names,
         )

@@ -93,3 +93,5 @@ class CryptoPolicy:
     transports: frozenset[KeyTransport] = frozenset({PKCS1V15, OAEP_SHA1, OAEP_SHA256})
     minimum_signer_rsa: int = 2048  # bits
     maximum_signer_rsa: int = 8192  # bits
+    ed25519: bool = False  # signers with Ed25519 keys (RFC 8419)
+    passwords: bool = False  # content keys under a challenge password (RFC 8894 section 3.1)

@@ -1,6 +1,7 @@
 """The signed attributes of a PKIMessage (RFC 8894 section 3.2.1, RFC 5652 section 11)."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 
@@ -19,7 +20,7 @@ MAXIMUM_FAIL_INFO_TEXT = 256  # octets
 _DECIMAL = re.compile(r"(?:0|[1-9][0-9]{0,2})", re.ASCII)
 _PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]{1,255}", re.ASCII)
 _TRANSACTION_ID_TAGS = frozenset({tlv.PRINTABLE_STRING, tlv.UTF8_STRING, tlv.IA5_STRING})
-_KNOWN = {
+KNOWN_ATTRIBUTES: Mapping[bytes, str] = {  # by the DER of the OID
     tlv.oid(oid): oid
     for oid in (
         names.CONTENT_TYPE,
@@ -57,7 +58,11 @@ def read_attributes(element: Element) -> Attributes:
 
     transactionID and messageType must be there and well-formed; a missing senderNonce is tolerated.
     """
-    values = _values(element)
+    return read_values(_values(element))
+
+
+def read_values(values: Mapping[str, Element]) -> Attributes:
+    """Return the attributes from the one value of each by its OID; raises as `read_attributes` does."""
     return Attributes(
         transaction_id=_transaction_id(values.get(names.TRANSACTION_ID)),
         message_type=_message_type(values.get(names.MESSAGE_TYPE)),
@@ -124,7 +129,7 @@ def _values(element: Element) -> dict[str, Element]:
         if len(parts) != 2:
             raise MessageError("signed attribute not of two parts")
         key, value = parts
-        oid = _KNOWN.get(key.der)
+        oid = KNOWN_ATTRIBUTES.get(key.der)
         if oid is None:
             key.expect(tlv.OID)
             continue

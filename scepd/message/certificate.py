@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 
 import attrs
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from scepd.message import tlv
@@ -23,7 +23,7 @@ _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _VERSION = 0xA0
 _EXTENSIONS = 0xA3
 
-SignerKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+SignerKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 
 @attrs.frozen
@@ -62,9 +62,9 @@ class SignerCertificate:
         return _key_identifier(self.der, self.spki_der)
 
     def public_key(self) -> SignerKey:
-        """Return the RSA or EC key; raises `Reject(signer_key_refused)` for any other and for broken ones."""
+        """Return the RSA, EC or Ed25519 key; raises `Reject(signer_key_refused)` for any other and for broken ones."""
         if self._key is None:
-            raise Reject(Reason.signer_key_refused, "signer key unreadable, or neither RSA nor of a NIST curve")
+            raise Reject(Reason.signer_key_refused, "signer key unreadable, or of no kind that signs here")
         return self._key
 
     @cached_property
@@ -75,7 +75,7 @@ class SignerCertificate:
             return None
         if isinstance(key, ec.EllipticCurvePublicKey):
             return key if isinstance(key.curve, _CURVES) else None
-        return key if isinstance(key, rsa.RSAPublicKey) else None
+        return key if isinstance(key, rsa.RSAPublicKey | ed25519.Ed25519PublicKey) else None
 
     @cached_property
     def _validity(self) -> tuple[datetime | None, datetime | None]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import attrs
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scepd.message import tlv
 from scepd.message.algorithms import Cipher, CryptoPolicy, Digest, KeyTransport
@@ -12,8 +13,9 @@ from scepd.message.enveloped import encrypt
 from scepd.message.errors import MessageError
 from scepd.message.names import SIGNED_DATA, MessageType, PkiStatus
 from scepd.message.request import PKIMessage, build_message, parse_message, verify_message
-from scepd.message.signature import SigningKey, can_sign
+from scepd.message.signature import can_sign
 from scepd.message.signed import SignedData, read_signed_data, write_content_info, write_encapsulated
+from scepd.records import Secret
 from scepd.refusal import FailInfo, Reason, Reject
 
 _NONCE = 16  # octets
@@ -26,7 +28,7 @@ class ReplySigner:
     """Who signs the replies of an issuer: the RA (or CA) certificate, its key, and what goes into the bag beside it."""
 
     certificate_der: bytes
-    key: SigningKey
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
     chain: tuple[bytes, ...] = ()
 
 
@@ -80,16 +82,18 @@ def success(  # noqa: PLR0913 - a reply needs all of them, and a value of its ow
     now: datetime,
     random: Callable[[int], bytes],
     crls: Sequence[bytes] = (),
+    password: Secret | None = None,
 ) -> bytes:
     """Return a CertRep SUCCESS, the certificates (or CRLs) enveloped to the signer of the request alone (C-122, C-123).
 
-    The digest is the request's, which `verify_message` has held against the policy. Raises
-    `Reject(signer_key_refused)` when that signer's key cannot receive an envelope.
+    The digest is the request's, which `verify_message` has held against the policy. A signer whose key cannot
+    encrypt gets them under the password (RFC 8894 section 3.1), never in the clear (C-258). Raises
+    `Reject(reply_unprotectable)` when there is none, `Reject(signer_key_refused)` for an RSA key that is too small.
     """
     if request.signer is None:
         raise Reject(Reason.signer_missing, request.proof.signer_fault)
     inner = certs_only(certificates, crls)
-    content = encrypt(inner, request.signer, cipher=cipher, transport=transport, random=random)
+    content = encrypt(inner, request.signer, cipher=cipher, transport=transport, random=random, password=password)
     outcome = _Outcome(PkiStatus.SUCCESS, content)
     return _reply(request, outcome, signer=signer, now=now, random=random, digests=frozenset(Digest))
 

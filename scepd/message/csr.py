@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import attrs
-from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepd.message import names, tlv
-from scepd.message.algorithms import ECDSA_SIGNATURES, RSA_SIGNATURES, Digest
+from scepd.message.algorithms import ECDSA_SIGNATURES, ED25519, RSA_SIGNATURES, Digest
 from scepd.message.csr_attributes import Extension, RequestAttributes, read_request_attributes, without_challenge
 from scepd.message.errors import MessageError
 from scepd.message.signature import SigningKey, read_algorithm, write_algorithm
@@ -176,6 +176,8 @@ def _write_attribute(oid: str, value: bytes) -> bytes:
 
 def _sign(key: SigningKey, info: bytes, digest: Digest) -> tuple[bytes, bytes]:
     """Return signatureAlgorithm and signature of a CertificationRequestInfo."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return tlv.sequence(tlv.oid(ED25519)), tlv.bit_string(key.sign(info))
     if isinstance(key, ec.EllipticCurvePrivateKey):
         oid = next(oid for oid, known in ECDSA_SIGNATURES.items() if known is digest)
         return tlv.sequence(tlv.oid(oid)), tlv.bit_string(key.sign(info, ec.ECDSA(digest.hash)))

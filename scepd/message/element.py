@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Self
 
 from scepd.message.errors import LimitExceeded, MessageError
 from scepd.message.scan import LIMITS, TWO_OCTETS, Limits, header, scan, tag_number
@@ -33,10 +34,29 @@ class Source:
 
     __slots__ = ("ber", "data", "ends", "limits")
 
+    ber: bool
+    data: bytes
+    ends: dict[int, int]
+    limits: Limits
+
     def __init__(self, data: bytes, limits: Limits) -> None:
         """Scan the input; raises as `scan` does."""
         self.ends, self.ber = scan(data, limits)
         self.data, self.limits = data, limits
+
+    @classmethod
+    def of_der(cls, data: bytes) -> Self:
+        """Return input that is DER within the bounds, as whoever calls has seen for himself."""
+        source = cls.__new__(cls)
+        source.data, source.limits, source.ends, source.ber = data, LIMITS, {}, False
+        return source
+
+    def element(self, start: int, head: int, end: int) -> "Element":
+        """Return the element of a low tag number that begins there, with contents of that span."""
+        element = Element.__new__(Element)
+        element.tag, element._source, element._children = self.data[start], self, None  # noqa: SLF001
+        element._start, element._head, element._tail, element._end = start, head, end, end  # noqa: SLF001
+        return element
 
     def elements(self, position: int, end: int) -> "tuple[Element, ...]":
         """Return the elements that lie one behind the other between two positions."""

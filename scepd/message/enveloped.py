@@ -1,83 +1,67 @@
-"""EnvelopedData (RFC 5652 section 6) with RSA key transport and CBC ciphers, in either direction."""
+"""EnvelopedData (RFC 5652 section 6): RSA key transport or a password, and CBC ciphers, in either direction."""
 
 from collections.abc import Callable, Sequence
 
 import attrs
-from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
-from cryptography.hazmat.primitives import ciphers
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from scepd.message import tlv
-from scepd.message.algorithms import MODERN_CIPHERS, Cipher, CryptoPolicy, KeyTransport
+from scepd.message.algorithms import Cipher, CryptoPolicy, KeyTransport
+from scepd.message.cbc import decrypt_blocks, encrypt_blocks
 from scepd.message.certificate import SignerCertificate, load_certificate
-from scepd.message.errors import LimitExceeded, MessageError
+from scepd.message.errors import MessageError
 from scepd.message.names import DATA, ENVELOPED_DATA
-from scepd.message.signature import read_algorithm
-from scepd.message.signed import read_issuer_and_serial, write_content_info, write_issuer_and_serial
+from scepd.message.password import PasswordRecipient, unwrap_password, wrap_password
+from scepd.message.recipients import KeyTransRecipient, Recipient, read_recipients
+from scepd.message.signature import SigningKey
+from scepd.message.signed import write_content_info, write_issuer_and_serial
 from scepd.message.tlv import Element
-from scepd.message.transport import read_transport, transport_padding, write_transport
+from scepd.message.transport import transport_padding, write_transport
+from scepd.records import Secret
 from scepd.refusal import Reason, Reject
 
-MAXIMUM_RECIPIENTS = 16
+__all__ = [
+    "Envelope",
+    "KeyTransRecipient",
+    "Recipient",
+    "can_encrypt",
+    "choose_recipient",
+    "decrypt",
+    "decrypt_content",
+    "encrypt",
+    "encrypt_for_password",
+    "parse_envelope",
+]
 
 _LIMITS = tlv.Limits(elements=1024)
 _CIPHERS = {cipher.oid: cipher for cipher in Cipher}
 _VERSION_0 = tlv.integer(0)
+_VERSION_3 = tlv.integer(3)  # with a password recipient (RFC 5652 section 6.1)
 _TAGGED_0 = 0xA0
 _TAGGED_1 = 0xA1
-_KEY_IDENTIFIER = 0x80
 _ENCRYPTED_CONTENT = frozenset({0x80, 0xA0})
 
 
 @attrs.frozen
-class Recipient:
-    """One of our certificates, as a RecipientInfo names it."""
-
-    issuer_der: bytes
-    serial: int
-    key_identifier: bytes | None
-
-    @classmethod
-    def from_certificate(cls, der: bytes) -> "Recipient":
-        """Return the names of a DER certificate; raises `MessageError`."""
-        certificate = load_certificate(der)
-        return cls(certificate.issuer_der, certificate.serial, certificate.key_identifier)
-
-
-@attrs.frozen
-class KeyTransRecipient:
-    """A KeyTransRecipientInfo: whom it names, how (`transport` None = unknown to us) and the encrypted content key."""
-
-    issuer_der: bytes | None
-    serial: int | None
-    key_identifier: bytes | None
-    transport: KeyTransport | None
-    encrypted_key: bytes
-
-    def names(self, recipient: Recipient) -> bool:
-        """Return whether this entry is for that recipient."""
-        if self.key_identifier is not None:
-            return self.key_identifier == recipient.key_identifier
-        return (self.issuer_der, self.serial) == (recipient.issuer_der, recipient.serial)
-
-
-@attrs.frozen
 class Envelope:
-    """An EnvelopedData whose clear parts have passed the policy; nothing is decrypted."""
+    """An EnvelopedData whose clear parts have passed the policy; nothing is decrypted or derived.
+
+    `passwords` holds the one entry by password where the policy takes such (a tuple as there is none otherwise).
+    """
 
     cipher: Cipher
     iv: bytes
     ciphertext: bytes
     recipients: tuple[KeyTransRecipient, ...]
+    passwords: tuple[PasswordRecipient, ...] = ()
 
 
 def parse_envelope(content: bytes | None, policy: CryptoPolicy) -> Envelope:
     """Return the envelope, judged by its clear data alone.
 
     Raises `Reject`: envelope_missing for no octets, algorithm_unsupported for a cipher that the policy does not
-    list and for an envelope without any key transport (C-105), envelope_invalid for anything else that is wrong.
+    list and for an envelope without any recipient of a kind that it takes (C-105), password_parameters_refused,
+    envelope_invalid for anything else that is wrong.
     """
     if not content:
         raise Reject(Reason.envelope_missing)
@@ -102,7 +86,8 @@ def _read(content: bytes, policy: CryptoPolicy) -> Envelope:
     encrypted.finish()
     if ciphertext.tag not in _ENCRYPTED_CONTENT:
         raise MessageError("encryptedContent of another tag")
-    return Envelope(cipher, iv, ciphertext.joined(), _read_recipients(infos))
+    recipients, passwords = read_recipients(infos, policy)
+    return Envelope(cipher, iv, ciphertext.joined(), recipients, passwords)
 
 
 def _enveloped_data(element: Element) -> Element:
@@ -129,27 +114,6 @@ def _read_cipher(algorithm: Element, policy: CryptoPolicy) -> tuple[Cipher, byte
     if len(iv) != cipher.block_size:
         raise MessageError("initialisation vector of the wrong length")
     return cipher, iv
-
-
-def _read_recipients(infos: Sequence[Element]) -> tuple[KeyTransRecipient, ...]:
-    """Return the key transport entries; other kinds are never looked into (threat S-15)."""
-    if len(infos) > MAXIMUM_RECIPIENTS:
-        raise LimitExceeded("too many recipients")
-    recipients = tuple(_read_recipient(info) for info in infos if info.tag == tlv.SEQUENCE)
-    if infos and not recipients:
-        raise Reject(Reason.algorithm_unsupported, "no recipient by key transport")
-    return recipients
-
-
-def _read_recipient(info: Element) -> KeyTransRecipient:
-    fields = info.fields()
-    fields.take(tlv.INTEGER)
-    rid = fields.take()
-    issuer, serial = (None, None) if rid.tag == _KEY_IDENTIFIER else read_issuer_and_serial(rid)
-    transport = read_transport(read_algorithm(fields.take()))
-    encrypted_key = fields.take().octets()
-    fields.finish()
-    return KeyTransRecipient(issuer, serial, rid.content if issuer is None else None, transport, encrypted_key)
 
 
 def choose_recipient(
@@ -179,8 +143,7 @@ def decrypt_content(envelope: Envelope, content_key: bytes) -> bytes:
     block = envelope.cipher.block_size
     if len(content_key) != envelope.cipher.key_size or not envelope.ciphertext or len(envelope.ciphertext) % block:
         raise Reject(Reason.decryption_failed, "content key or ciphertext of the wrong length")
-    decryptor = _cipher(envelope.cipher, content_key, envelope.iv).decryptor()
-    padded = decryptor.update(envelope.ciphertext) + decryptor.finalize()
+    padded = decrypt_blocks(envelope.cipher, content_key, envelope.iv, envelope.ciphertext)
     length, bad = _padding(padded, block)
     content = padded[: len(padded) - length]
     if bad:
@@ -198,6 +161,11 @@ def _padding(padded: bytes, block: int) -> tuple[int, int]:
     return length, bad
 
 
+def can_encrypt(public_key: object) -> bool:
+    """Return whether a content key can be encrypted to that public key (RFC 8894 section 3.1)."""
+    return isinstance(public_key, rsa.RSAPublicKey)
+
+
 def encrypt(
     plaintext: bytes,
     certificate: bytes | SignerCertificate,
@@ -205,15 +173,19 @@ def encrypt(
     cipher: Cipher,
     transport: KeyTransport,
     random: Callable[[int], bytes],
+    password: Secret | None = None,
 ) -> bytes:
-    """Return a ContentInfo with EnvelopedData for one RSA certificate, named by issuer and serial (version 0).
+    """Return a ContentInfo with EnvelopedData for one certificate: by its RSA key, else by the password.
 
-    Raises `Reject(signer_key_refused)` for a key that cannot encrypt or is too small, `MessageError` for an unreadable certificate.
+    Raises `Reject`: reply_unprotectable for a key that cannot encrypt where there is no password (C-257),
+    signer_key_refused for one too small; `MessageError` for an unreadable certificate.
     """
     recipient = load_certificate(certificate) if isinstance(certificate, bytes) else certificate
     key = recipient.public_key()
     if not isinstance(key, rsa.RSAPublicKey):
-        raise Reject(Reason.signer_key_refused, "no encryption method for this key")
+        if not password:
+            raise Reject(Reason.reply_unprotectable, "the key cannot encrypt, and there is no password")
+        return encrypt_for_password(plaintext, password, cipher=cipher, random=random)
     content_key, iv = random(cipher.key_size), random(cipher.block_size)
     try:
         encrypted_key = key.encrypt(content_key, transport_padding(transport))
@@ -225,34 +197,61 @@ def encrypt(
         write_transport(transport),
         tlv.octet_string(encrypted_key),
     )
-    encrypted = tlv.sequence(
+    return _write(info, _VERSION_0, _write_content(plaintext, cipher, content_key, iv))
+
+
+def encrypt_for_password(
+    plaintext: bytes, password: Secret, *, cipher: Cipher, random: Callable[[int], bytes]
+) -> bytes:
+    """Return a ContentInfo with EnvelopedData whose content key is under the password (RFC 8894 section 3.1)."""
+    content_key, iv = random(cipher.key_size), random(cipher.block_size)
+    info = wrap_password(content_key, password, cipher=cipher, random=random)
+    return _write(info, _VERSION_3, _write_content(plaintext, cipher, content_key, iv))
+
+
+def _write(info: bytes, version: bytes, encrypted: bytes) -> bytes:
+    return write_content_info(ENVELOPED_DATA, tlv.sequence(version, tlv.write(tlv.SET, info), encrypted))
+
+
+def _write_content(plaintext: bytes, cipher: Cipher, content_key: bytes, iv: bytes) -> bytes:
+    """Return an EncryptedContentInfo of id-data."""
+    padding = cipher.block_size - len(plaintext) % cipher.block_size
+    ciphertext = encrypt_blocks(cipher, content_key, iv, plaintext + bytes((padding,)) * padding)
+    return tlv.sequence(
         tlv.oid(DATA),
         tlv.sequence(tlv.oid(cipher.oid), tlv.octet_string(iv)),
-        tlv.implicit(0, _encrypt_content(plaintext, cipher, content_key, iv), constructed=False),
+        tlv.implicit(0, ciphertext, constructed=False),
     )
-    return write_content_info(ENVELOPED_DATA, tlv.sequence(_VERSION_0, tlv.write(tlv.SET, info), encrypted))
 
 
-def _encrypt_content(plaintext: bytes, cipher: Cipher, content_key: bytes, iv: bytes) -> bytes:
-    padding = cipher.block_size - len(plaintext) % cipher.block_size
-    encryptor = _cipher(cipher, content_key, iv).encryptor()
-    return encryptor.update(plaintext + bytes((padding,)) * padding) + encryptor.finalize()
+def decrypt(
+    content: bytes | None,
+    certificate_der: bytes,
+    key: SigningKey,
+    policy: CryptoPolicy,
+    *,
+    password: Secret | None = None,
+) -> bytes:
+    """Return the content of an envelope with a key in memory or a password: the client's side; raises `Reject`.
 
-
-def decrypt(content: bytes | None, certificate_der: bytes, key: rsa.RSAPrivateKey, policy: CryptoPolicy) -> bytes:
-    """Return the content of an envelope with a key in memory: the client's side; raises `Reject`."""
-    envelope = parse_envelope(content, policy)
-    _, entry = choose_recipient(envelope, (Recipient.from_certificate(certificate_der),), policy)
-    assert entry.transport is not None
-    try:
-        content_key = key.decrypt(entry.encrypted_key, transport_padding(entry.transport))
-    except ValueError:
-        raise Reject(Reason.decryption_failed, "content key") from None
+    The key comes first where the envelope names its certificate.
+    """
+    envelope = parse_envelope(content, attrs.evolve(policy, passwords=password is not None))
+    recipient = Recipient.from_certificate(certificate_der)
+    if password is None or not envelope.passwords or any(entry.names(recipient) for entry in envelope.recipients):
+        return decrypt_content(envelope, _decrypt_key(envelope, recipient, key, policy))
+    content_key = unwrap_password(envelope.passwords[0], password, envelope.cipher.key_size)
+    if content_key is None:
+        raise Reject(Reason.password_unknown, "encrypted with another password")
     return decrypt_content(envelope, content_key)
 
 
-def _cipher(cipher: Cipher, content_key: bytes, iv: bytes) -> ciphers.Cipher[CBC]:
-    """Return the CBC cipher; single DES is triple DES with its key three times."""
-    if cipher in MODERN_CIPHERS:
-        return ciphers.Cipher(AES(content_key), CBC(iv))
-    return ciphers.Cipher(TripleDES(content_key * 3 if cipher is Cipher.DES else content_key), CBC(iv))
+def _decrypt_key(envelope: Envelope, recipient: Recipient, key: SigningKey, policy: CryptoPolicy) -> bytes:
+    _, entry = choose_recipient(envelope, (recipient,), policy)
+    assert entry.transport is not None
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise Reject(Reason.decryption_failed, "the key cannot decrypt")
+    try:
+        return key.decrypt(entry.encrypted_key, transport_padding(entry.transport))
+    except ValueError:
+        raise Reject(Reason.decryption_failed, "content key") from None

@@ -7,19 +7,12 @@ import attrs
 
 from scepd.message import tlv
 from scepd.message.algorithms import RSASSA_PSS, CryptoPolicy, Digest
-from scepd.message.attributes import read_attributes
 from scepd.message.certificate import SignerCertificate
 from scepd.message.errors import MessageError
 from scepd.message.names import DATA, ENVELOPED_DATA
+from scepd.message.plain import read_plain
 from scepd.message.signature import Scheme, check_signer_key, find_digest, is_valid, read_scheme
-from scepd.message.signed import (
-    SignerInfo,
-    build_message,
-    digest_content,
-    find_signer,
-    read_signed_data,
-    read_signer_info,
-)
+from scepd.message.signed import SignerInfo, build_message, digest_content, read_parts
 from scepd.refusal import Reason, Reject
 
 __all__ = ["PKIMessage", "Proof", "SignerCertificate", "build_message", "parse_message", "verify_message"]
@@ -74,14 +67,8 @@ def parse_message(body: bytes) -> PKIMessage:
     and a messageType: nothing less can be answered with a CertRep (C-026). What else is wrong waits for
     `verify_message`.
     """
-    data = read_signed_data(body)
-    if len(data.signer_infos) != 1:
-        raise MessageError(f"{len(data.signer_infos)} SignerInfos where one is due")
-    info = read_signer_info(data.signer_infos[0])
-    if info.attributes is None:
-        raise MessageError("no signed attributes")  # a signature over the content alone can be forged (threat S-17)
-    said = read_attributes(info.attributes)
-    signer, signer_fault = find_signer(info, data.certificates)
+    parts = read_plain(body) or read_parts(body)
+    info, said = parts.signer_info, parts.attributes
     return PKIMessage(
         transaction_id=said.transaction_id,
         message_type=said.message_type,
@@ -93,14 +80,14 @@ def parse_message(body: bytes) -> PKIMessage:
         signing_time=said.signing_time,
         digest_oid=info.digest_oid,
         digest=find_digest(info.digest_oid),
-        signer=signer,
-        content=data.content,
+        signer=parts.signer,
+        content=parts.content,
         proof=Proof(
             signer_info=info,
-            digest_oids=data.digest_oids,
-            content_type=data.content_type,
-            content_fault=data.content_fault,
-            signer_fault=signer_fault,
+            digest_oids=parts.digest_oids,
+            content_type=parts.content_type,
+            content_fault=parts.content_fault,
+            signer_fault=parts.signer_fault,
             content_type_attribute=said.content_type,
             message_digest=said.message_digest,
         ),

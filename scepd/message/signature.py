@@ -1,14 +1,16 @@
 """Signature algorithms of a SignerInfo: which triple of key, digest and OID, verified and made."""
 
 from functools import lru_cache
+from typing import Literal
 
 import attrs
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from scepd.message import tlv
 from scepd.message.algorithms import (
     ECDSA_SIGNATURES,
+    ED25519,
     MGF1,
     RSA_ENCRYPTION,
     RSA_SIGNATURES,
@@ -21,10 +23,12 @@ from scepd.message.errors import MessageError
 from scepd.message.tlv import Element
 from scepd.refusal import Reason, Reject
 
-SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+KeyKind = Literal["rsa", "ec", "ed25519"]
 
 _DIGESTS = {digest.oid: digest for digest in Digest}
 _ECDSA_OIDS = {digest: oid for oid, digest in ECDSA_SIGNATURES.items()}
+_EDWARDS_OIDS = {Digest.SHA512: ED25519}
 _MAXIMUM_SALT = 512  # octets
 _SHORT = 20  # octets: an OID with NULL or no parameters, and nothing that differs from message to message
 _MAXIMUM_EXPONENT = 1 << 64
@@ -40,8 +44,9 @@ class Algorithm:
 
 @attrs.frozen
 class Scheme:
-    """How a signature is checked: the digest, and for RSA the padding (None = ECDSA)."""
+    """How a signature is checked: the kind of key, the digest, and for RSA the padding."""
 
+    kind: KeyKind
     digest: Digest
     padding: padding.AsymmetricPadding | None
 
@@ -83,13 +88,16 @@ def read_scheme(algorithm: Algorithm, digest: Digest) -> Scheme:
     rsaEncryption leaves the choice to digestAlgorithm, the other OIDs must agree with it.
     """
     if algorithm.oid == RSASSA_PSS:
-        return Scheme(digest, _read_pss(algorithm.parameters_der, digest))
+        return Scheme("rsa", digest, _read_pss(algorithm.parameters_der, digest))
     if algorithm.parameters_der not in {None, tlv.null()}:
         raise Reject(Reason.algorithm_unsupported, f"signature algorithm {algorithm.oid} with parameters")
     if algorithm.oid == RSA_ENCRYPTION or RSA_SIGNATURES.get(algorithm.oid) is digest:
-        return Scheme(digest, padding.PKCS1v15())
+        return Scheme("rsa", digest, padding.PKCS1v15())
     if ECDSA_SIGNATURES.get(algorithm.oid) is digest:
-        return Scheme(digest, None)
+        return Scheme("ec", digest, None)
+    # RFC 8419 section 3.1: the digest is that of the content alone.
+    if algorithm.oid == ED25519 and digest is Digest.SHA512:
+        return Scheme("ed25519", digest, None)
     raise Reject(Reason.algorithm_unsupported, f"signature algorithm {algorithm.oid} with digest {digest.name}")
 
 
@@ -132,7 +140,9 @@ def read_mgf1(element: Element) -> str:
 
 def check_signer_key(key: SignerKey, scheme: Scheme, policy: CryptoPolicy) -> None:
     """Refuse a key that is not the scheme's or outside the policy, before any exponentiation with it (C-092)."""
-    if isinstance(key, rsa.RSAPublicKey) != (scheme.padding is not None):
+    if isinstance(key, ed25519.Ed25519PublicKey) and not policy.ed25519:
+        raise Reject(Reason.signer_key_refused, "Ed25519")
+    if _kind(key) != scheme.kind:
         raise Reject(Reason.algorithm_unsupported, "signature algorithm of another kind of key")
     if not isinstance(key, rsa.RSAPublicKey):
         return
@@ -143,14 +153,22 @@ def check_signer_key(key: SignerKey, scheme: Scheme, policy: CryptoPolicy) -> No
         raise Reject(Reason.signer_key_refused, f"RSA exponent of {exponent.bit_length()} bits")
 
 
+def _kind(key: SignerKey) -> KeyKind:
+    if isinstance(key, rsa.RSAPublicKey):
+        return "rsa"
+    return "ec" if isinstance(key, ec.EllipticCurvePublicKey) else "ed25519"
+
+
 def is_valid(key: SignerKey, scheme: Scheme, signature: bytes, data: bytes) -> bool:
     """Return whether the signature over `data` is the key's."""
     try:
         if isinstance(key, rsa.RSAPublicKey):
             assert scheme.padding is not None
             key.verify(signature, data, scheme.padding, scheme.digest.hash)
-        else:
+        elif isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signature, data, ec.ECDSA(scheme.digest.hash))
+        else:
+            key.verify(signature, data)
     except (InvalidSignature, ValueError):
         return False
     except UnsupportedAlgorithm:
@@ -161,8 +179,11 @@ def is_valid(key: SignerKey, scheme: Scheme, signature: bytes, data: bytes) -> b
 def sign(key: SigningKey, data: bytes, digest: Digest, *, pss: bool) -> tuple[bytes, bytes]:
     """Return signatureAlgorithm and signature, by one private-key operation.
 
-    RSA PKCS#1 v1.5 is announced as rsaEncryption: strongSwan 5.9.8 refuses shaNWithRSAEncryption.
+    RSA PKCS#1 v1.5 is announced as rsaEncryption: strongSwan 5.9.8 refuses shaNWithRSAEncryption. Raises KeyError
+    where `can_sign` says no.
     """
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return tlv.sequence(tlv.oid(_EDWARDS_OIDS[digest])), key.sign(data)
     if isinstance(key, ec.EllipticCurvePrivateKey):
         algorithm = tlv.sequence(tlv.oid(_ECDSA_OIDS[digest]))
         return algorithm, key.sign(data, ec.ECDSA(digest.hash))
@@ -175,6 +196,8 @@ def sign(key: SigningKey, data: bytes, digest: Digest, *, pss: bool) -> tuple[by
 
 def can_sign(key: SigningKey, digest: Digest) -> bool:
     """Return whether there is a signature OID for the key and the digest (none for ECDSA with MD5)."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return digest in _EDWARDS_OIDS
     return isinstance(key, rsa.RSAPrivateKey) or digest in _ECDSA_OIDS
 
 

@@ -8,7 +8,7 @@ import attrs
 
 from scepd.message import tlv
 from scepd.message.algorithms import Digest
-from scepd.message.attributes import Attributes, write_attributes
+from scepd.message.attributes import Attributes, read_attributes, write_attributes
 from scepd.message.certificate import SignerCertificate, load_certificate, read_certificate
 from scepd.message.errors import LimitExceeded, MessageError
 from scepd.message.names import DATA, SIGNED_DATA
@@ -56,6 +56,20 @@ class SignedData:
     signer_infos: tuple[Element, ...]
 
 
+@attrs.frozen
+class Parts:
+    """The parts of SignedData with one SignerInfo, as a PKIMessage needs them."""
+
+    digest_oids: frozenset[str]
+    content_type: str
+    content: bytes | None
+    content_fault: str
+    signer_info: SignerInfo
+    attributes: Attributes
+    signer: SignerCertificate | None
+    signer_fault: str
+
+
 def read_content_info(body: bytes, content_type: str, limits: tlv.Limits = tlv.LIMITS) -> Element:
     """Return the content of a ContentInfo of that type; raises `MessageError`."""
     fields = tlv.read(body, limits).fields()
@@ -94,6 +108,19 @@ def read_signed_data(body: bytes) -> SignedData:
         crls=() if crls is None else tuple(c for c in crls.children if c.tag == tlv.SEQUENCE),
         signer_infos=signer_infos,
     )
+
+
+def read_parts(body: bytes) -> Parts:
+    """Return the parts of SignedData with one SignerInfo that has signed attributes; raises `MessageError`."""
+    data = read_signed_data(body)
+    if len(data.signer_infos) != 1:
+        raise MessageError(f"{len(data.signer_infos)} SignerInfos where one is due")
+    info = read_signer_info(data.signer_infos[0])
+    if info.attributes is None:
+        raise MessageError("no signed attributes")  # a signature over the content alone can be forged (threat S-17)
+    attributes = read_attributes(info.attributes)
+    signer, fault = find_signer(info, data.certificates)
+    return Parts(data.digest_oids, data.content_type, data.content, data.content_fault, info, attributes, signer, fault)
 
 
 def _read_content(wrapper: Element | None) -> tuple[bytes | None, str]:

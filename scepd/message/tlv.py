@@ -131,10 +131,11 @@ def utf8(value: str) -> bytes:
 
 def time(value: datetime) -> bytes:
     """Return a UTCTime through 2049, a GeneralizedTime from 2050 on (RFC 5280 section 4.1.2.5)."""
-    moment = value.astimezone(UTC)
+    moment = value if value.tzinfo is UTC else value.astimezone(UTC)
+    rest = b"%02d%02d%02d%02d%02dZ" % (moment.month, moment.day, moment.hour, moment.minute, moment.second)
     if 1950 <= moment.year < 2050:
-        return write(UTC_TIME, moment.strftime("%y%m%d%H%M%SZ").encode())
-    return write(GENERALIZED_TIME, f"{moment.year:04}{moment:%m%d%H%M%S}Z".encode())
+        return b"\x17\x0d%02d" % (moment.year % 100) + rest
+    return b"\x18\x0f%04d" % moment.year + rest
 
 
 def explicit(number: int, value: bytes) -> bytes:

@@ -4,12 +4,39 @@ import ipaddress
 from collections.abc import Sequence
 
 from scepd.profile.model import NamePolicy
-from scepd.records import GeneralName
+from scepd.records import GeneralName, Name
 from scepd.refusal import Reason, Reject
+from scepd.x509.names import OIDS, common_name
+from scepd.x509.strings import is_host_name
 
 # [MS-WCCE] and Windows' strong certificate mapping: a security identifier in a URI.
 _SECURITY_IDENTIFIER = "tag:microsoft.com,2022-09-14:sid:"
 _NEVER = frozenset({"directory", "registered_id"})
+
+
+def make_names(
+    policy: NamePolicy, wished: Sequence[GeneralName], *, subject: Name, vouched: Sequence[str]
+) -> tuple[GeneralName, ...]:
+    """Return the names of a new certificate: those wished, as `judge_names` has it, and those copied from the subject.
+
+    A host name in the subject that would not be allowed as a wish is not copied. Reject(name_refused) where a kind
+    that is required is missing.
+    """
+    own = common_name(subject)
+    names = judge_names(policy, wished, common_name=own, vouched=vouched)
+    copied = (GeneralName("dns", host) for host in _hosts(policy, subject))
+    allowed = (n for n in copied if n.value not in policy.reserved and _allows(policy, n, own))
+    names = tuple(dict.fromkeys((*names, *allowed)))
+    missing = [kind for kind in policy.required if kind not in {name.kind for name in names}]
+    if missing:
+        raise Reject(Reason.name_refused, f"no {missing[0]} name")
+    return names
+
+
+def _hosts(policy: NamePolicy, subject: Name) -> list[str]:
+    """Return the host names in the subject's attributes that the policy copies, in the order of the policy."""
+    values = [a.value.lower() for word in policy.copy for rdn in subject for a in rdn if a.oid == OIDS[word]]
+    return [value for value in values if is_host_name(value)]
 
 
 def judge_names(

@@ -64,8 +64,10 @@ class NamePolicy:
     `dns`: "r1.example.com" (that name), "*.example.com" (any name below it, at any depth), "*" (any host name).
     `ip`: networks. `email`: "a@example.com", or a domain in the form of `dns`. `uri`: whole-match expressions.
     `common_name`: a dns name equal to the subject's common name is allowed; None = only while the profile lists
-    no names at all. `reserved`: host names and addresses of the appliance itself, in lower case, never certified, whatever
-    else allows them. UPNs and security identifiers come only from an authenticator (`Identity.names`); wildcard
+    no names at all. `copy`: attributes of the subject, by their short names, whose value becomes a dns name when it is
+    an allowed one, since Cisco PIX and IOS put their host name into unstructuredName and look for it among the
+    alternative names. `required`: kinds of which a certificate must have one. `reserved`: host names and addresses of
+    the appliance itself, in lower case, never certified, whatever else allows them. UPNs and security identifiers come only from an authenticator (`Identity.names`); wildcard
     names, directory names and registered identifiers never.
     """
 
@@ -74,6 +76,8 @@ class NamePolicy:
     email: tuple[str, ...] = ()
     uri: tuple[re.Pattern[str], ...] = ()
     common_name: bool | None = None
+    copy: tuple[str, ...] = attrs.field(default=(), validator=_attribute_words)
+    required: tuple[Literal["dns", "ip", "email", "uri"], ...] = ()
     reserved: frozenset[str] = frozenset()
 
     @property

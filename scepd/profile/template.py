@@ -1,13 +1,12 @@
 """From a profile, a request and an identity to what the certificate shall say."""
 
 from scepd.message.csr import CertificationRequest
-from scepd.profile.alternative_names import judge_names
+from scepd.profile.alternative_names import make_names
 from scepd.profile.extensions import judge_extensions
 from scepd.profile.model import NamePolicy, Profile, SubjectPolicy
 from scepd.profile.subject import make_subject
 from scepd.records import Identity, Template
 from scepd.x509.general_names import general_names_from_extension
-from scepd.x509.names import common_name
 
 __all__ = ["NamePolicy", "SubjectPolicy", "make_template"]
 
@@ -19,10 +18,10 @@ def make_template(profile: Profile, csr: CertificationRequest, identity: Identit
     """
     names_der = judge_extensions(profile, csr.extensions)
     subject = make_subject(profile.subject, csr.subject)
-    names = judge_names(
+    names = make_names(
         profile.names,
         () if names_der is None else general_names_from_extension(names_der),
-        common_name=common_name(subject),
+        subject=subject,
         vouched=identity.names,
     )
     return Template(

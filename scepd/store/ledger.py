@@ -7,10 +7,10 @@ from typing import Any
 import attrs
 
 from scepd.observe.audit import GENESIS, Action, Head, link
-from scepd.records import to_json
+from scepd.records import Identity, to_json
 from scepd.store import statements as sql
 from scepd.store.engines import StoreConnection
-from scepd.store.rows import time_text
+from scepd.store.rows import serial_text, time_text
 
 
 @attrs.frozen
@@ -21,6 +21,21 @@ class Act:
     actor: str
     target: str
     details: Mapping[str, Any]
+
+
+def actor_of(identity: Identity) -> str:
+    """Return who acts for a device, as the audit names it."""
+    return f"{identity.method}: {identity.name}"
+
+
+def transaction_target(number: int) -> str:
+    """Return how the audit names a transaction."""
+    return f"transaction {number}"
+
+
+def certificate_target(issuer: str, serial: int) -> str:
+    """Return how the audit names a certificate."""
+    return f"certificate {issuer} {serial_text(serial)}"
 
 
 class Ledger:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, Table
@@ -19,6 +20,7 @@ from scepd.records import (
 )
 from scepd.store import statements as sql
 from scepd.store.engines import StoreConnection
+from scepd.store.lineage import KEY_CERTIFIED, SUCCESSOR
 from scepd.store.rows import (
     SELECT_AUDIT,
     SELECT_CERTIFICATE,
@@ -30,6 +32,7 @@ from scepd.store.rows import (
     challenge_of,
     refusal_of,
     serial_text,
+    time_text,
     transaction_of,
 )
 from scepd.store.schema import AUDIT, CERTIFICATE, CHALLENGE, REFUSAL, TRANSACTION
@@ -73,6 +76,29 @@ class Reader:
         """Return a certificate row."""
         row = self._connection.first(sql.CERTIFICATE_BY_SERIAL, {"issuer": issuer, "serial": serial_text(serial)})
         return certificate_of(row) if row is not None else None
+
+    def successor(self, certificate: int) -> Certificate | None:
+        """Return the certificate (reserved, issued or revoked) that renews the certificate of that row number."""
+        row = self._connection.first(SUCCESSOR, {"number": certificate})
+        return certificate_of(row) if row is not None else None
+
+    def is_key_certified(self, public_key: bytes, now: datetime, *, besides: int) -> bool:
+        """Return whether a live certificate has the key: one that is reserved, issued or on hold, and not over.
+
+        The certificate of row `besides` and those that it renewed do not count.
+        """
+        values = {"public_key": public_key, "now": time_text(now), "besides": besides}
+        return self._connection.first(KEY_CERTIFIED, values) is not None
+
+    def waiting_challenges(self, profile: str, now: datetime, limit: int) -> Sequence[Challenge]:
+        """Return free, unexpired challenges that have a sealed text, newest first."""
+        values = {"profile": profile, "now": time_text(now), "most": limit}
+        return [challenge_of(row) for row in self._connection.rows(sql.WAITING_CHALLENGES, values)]
+
+    def generation(self) -> int:
+        """Return the number that rises with each decision, revocation and CRL: what is kept in memory may be old."""
+        row = self._connection.first(sql.GENERATION)
+        return int(row[0]) if row is not None else 0
 
     def unfinished(self, owner: str) -> Sequence[Transaction]:
         """Return the ISSUING transactions claimed by that owner, oldest first."""
@@ -182,5 +208,5 @@ def _page(
     if profile is not None:
         query = query.where(table.c.profile == profile)
     if state is not None:
-        query = query.where(table.c.state == state.value)
+        query = query.where(sql.is_in(table.c.state, state))
     return query if before is None else query.where(table.c.id < before)

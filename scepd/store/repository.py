@@ -10,7 +10,6 @@ from scepd.observe.audit import Action
 from scepd.ports import SerialTaken
 from scepd.records import (
     CertificateState,
-    Identity,
     Intent,
     Rejected,
     Step,
@@ -20,14 +19,18 @@ from scepd.records import (
 from scepd.refusal import Reason, Unavailable
 from scepd.store import reservation
 from scepd.store import statements as sql
+from scepd.store.crls import Crls
 from scepd.store.engines import Conflict
-from scepd.store.ledger import Act
+from scepd.store.leases import Leases
+from scepd.store.ledger import Act, actor_of, transaction_target
+from scepd.store.lineage import require_free_subject, require_renewable
+from scepd.store.petition import Petitions
+from scepd.store.revocation import Revocations
 from scepd.store.rows import serial_text, time_text, trail_text, transaction_of
-from scepd.store.values import certificate_values, claim_details, claimed, transaction_values
-from scepd.store.writer import Writer
+from scepd.store.values import certificate_values, claim_details, claim_values, claimed, proceed_values
 
 
-class Repository(Writer):
+class Repository(Petitions, Revocations, Crls, Leases):
     """`ports.Store` over one connection, for one thread."""
 
     def claim(self, intent: Intent) -> tuple[Transaction, bool]:
@@ -35,19 +38,34 @@ class Repository(Writer):
 
         An existing one answers where the identity is known (the caller compares `wishes`), or where the challenge
         was taken by the same requester for the same wishes (C-207). Raises Reject(challenge_replayed or
-        challenge_expired), SerialTaken.
+        challenge_expired; name_taken; of a renewal: renewal_superseded, renewal_signer_revoked), SerialTaken.
         """
         with self._act("claim") as now:
-            known = self._redelivery(intent) if intent.identity.challenge_id is not None else None
+            known = self._answering(intent) if intent.identity.challenge_id is not None else None
             number = self._add_transaction(intent, now) if known is None else None
             if number is None:
-                return known or self._answering(intent), False
+                return known or self._known(intent), False
             self._add_certificate(intent, number, now)
             if intent.identity.challenge_id is not None:
                 reservation.reserve(self._connection, intent, number, now)
-            details = claim_details(intent, hashlib.sha256(intent.draft_der).hexdigest())
-            self._note(Act(Action.transaction_claimed, _actor(intent.identity), _target(number), details), now)
+            self._note_claim(intent, number, now)
         return claimed(intent, number, self.owner, now), True
+
+    def proceed(self, transaction: Transaction, intent: Intent) -> tuple[Transaction, bool]:
+        """Move APPROVED → ISSUING by this owner with its intent; return the row as stored and whether this call moved it.
+
+        What the approval was given for stays: identity, request and predecessor of the stored row. Raises as `claim`
+        does, and leaves the transaction APPROVED then.
+        """
+        intent = attrs.evolve(intent, identity=transaction.identity, lineage=transaction.lineage)
+        with self._act("proceed") as now:
+            moved = self._connection.change(
+                sql.PROCEED_TRANSACTION, proceed_values(intent, transaction.id, self.owner, now)
+            )
+            if moved:
+                self._add_certificate(intent, transaction.id, now)
+                self._note_claim(intent, transaction.id, now)
+            return self._stored(transaction), moved == 1
 
     def record(self, transaction: Transaction, certificate_der: bytes, trail: tuple[Step, ...]) -> Transaction:
         """Move ISSUING → ISSUED with its certificate; return the row as stored.
@@ -84,15 +102,15 @@ class Repository(Writer):
                 if transaction.identity.challenge_id is not None:
                     reservation.free(self._connection, transaction.identity.challenge_id, transaction.id)
                 details = {"reason": reason.value, "detail": detail, "serial": serial_text(transaction.serial)}
-                target = _target(transaction.id)
-                self._note(Act(Action.transaction_rejected, _actor(transaction.identity), target, details), now)
+                target = transaction_target(transaction.id)
+                self._note(Act(Action.transaction_rejected, actor_of(transaction.identity), target, details), now)
             return self._stored(transaction)
 
     def retire(self, transaction: Transaction) -> None:
         """Let a finished transaction answer no more, so that its identity can be used anew."""
         with self._act("retire") as now:
             if self._connection.change(sql.RETIRE, {"number": transaction.id, "now": time_text(now)}):
-                self._note(Act(Action.transaction_retired, self.owner, _target(transaction.id), {}), now)
+                self._note(Act(Action.transaction_retired, self.owner, transaction_target(transaction.id), {}), now)
 
     def unfinished_of_others(self, live_owners: Collection[str]) -> Sequence[Transaction]:
         """Return the ISSUING transactions of this node's slots that are not among `live_owners`, oldest first.
@@ -107,38 +125,32 @@ class Repository(Writer):
         ]
         return sorted(unfinished, key=lambda transaction: transaction.id)
 
-    def _redelivery(self, intent: Intent) -> Transaction | None:
-        """Return what answers an intent with a challenge: its own identity's transaction, or that of the challenge."""
-        known = self.recall(intent.key)
-        if known is not None:
-            return known
-        values = {
-            "challenge": intent.identity.challenge_id,
-            "profile": intent.key.profile,
-            "requester": intent.key.requester,
-            "wishes": intent.wishes,
-        }
-        row = self._connection.first(sql.REDELIVERY, values)
-        return transaction_of(row) if row is not None else None
-
     def _add_transaction(self, intent: Intent, now: datetime) -> int | None:
         """Insert without looking first, since nearly every identity is new; None: there is one that answers for it."""
         try:
-            return self._add(sql.ADD_TRANSACTION, transaction_values(intent, self.owner, now))
+            return self._add(sql.ADD_TRANSACTION, claim_values(intent, self.owner, now))
         except Conflict:
             return None
 
-    def _answering(self, intent: Intent) -> Transaction:
+    def _known(self, intent: Intent) -> Transaction:
         known = self.recall(intent.key)
         if known is None:  # the tables refused the row for another reason
             raise Unavailable("store: the transaction was refused", retry_after=1)
         return known
 
     def _add_certificate(self, intent: Intent, number: int, now: datetime) -> None:
+        if intent.lineage is not None:
+            require_renewable(self._connection, intent.lineage)
+        if intent.unique_subject:
+            require_free_subject(self._connection, intent, now)
         try:
             self._connection.change(sql.ADD_CERTIFICATE, certificate_values(intent, number, now))
         except Conflict as error:
             raise SerialTaken(f"{intent.issuer} {serial_text(intent.serial)}") from error
+
+    def _note_claim(self, intent: Intent, number: int, now: datetime) -> None:
+        details = claim_details(intent, hashlib.sha256(intent.draft_der).hexdigest())
+        self._note(Act(Action.transaction_claimed, actor_of(intent.identity), transaction_target(number), details), now)
 
     def _keep(
         self, action: Action, transaction: Transaction, certificate_der: bytes, now: datetime
@@ -152,7 +164,7 @@ class Repository(Writer):
             "serial": serial_text(transaction.serial),
             "certificate": hashlib.sha256(certificate_der).hexdigest(),
         }
-        self._note(Act(action, _actor(transaction.identity), _target(transaction.id), details), now)
+        self._note(Act(action, actor_of(transaction.identity), transaction_target(transaction.id), details), now)
         return CertificateState(row[0])
 
     def _finish(
@@ -178,11 +190,3 @@ class Repository(Writer):
         if stored is None:
             raise Unavailable(f"store: transaction {transaction.id} is gone")
         return stored
-
-
-def _actor(identity: Identity) -> str:
-    return f"{identity.method}: {identity.name}"
-
-
-def _target(number: int) -> str:
-    return f"transaction {number}"

@@ -2,14 +2,14 @@
 
 from datetime import datetime
 
-from scepd.records import Challenge, ChallengeState, Intent
+from scepd.records import Challenge, ChallengeState, Intent, Petition
 from scepd.refusal import Reason, Reject
 from scepd.store import statements as sql
 from scepd.store.engines import StoreConnection
 from scepd.store.rows import challenge_of, time_text
 
 
-def reserve(connection: StoreConnection, intent: Intent, transaction: int, now: datetime) -> None:
+def reserve(connection: StoreConnection, intent: Intent | Petition, transaction: int, now: datetime) -> None:
     """Take one use of the intent's challenge for a transaction, by compare-and-set; Reject where there is none to take."""
     number = intent.identity.challenge_id
     values = {

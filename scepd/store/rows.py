@@ -13,8 +13,12 @@ from scepd.records import (
     CertificateState,
     Challenge,
     ChallengeState,
+    Crl,
     Identity,
+    Lineage,
     Refusal,
+    Revocation,
+    RevocationReason,
     Step,
     Transaction,
     TransactionKey,
@@ -22,7 +26,7 @@ from scepd.records import (
     to_json,
 )
 from scepd.refusal import Reason
-from scepd.store.schema import AUDIT, CERTIFICATE, CHALLENGE, REFUSAL, TRANSACTION
+from scepd.store.schema import AUDIT, CERTIFICATE, CHALLENGE, CRL, REFUSAL, TRANSACTION
 
 _T, _C = TRANSACTION.c, CERTIFICATE.c
 
@@ -50,6 +54,15 @@ SELECT_TRANSACTION: Select[Any] = select(
     _T.updated,
     _T.reason,
     _T.detail,
+    _T.decided_by,
+    _T.decided,
+    _T.predecessor,
+    _T.renewals,
+    _T.first_issued,
+    _T.expires,
+    _T.csr_fingerprint_sha1,
+    _T.request_id,
+    _T.identity_names,
     _C.serial,
     _C.der,
     _C.state.label("certificate_state"),
@@ -58,6 +71,7 @@ SELECT_TRANSACTION: Select[Any] = select(
 ).select_from(TRANSACTION.outerjoin(CERTIFICATE, _C.transaction == _T.id))
 
 SELECT_CERTIFICATE: Select[Any] = select(
+    _C.id,
     _C.issuer,
     _C.serial,
     _C.state,
@@ -70,10 +84,17 @@ SELECT_CERTIFICATE: Select[Any] = select(
     _C.der,
     _C.transaction,
     _C.created,
+    _C.revoked,
+    _C.revocation_reason,
+    _C.invalid_since,
+    _C.predecessor,
+    _C.renewals,
+    _C.first_issued,
 )
 
 SELECT_CHALLENGE: Select[Any] = select(*CHALLENGE.c)
 SELECT_REFUSAL: Select[Any] = select(*[column for column in REFUSAL.c if column.name != "id"])
+SELECT_CRL: Select[Any] = select(*[column for column in CRL.c if column.name != "id"])
 SELECT_AUDIT: Select[Any] = select(*AUDIT.c)
 
 
@@ -98,11 +119,30 @@ def _trail(text: str) -> tuple[Step, ...]:
     return tuple(Step(*step) for step in json.loads(text))
 
 
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _lineage(predecessor: int | None, renewals: int | None, first_issued: str | None) -> Lineage | None:
+    if predecessor is None or renewals is None or first_issued is None:
+        return None
+    return Lineage(predecessor, renewals, datetime.fromisoformat(first_issued))
+
+
+def revocation_of(revoked: str | None, reason: int | None, invalid_since: str | None) -> Revocation | None:
+    """Return the revocation of those three columns; None where there is none."""
+    if revoked is None:
+        return None
+    return Revocation(datetime.fromisoformat(revoked), RevocationReason(reason or 0), _moment(invalid_since))
+
+
 def transaction_of(row: Sequence[Any]) -> Transaction:
     """Return the record of a SELECT_TRANSACTION row."""
     number, profile, transaction_id, requester, state, message_type, issuer, draft_der, csr_der, *row = row
     csr_fingerprint, wishes, subject, names, method, name, challenge, owner, address, trail, *row = row
-    created, updated, reason, detail, serial, certificate_der, certificate_state, not_before, not_after = row
+    created, updated, reason, detail, decided_by, decided, *row = row
+    predecessor, renewals, first_issued, expires, csr_fingerprint_sha1, request_id, vouched, *row = row
+    serial, certificate_der, certificate_state, not_before, not_after = row
     return Transaction(
         id=number,
         key=TransactionKey(profile, transaction_id, requester),
@@ -116,7 +156,7 @@ def transaction_of(row: Sequence[Any]) -> Transaction:
         wishes=wishes,
         subject=subject,
         names=tuple(json.loads(names)),
-        identity=Identity(method, name, challenge),
+        identity=Identity(method, name, challenge, tuple(json.loads(vouched)) if vouched else ()),
         owner=owner,
         address=address,
         trail=_trail(trail),
@@ -124,16 +164,23 @@ def transaction_of(row: Sequence[Any]) -> Transaction:
         updated=datetime.fromisoformat(updated),
         certificate_der=certificate_der,
         certificate_state=CertificateState(certificate_state) if certificate_state else None,
-        not_before=datetime.fromisoformat(not_before) if not_before else None,
-        not_after=datetime.fromisoformat(not_after) if not_after else None,
+        not_before=_moment(not_before),
+        not_after=_moment(not_after),
         reason=Reason(reason) if reason else None,
         detail=detail,
+        lineage=_lineage(predecessor, renewals, first_issued),
+        expires=_moment(expires),
+        decided_by=decided_by or "",
+        decided=_moment(decided),
+        csr_fingerprint_sha1=csr_fingerprint_sha1 or "",
+        request_id=request_id or "",
     )
 
 
 def certificate_of(row: Sequence[Any]) -> Certificate:
     """Return the record of a SELECT_CERTIFICATE row."""
-    issuer, serial, state, profile, subject, names, public_key, not_before, not_after, der, transaction, created = row
+    number, issuer, serial, state, profile, subject, names, public_key, not_before, not_after, *row = row
+    der, transaction, created, revoked, reason, invalid_since, predecessor, renewals, first_issued = row
     return Certificate(
         issuer=issuer,
         serial=int(serial, 16),
@@ -147,13 +194,16 @@ def certificate_of(row: Sequence[Any]) -> Certificate:
         der=der,
         transaction=transaction,
         created=datetime.fromisoformat(created),
+        id=number,
+        revocation=revocation_of(revoked, reason, invalid_since),
+        lineage=_lineage(predecessor, renewals, first_issued),
     )
 
 
 def challenge_of(row: Sequence[Any]) -> Challenge:
     """Return the record of a SELECT_CHALLENGE row."""
     number, profile, digest, common_name, names, expires, uses, uses_left, state, *row = row
-    created, created_by, transaction, spent_by = row
+    created, created_by, transaction, spent_by, sealed = row
     return Challenge(
         id=number,
         profile=profile,
@@ -168,6 +218,20 @@ def challenge_of(row: Sequence[Any]) -> Challenge:
         created_by=created_by,
         transaction=transaction,
         spent_by=spent_by,
+        sealed=sealed,
+    )
+
+
+def crl_of(row: Sequence[Any]) -> Crl:
+    """Return the record of a SELECT_CRL row."""
+    issuer, number, this_update, next_update, entries, der = row
+    return Crl(
+        issuer=issuer,
+        number=number,
+        this_update=datetime.fromisoformat(this_update),
+        next_update=datetime.fromisoformat(next_update),
+        der=der,
+        entries=entries,
     )
 
 

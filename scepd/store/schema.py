@@ -18,7 +18,7 @@ from sqlalchemy import (
 from scepd.records import CertificateState, ChallengeState, TransactionState
 
 # The version of the tables that this program writes, and by which `store.version` decides whether it may read a store.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 METADATA = MetaData(
     naming_convention={
@@ -60,9 +60,14 @@ CHALLENGE = Table(
     # The last transaction that reserved or spent it; no foreign key, since transactions already point here.
     Column("transaction", Integer),
     Column("spent_by", LargeBinary),
+    # Its text under the store key, only where a profile takes password encryption.
+    Column("sealed", LargeBinary),
     UniqueConstraint("profile", "digest"),
     _one_of("state", [state.value for state in ChallengeState]),
     CheckConstraint("uses_left BETWEEN 0 AND uses", name="uses"),
+    Index(
+        "ix_challenge_waiting", "profile", "id", sqlite_where=literal_column("state = 'free' AND sealed IS NOT NULL")
+    ),
 )
 
 TRANSACTION = Table(
@@ -96,11 +101,30 @@ TRANSACTION = Table(
     # Who approved or rejected it, and when: filled where a profile asks a person.
     Column("decided_by", Text),
     Column("decided", Text),
+    # Of a renewal: the certificate that it replaces (no foreign key, since certificates point here), its number in the
+    # line, the notBefore of the line's first certificate.
+    Column("predecessor", Integer),
+    Column("renewals", Integer),
+    Column("first_issued", Text),
+    # Until when a request waits for a person; the other requests have none.
+    Column("expires", Text),
+    Column("csr_fingerprint_sha1", Text),
+    Column("request_id", Text),
+    # What the challenge method vouches for, which is asked again when an approved request is issued.
+    Column("identity_names", Text),
     # In this order it also finds a requester's transactions, whatever their transactionID.
     UniqueConstraint("profile", "requester", "transaction_id", "turn"),
     _one_of("state", [state.value for state in TransactionState]),
     # Few rows at any time, whatever the store holds: an index over all states would be written twice for each enrolment.
     Index(None, "owner", sqlite_where=literal_column("state = 'ISSUING'")),
+    Index("ix_transaction_waiting", "profile", "expires", sqlite_where=literal_column("state = 'PENDING'")),
+    # One renewal of a certificate waits at a time.
+    Index(
+        "ix_transaction_predecessor",
+        "predecessor",
+        unique=True,
+        sqlite_where=literal_column("predecessor IS NOT NULL AND state IN ('PENDING', 'APPROVED')"),
+    ),
 )
 
 CERTIFICATE = Table(
@@ -124,10 +148,35 @@ CERTIFICATE = Table(
     Column("revoked", Text),
     Column("revocation_reason", Integer),
     Column("invalid_since", Text),
+    # Of a renewal: as of the transaction.
+    Column("predecessor", ForeignKey("certificate.id")),
+    Column("renewals", Integer),
+    Column("first_issued", Text),
     # The reservation that precedes each signature (threat S-103).
     UniqueConstraint("issuer", "serial"),
     UniqueConstraint("transaction"),
     _one_of("state", [state.value for state in CertificateState]),
+    Index(None, "public_key"),
+    Index(None, "subject"),
+    # One successor (threat S-49); rows of no renewal, nearly all, are not in it.
+    Index(
+        "ix_certificate_predecessor",
+        "predecessor",
+        unique=True,
+        sqlite_where=literal_column("predecessor IS NOT NULL AND state <> 'failed'"),
+    ),
+    # All that a CRL needs, so that the rows with their certificates are not read.
+    Index(
+        "ix_certificate_revoked",
+        "issuer",
+        "id",
+        "not_after",
+        "serial",
+        "revoked",
+        "revocation_reason",
+        "invalid_since",
+        sqlite_where=literal_column("state = 'revoked'"),
+    ),
 )
 
 # One row for each time that a challenge was reserved: 'reserved', then 'spent' or 'released'.
@@ -183,4 +232,27 @@ REFUSAL = Table(
     Column("address", Text, nullable=False),
     Column("request_id", Text, nullable=False),
     Column("trail", Text, nullable=False),
+)
+
+# The newest few of each issuer.
+CRL = Table(
+    "crl",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("this_update", Text, nullable=False),
+    Column("next_update", Text, nullable=False),
+    Column("entries", Integer, nullable=False),
+    Column("der", LargeBinary, nullable=False),
+    UniqueConstraint("issuer", "number"),
+)
+
+# Who does a duty that only one process may do, and until when.
+LEASE = Table(
+    "lease",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("until", Text, nullable=False),
 )

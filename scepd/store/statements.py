@@ -1,12 +1,17 @@
 """The statements of the enrolment path, built once: each connection compiles them at first use."""
 
+import enum
+
 from sqlalchemy import (
     BindParameter,
     Column,
     ColumnElement,
+    Integer,
+    Text,
     and_,
     bindparam,
     case,
+    cast,
     delete,
     exists,
     func,
@@ -19,7 +24,7 @@ from sqlalchemy import (
 
 from scepd.records import CertificateState, ChallengeState, TransactionState
 from scepd.store.rows import SELECT_AUDIT, SELECT_CERTIFICATE, SELECT_CHALLENGE, SELECT_TRANSACTION
-from scepd.store.schema import AUDIT, AUDIT_HEAD, CERTIFICATE, CHALLENGE, CHALLENGE_USE, REFUSAL, TRANSACTION
+from scepd.store.schema import AUDIT, AUDIT_HEAD, CERTIFICATE, CHALLENGE, CHALLENGE_USE, META, REFUSAL, TRANSACTION
 
 _T, _C, _H, _U = TRANSACTION.c, CERTIFICATE.c, CHALLENGE.c, CHALLENGE_USE.c
 
@@ -34,6 +39,11 @@ def _is_one_of(column: Column[str], *words: str) -> ColumnElement[bool]:
     return or_(*(column == word for word in words))
 
 
+def is_in(column: Column[str], state: enum.Enum) -> ColumnElement[bool]:
+    """Return the test for one state as a literal, not a bound value: only so is it known that a partial index serves."""
+    return column == literal_column(f"'{state.value}'")
+
+
 _number: BindParameter[int] = bindparam("number")
 _live_identity = and_(_T.profile == bindparam("profile"), _T.requester == bindparam("requester"), _T.turn == 0)
 
@@ -43,8 +53,7 @@ RECALL_CASE_BLIND = SELECT_TRANSACTION.where(
     func.lower(_T.transaction_id) == func.lower(bindparam("transaction_id")),
 ).order_by(_T.id.desc())
 TRANSACTION_BY_NUMBER = SELECT_TRANSACTION.where(_T.id == _number)
-# A literal, not a bound value: only so is it known that the index of ISSUING transactions serves.
-_issuing = _T.state == literal_column(f"'{TransactionState.ISSUING.value}'")
+_issuing = is_in(_T.state, TransactionState.ISSUING)
 UNFINISHED = SELECT_TRANSACTION.where(_issuing, _T.owner == bindparam("claimant")).order_by(_T.id)
 UNFINISHED_OF_ALL = SELECT_TRANSACTION.where(_issuing).order_by(_T.owner, _T.id)  # the order of that index
 
@@ -74,6 +83,20 @@ FINISH_TRANSACTION = (
         updated=bindparam("now"),
         reason=bindparam("new_reason"),
         detail=bindparam("new_detail"),
+    )
+)
+PROCEED_TRANSACTION = (
+    update(TRANSACTION)
+    .where(_T.id == _number, _T.state == TransactionState.APPROVED.value)
+    .values(
+        state=TransactionState.ISSUING.value,
+        issuer=bindparam("new_issuer"),
+        draft_der=bindparam("new_draft"),
+        subject=bindparam("new_subject"),
+        names=bindparam("new_names"),
+        owner=bindparam("new_owner"),
+        trail=bindparam("new_trail"),
+        updated=bindparam("now"),
     )
 )
 _other = TRANSACTION.alias("other")
@@ -121,6 +144,17 @@ FAIL_CERTIFICATE = (
     .values(state=CertificateState.FAILED.value)
 )
 
+# Newest first: who encrypts with a challenge text has it from the last days (RFC 8894 section 3.1).
+WAITING_CHALLENGES = (
+    SELECT_CHALLENGE.where(
+        _H.profile == bindparam("profile"),
+        is_in(_H.state, ChallengeState.FREE),
+        _H.sealed.is_not(None),
+        _H.expires > bindparam("now"),
+    )
+    .order_by(_H.id.desc())
+    .limit(bindparam("most"))
+)
 FIND_CHALLENGE = SELECT_CHALLENGE.where(_H.profile == bindparam("profile"), _H.digest == bindparam("digest"))
 CHALLENGE_BY_NUMBER = SELECT_CHALLENGE.where(_H.id == _number)
 ADD_CHALLENGE = insert(CHALLENGE).returning(_H.id)
@@ -187,6 +221,11 @@ MOVE_HEAD = (
 ADD_AUDIT = insert(AUDIT)
 AUDIT_IN_ORDER = SELECT_AUDIT.order_by(AUDIT.c.owner, AUDIT.c.sequence)
 HEADS = select(AUDIT_HEAD.c.owner, AUDIT_HEAD.c.sequence, AUDIT_HEAD.c.hash)
+
+# News: any process that reads a higher number than before looks again at what it keeps in memory.
+_news = META.c.name == "generation"
+GENERATION = select(cast(META.c.value, Integer)).where(_news)
+NEXT_GENERATION = update(META).where(_news).values(value=cast(cast(META.c.value, Integer) + 1, Text))
 
 ADD_REFUSAL = insert(REFUSAL)
 NEWEST_REFUSAL = select(func.max(REFUSAL.c.id))

@@ -11,7 +11,7 @@ from scepd.ports import Clock
 from scepd.records import Challenge, ChallengeState, Refusal, to_json
 from scepd.refusal import OperatorError
 from scepd.store import statements as sql
-from scepd.store.engines import Conflict, StoreConnection, Values
+from scepd.store.engines import NO_VALUES, Conflict, StoreConnection, Values
 from scepd.store.ledger import Act, Ledger
 from scepd.store.reader import Reader
 from scepd.store.rows import time_text
@@ -82,8 +82,12 @@ class Writer(Reader):
         common_name: str | None = None,
         names: Sequence[str] = (),
         uses: int = 1,
+        sealed: bytes | None = None,
     ) -> Challenge:
-        """Store a one-time challenge by its keyed digest; `names` as "dns:host", empty for no binding."""
+        """Store a one-time challenge by its keyed digest; `names` as "dns:host", empty for no binding.
+
+        `sealed` is its text under the store key, for profiles that take password encryption.
+        """
         values = {
             "profile": profile,
             "digest": digest,
@@ -99,6 +103,7 @@ class Writer(Reader):
                 "state": ChallengeState.FREE.value,
                 "created": time_text(now),
                 "created_by": created_by,
+                "sealed": sealed,
             }
             try:
                 number = self._add(sql.ADD_CHALLENGE, row)
@@ -118,6 +123,7 @@ class Writer(Reader):
             state=ChallengeState.FREE,
             created=now,
             created_by=created_by,
+            sealed=sealed,
         )
 
     def cancel_challenge(self, number: int, *, cancelled_by: str) -> bool:
@@ -138,6 +144,10 @@ class Writer(Reader):
 
     def _note(self, act: Act, now: datetime) -> None:
         self._ledger.append(act, now)
+
+    def _announce(self) -> None:
+        """Tell every process that something was decided, revoked or published (`Reader.generation`)."""
+        self._connection.change(sql.NEXT_GENERATION, NO_VALUES)
 
     def _add(self, statement: Executable, values: Values) -> int:
         row = self._connection.first(statement, values)

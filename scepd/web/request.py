@@ -93,6 +93,12 @@ class ScepRequest(http.Request):
         self.gone = True
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
+    def leave(self) -> None:
+        """Account and log, in place of `finish`, for a client that has gone."""
+        self.gone = True
+        self.close_account()
+        self.site.log(self)
+
     def close_account(self) -> None:
         """Give the octets of the body back to the process's budget."""
         self.site.occupancy.give(self.held)

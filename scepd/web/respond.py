@@ -4,13 +4,19 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from scepd.web.slices import stream
+
 if TYPE_CHECKING:
     from scepd.web.request import ScepRequest
 
 NO_STORE = b"no-store"
+_NOT_MODIFIED = 304
+_WHOLE = 131_072  # octets of a body that are written in one piece
 ALLOW = b"GET, HEAD, POST"
 _TEXTS = {
+    202: b"waits for approval, send it again later",
     400: b"bad request",
+    403: b"request refused",
     404: b"not found",
     405: b"method not allowed",
     408: b"request not complete in time",
@@ -37,6 +43,7 @@ class Response:
     cache_control: bytes = NO_STORE
     retry_after: int | None = None  # seconds
     allow: bytes | None = None
+    fields: bytes = b""  # further header lines, each with its line end
 
 
 def send(request: "ScepRequest", response: Response) -> None:
@@ -45,10 +52,14 @@ def send(request: "ScepRequest", response: Response) -> None:
         return
     request.setResponseCode(response.status, _PHRASES.get(response.status))
     if request.gone:
-        request.close_account()
-        request.site.log(request)
+        request.leave()
         return
-    request.answer(_head(request, response), response.body)
+    if response.status == _NOT_MODIFIED:  # its Content-Length is that of the body it leaves out (RFC 9110 section 8.6)
+        request.answer(_head(request, response), b"")
+    elif len(response.body) > _WHOLE and request.method != b"HEAD":
+        stream(request, _head(request, response), response.body)
+    else:
+        request.answer(_head(request, response), response.body)
 
 
 # All values are ours, so that they need not be made safe one by one.
@@ -72,6 +83,7 @@ def _head(request: "ScepRequest", response: Response) -> bytes:
         head += b"Retry-After: %d\r\n" % response.retry_after
     if response.allow is not None:
         head += b"Allow: %b\r\n" % response.allow
+    head += response.fields
     if not request.persistent:
         head += b"Connection: close\r\n"
     return head + b"\r\n"

@@ -13,7 +13,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from scepd.enroll.reply import Answer
 from scepd.message.errors import MessageError
-from scepd.message.names import Operation
+from scepd.message.names import CA_CHAIN_TYPE, NEXT_CA_TYPE, Operation
 from scepd.message.query import Query, decode_message, parse_query
 from scepd.records import Origin
 from scepd.refusal import Unavailable
@@ -30,14 +30,37 @@ _IPV4_SITE, _IPV6_SITE = 24, 48
 
 
 @attrs.frozen
-class Endpoint:
-    """What one profile answers with: bytes made at compile time, and the door of the enrolment room."""
+class Phase:
+    """What one profile says of its CA while one issuer serves: bytes made at compile time.
 
-    profile_name: str
+    `ca_chain` answers GetCACertChain, `next_ca` GetNextCACert; None where the profile has no such answer.
+    """
+
     capabilities: bytes
     ca_certificates: bytes
     ca_content_type: str
+    ca_chain: bytes | None = None
+    next_ca: Callable[[], Deferred[bytes]] | None = None
+
+
+@attrs.frozen
+class Endpoint:
+    """What one profile answers with: the phase of the moment, and the doors of the enrolment room."""
+
+    profile_name: str
+    phase: Callable[[], Phase]
     answer: Callable[[bytes, Origin], Deferred[Answer]]
+    answer_raw: Callable[[bytes, Origin], Deferred[Answer]] | None = None  # to a bare PKCS#10
+    get_only: bool = False
+
+
+def raw_routes(endpoints: Mapping[str, Endpoint]) -> dict[bytes, Endpoint]:
+    """Return every path that takes a bare PKCS#10, octet for octet."""
+    return {
+        b"/scep-raw/" + segment.encode("ascii"): endpoint
+        for segment, endpoint in endpoints.items()
+        if endpoint.answer_raw is not None
+    }
 
 
 def routes(endpoints: Mapping[str, Endpoint], default: str | None) -> dict[bytes, Endpoint]:
@@ -71,10 +94,14 @@ class ScepResource(Resource):
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self._routes = routes(endpoints, default)
+        self._raw_routes = raw_routes(endpoints)
         self._rate = rate
 
     def render(self, request: ScepRequest) -> int:
         """Answer one request, now or when the enrolment room has."""
+        if request.path in self._raw_routes and request.isSecure():  # type: ignore[no-untyped-call]
+            self._enroll_raw(request, self._raw_routes[request.path])
+            return NOT_DONE_YET
         endpoint = self._routes.get(request.path)
         if endpoint is None:
             request.note(outcome="rejected", reason="not_found")
@@ -89,31 +116,17 @@ class ScepResource(Resource):
         return NOT_DONE_YET
 
     def _serve(self, request: ScepRequest, endpoint: Endpoint, query: Query) -> None:
-        operation = query.operation
-        request.note(op=operation.value)
-        if operation is Operation.PKIOperation:
+        request.note(op=query.operation.value)
+        if query.operation is Operation.PKIOperation:
             self._enroll(request, endpoint, query)
             return
         # The ident in `message` is a hint that names no other profile's CA: it selects nothing here.
         request.note(outcome="served")
-        if operation is Operation.GetCACaps:
-            send(request, Response(endpoint.capabilities, cache_control=_CACHED))
-        elif operation is Operation.GetCACert:
-            kind = endpoint.ca_content_type.encode("ascii")
-            send(request, Response(endpoint.ca_certificates, kind, cache_control=_CACHED))
-        else:
-            request.note(outcome="rejected", reason="no_next_ca")
-            refuse(request, 404)
+        _tell(request, endpoint.phase(), query.operation)
 
     def _enroll(self, request: ScepRequest, endpoint: Endpoint, query: Query) -> None:
-        if request.method == b"HEAD":
-            request.note(outcome="rejected", reason="method_not_allowed")
-            refuse(request, 405, allow=b"GET, POST")
-            return
-        wait = 0.0 if self._rate is None else self._rate.take(_site_of(request.origin.address))
-        if wait:
-            request.note(outcome="limited", reason="rate")
-            refuse(request, 429, retry_after=math.ceil(wait))
+        methods = (b"GET",) if endpoint.get_only else (b"GET", b"POST")
+        if not self._admits(request, methods):
             return
         message = request.body if request.method == b"POST" else decode_message(query.raw_message)
         if not message:
@@ -122,15 +135,64 @@ class ScepResource(Resource):
         answer.addCallback(self._answered, request)
         answer.addErrback(_failed, request)
 
+    def _enroll_raw(self, request: ScepRequest, endpoint: Endpoint) -> None:
+        assert endpoint.answer_raw is not None  # its route is there
+        request.note(profile=endpoint.profile_name, op="raw")
+        if not self._admits(request, (b"POST",)):
+            return
+        if not request.body:
+            _refuse_malformed(request, "empty request")
+            return
+        answer = maybeDeferred(endpoint.answer_raw, request.body, request.origin)
+        answer.addCallback(self._answered, request)
+        answer.addErrback(_failed, request)
+
+    def _admits(self, request: ScepRequest, methods: tuple[bytes, ...]) -> bool:
+        """Return whether method and rate let the request reach the enrolment room; refuse it otherwise."""
+        if request.method not in methods:
+            request.note(outcome="rejected", reason="method_not_allowed")
+            refuse(request, 405, allow=b", ".join(methods))
+            return False
+        wait = 0.0 if self._rate is None else self._rate.take(_site_of(request.origin.address))
+        if wait:
+            request.note(outcome="limited", reason="rate")
+            refuse(request, 429, retry_after=math.ceil(wait))
+        return not wait
+
     def _answered(self, answer: Answer, request: ScepRequest) -> None:
         if request.finished:
             self._logger.info(event="late_answer", outcome=answer.outcome, request_id=request.origin.request_id)
             return
         request.note(**_log_fields(answer))
-        if answer.status != 200:
+        if answer.status != 200:  # 202: a bare request waits for a person
             refuse(request, answer.status, retry_after=answer.retry_after)
             return
         send(request, Response(answer.body, answer.content_type.encode("ascii"), retry_after=answer.retry_after))
+
+
+def _tell(request: ScepRequest, phase: Phase, operation: Operation) -> None:
+    """Answer what the CA says of itself."""
+    if operation is Operation.GetCACaps:
+        send(request, Response(phase.capabilities, cache_control=_CACHED))
+    elif operation is Operation.GetCACert:
+        kind = phase.ca_content_type.encode("ascii")
+        send(request, Response(phase.ca_certificates, kind, cache_control=_CACHED))
+    elif operation is Operation.GetCACertChain:
+        if phase.ca_chain is None:  # to a profile without it the word means nothing (C-056)
+            raise MessageError("unknown operation")
+        send(request, Response(phase.ca_chain, CA_CHAIN_TYPE.encode("ascii"), cache_control=_CACHED))
+    else:
+        _tell_next_ca(request, phase)
+
+
+def _tell_next_ca(request: ScepRequest, phase: Phase) -> None:
+    if phase.next_ca is None:
+        request.note(outcome="rejected", reason="no_next_ca")
+        refuse(request, 404)
+        return
+    signed = phase.next_ca()
+    signed.addCallback(lambda body: send(request, Response(body, NEXT_CA_TYPE.encode("ascii"), cache_control=_CACHED)))
+    signed.addErrback(_failed, request)
 
 
 @lru_cache(maxsize=1024)  # a fleet behind one address translation, or a client with one connection for many requests

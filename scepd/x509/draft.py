@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric import utils as asymmetric_utils
 
 from scepd.message import tlv
+from scepd.message.algorithms import Digest
 from scepd.message.scan import LIMITS, header
 from scepd.x509.unreadable import Unreadable
 
@@ -64,7 +65,7 @@ class RsaPlaceholder(Unreadable, rsa.RSAPrivateKey):
     ) -> bytes:
         """Keep `data` in `signed`; return zeros as long as a signature."""
         self.signed = bytes(data)
-        return bytes((self.key_size + 7) // 8)
+        return placeholder_signature(self._public_key)
 
     def decrypt(self, ciphertext: bytes | Any, padding: padding.AsymmetricPadding) -> bytes:  # noqa: ARG002
         """Raise TypeError."""
@@ -96,7 +97,7 @@ class EcPlaceholder(Unreadable, ec.EllipticCurvePrivateKey):
     def sign(self, data: bytes | Any, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:  # noqa: ARG002
         """Keep `data` in `signed`; return a well-formed signature that never verifies."""
         self.signed = bytes(data)
-        return asymmetric_utils.encode_dss_signature(1, 1)
+        return placeholder_signature(self._public_key)
 
     def exchange(self, algorithm: ec.ECDH, peer_public_key: ec.EllipticCurvePublicKey) -> bytes:  # noqa: ARG002
         """Raise TypeError."""
@@ -108,6 +109,22 @@ def placeholder(public_key: IssuerPublicKey) -> RsaPlaceholder | EcPlaceholder:
     if isinstance(public_key, rsa.RSAPublicKey):
         return RsaPlaceholder(public_key)
     return EcPlaceholder(public_key)
+
+
+def placeholder_signature(public_key: IssuerPublicKey) -> bytes:
+    """Return well-formed signature octets that never verify: zeros as long as an RSA signature, or r = s = 1."""
+    if isinstance(public_key, rsa.RSAPublicKey):
+        return bytes((public_key.key_size + 7) // 8)
+    return asymmetric_utils.encode_dss_signature(1, 1)
+
+
+def signature_algorithm(public_key: IssuerPublicKey, digest: Digest) -> bytes:
+    """Return the AlgorithmIdentifier that a key signs with; ValueError for a digest that we do not issue with."""
+    known = RSA_ALGORITHMS if isinstance(public_key, rsa.RSAPublicKey) else EC_ALGORITHMS
+    for algorithm, used in known.items():
+        if isinstance(digest.hash, used):
+            return algorithm
+    raise ValueError(f"{digest.name} signs no certificate")
 
 
 def split(der: bytes) -> tuple[bytes, bytes, bytes]:

@@ -2,21 +2,51 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Self
 
 import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from scepd.message import tlv
 from scepd.message.algorithms import MODERN_DIGESTS, Digest
+from scepd.records import Name
 from scepd.refusal import OperatorError
-from scepd.x509.draft import IssuerPublicKey
+from scepd.x509.draft import IssuerPublicKey, placeholder_signature, signature_algorithm
 from scepd.x509.fields import UNREADABLE, tbs_fields
+from scepd.x509.names import from_x509
 
 _CURVE_DIGESTS = {"secp256r1": Digest.SHA256, "secp384r1": Digest.SHA384, "secp521r1": Digest.SHA512}
 
 
+def write_extension(value: x509.ExtensionType, *, critical: bool = False) -> bytes:
+    """Return the DER of an Extension (RFC 5280 section 4.1); a FALSE critical is left out."""
+    flag = tlv.boolean(True) if critical else b""
+    return tlv.sequence(tlv.oid(value.oid.dotted_string), flag, tlv.octet_string(value.public_bytes()))
+
+
 @attrs.frozen
+class Letterhead:
+    """The octets that all drafts of one signer share."""
+
+    name_der: bytes
+    algorithm_der: bytes
+    authority_key_der: bytes  # the whole extension
+    placeholder_der: bytes  # the BIT STRING in place of a signature
+
+    @classmethod
+    def of(cls, name_der: bytes, public_key: IssuerPublicKey, key_identifier: bytes, digest: Digest) -> Self:
+        """Return what a signer with that name and key writes."""
+        return cls(
+            name_der,
+            signature_algorithm(public_key, digest),
+            write_extension(x509.AuthorityKeyIdentifier(key_identifier, None, None)),
+            tlv.bit_string(placeholder_signature(public_key)),
+        )
+
+
+@attrs.frozen(eq=False)  # compared by identity: what was judged under it is remembered
 class IssuerCertificate:
     """A CA certificate that certificates are drafted under, with what each draft needs worked out once."""
 
@@ -31,6 +61,19 @@ class IssuerCertificate:
     path_length: int | None = None
     name_constraints: x509.NameConstraints | None = None
     tls_features: frozenset[int] = frozenset()
+
+    @cached_property
+    def letterhead(self) -> Letterhead:
+        """What all drafts under this certificate share; the name octet for octet (C-285)."""
+        return Letterhead.of(self.subject_der, self.public_key, self.key_identifier, self.digest)
+
+    @cached_property
+    def _name(self) -> tuple[frozenset[tuple[str, str]], ...]:
+        return _pairs(from_x509(self.certificate.subject))
+
+    def is_named(self, name: Name) -> bool:
+        """Return whether a name is the issuer's own, in whatever string types."""
+        return len(name) == len(self._name) and _pairs(name) == self._name
 
     @classmethod
     def load(cls, der: bytes, digest: Digest | None = None) -> Self:
@@ -61,6 +104,10 @@ class IssuerCertificate:
             digest=digest,
             **_issuing_facts(extensions),
         )
+
+
+def _pairs(name: Name) -> tuple[frozenset[tuple[str, str]], ...]:
+    return tuple(frozenset((attribute.oid, attribute.value) for attribute in rdn) for rdn in name)
 
 
 def _unfit(problem: str) -> OperatorError:

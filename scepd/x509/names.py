@@ -8,6 +8,7 @@ from types import MappingProxyType
 from cryptography import x509
 from cryptography.x509.name import _ASN1Type
 
+from scepd.message import tlv
 from scepd.records import Attribute, Name
 from scepd.refusal import OperatorError, Reason, Reject
 from scepd.x509.general_names import from_x509_general_name, general_names_from_extension, to_x509_general_name
@@ -143,7 +144,19 @@ def _string_type(attribute: Attribute) -> _ASN1Type:
 
 def encode(name: Name) -> bytes:
     """Return the DER of a name: UTF8String and PrintableString (IA5String where RFC 5280 demands it), bounds kept."""
-    return to_x509(name).public_bytes()
+    return tlv.sequence(*map(_encode_rdn, name))
+
+
+def _encode_rdn(rdn: tuple[Attribute, ...]) -> bytes:
+    if len({(attribute.oid, attribute.value) for attribute in rdn}) != len(rdn) or not rdn:
+        raise Reject(Reason.subject_refused, "a part of the subject without attributes, or with one twice")
+    return tlv.set_of([_encode_attribute(attribute) for attribute in rdn])
+
+
+def _encode_attribute(attribute: Attribute) -> bytes:
+    check_attribute(attribute)
+    tag = _string_type(attribute).value
+    return tlv.sequence(tlv.oid(attribute.oid), tlv.text(tag, attribute.value))
 
 
 def from_x509(name: x509.Name) -> Name:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import attrs
 
-from scepd.x509.view import Kind, View
+from scepd.x509.view import Common, Kind, View
 
 ALL: frozenset[Kind] = frozenset({"leaf", "ca", "ra", "tls"})
 END: frozenset[Kind] = frozenset({"leaf", "ra", "tls"})
@@ -18,4 +18,14 @@ class Rule:
     name: str
     source: str
     check: Callable[[View], str | None]
+    kinds: frozenset[Kind] = ALL
+
+
+@attrs.frozen
+class CommonRule:
+    """A rule on what all certificates of a profile have in common, judged once for all of them."""
+
+    name: str
+    source: str
+    check: Callable[[Common], str | None]
     kinds: frozenset[Kind] = ALL

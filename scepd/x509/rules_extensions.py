@@ -3,8 +3,8 @@
 from cryptography import x509
 
 from scepd.x509.keys import key_identifier
-from scepd.x509.rule import CA, END, Rule
-from scepd.x509.usages import EXTENDED_KEY_USAGES, SPECIAL_PURPOSES, fitting_usages
+from scepd.x509.rule import CA, END, CommonRule, Rule
+from scepd.x509.usages import EXTENDED_KEY_USAGES, SPECIAL_PURPOSES, served_usages
 from scepd.x509.view import (
     ACCESS,
     AUTHORITY_KEY,
@@ -17,6 +17,7 @@ from scepd.x509.view import (
     PURPOSES,
     SUBJECT_KEY,
     TLS_FEATURE,
+    Common,
     View,
 )
 
@@ -41,111 +42,106 @@ _NEEDED = {
 }
 
 
-def _constraints(view: View) -> x509.BasicConstraints | None:
-    extension = view.extensions.get(BASIC_CONSTRAINTS)
+def _constraints(common: Common) -> x509.BasicConstraints | None:
+    extension = common.extensions.by_oid.get(BASIC_CONSTRAINTS)
     return extension.value if extension and isinstance(extension.value, x509.BasicConstraints) else None
 
 
-def _known(view: View) -> str | None:
-    extra = view.extensions.keys() - (_KNOWN_IN_CA if view.kind == "ca" else _KNOWN)
+def _known(common: Common) -> str | None:
+    extra = common.extensions.by_oid.keys() - (_KNOWN_IN_CA if common.kind == "ca" else _KNOWN)
     return f"extension {min(extra)}" if extra else None
 
 
-def _critical(view: View) -> str | None:
-    for oid, extension in view.extensions.items():
+def _critical(common: Common) -> str | None:
+    for oid, extension in common.extensions.by_oid.items():
         if oid != NAMES and extension.critical != (oid in _CRITICAL):
             return f"{oid} is {'' if extension.critical else 'not '}critical"
     return None
 
 
 def _authority_key(view: View) -> str | None:
-    extension = view.extensions.get(AUTHORITY_KEY)
+    extension = view.common.extensions.by_oid.get(AUTHORITY_KEY)
     if extension is None or not isinstance(extension.value, x509.AuthorityKeyIdentifier):
         return "no authority key identifier"
-    wanted = view.issuer.key_identifier if view.issuer else _own_key_identifier(view)
+    wanted = view.issuer.key_identifier if view.issuer else view.key_identifier
     return None if extension.value.key_identifier == wanted else "not the issuer's subject key identifier"
 
 
-def _own_key_identifier(view: View) -> bytes | None:
-    extension = view.extensions.get(SUBJECT_KEY)
-    return extension.value.digest if extension and isinstance(extension.value, x509.SubjectKeyIdentifier) else None
-
-
 def _subject_key(view: View) -> str | None:
-    found = _own_key_identifier(view)
-    return None if found == key_identifier(view.fields[6]) else "absent or not derived from the public key"
+    derived = key_identifier(view.fields[6])
+    return None if view.key_identifier == derived else "absent or not derived from the public key"
 
 
-def _usage_present(view: View) -> str | None:
-    return None if view.usages else "no key usage"
+def _usage_present(common: Common) -> str | None:
+    return None if common.extensions.usages else "no key usage"
 
 
-def _usage_of_end_entity(view: View) -> str | None:
-    powers = view.usages & _CA_POWERS
+def _usage_of_end_entity(common: Common) -> str | None:
+    powers = common.extensions.usages & _CA_POWERS
     return f"{min(powers)} in an end entity" if powers else None
 
 
-def _usage_of_ca(view: View) -> str | None:
-    missing = _CA_POWERS - view.usages
+def _usage_of_ca(common: Common) -> str | None:
+    missing = _CA_POWERS - common.extensions.usages
     return f"{min(missing)} is missing" if missing else None
 
 
-def _usage_fits_key(view: View) -> str | None:
-    usages = view.usages
-    unfit = usages - fitting_usages(usages, view.public_key)
-    return f"{min(unfit)} with {type(view.public_key).__name__}" if unfit else None
+def _usage_fits_key(common: Common) -> str | None:
+    usages = common.extensions.usages
+    unfit = usages - served_usages(common.key_type)
+    return f"{min(unfit)} with {common.key_type.__name__}" if unfit else None
 
 
-def _end_entity(view: View) -> str | None:
-    constraints = _constraints(view)
+def _end_entity(common: Common) -> str | None:
+    constraints = _constraints(common)
     if constraints is None or (not constraints.ca and constraints.path_length is None):
         return None
     return "cA or a path length in an end entity"
 
 
-def _ca(view: View) -> str | None:
-    constraints = _constraints(view)
+def _ca(common: Common) -> str | None:
+    constraints = _constraints(common)
     return None if constraints is not None and constraints.ca else "no basic constraints with cA"
 
 
-def _path_length(view: View) -> str | None:
-    constraints = _constraints(view)
-    if view.issuer is None or view.issuer.path_length is None or constraints is None:
+def _path_length(common: Common) -> str | None:
+    constraints = _constraints(common)
+    if common.issuer is None or common.issuer.path_length is None or constraints is None:
         return None
-    if view.issuer.path_length < 1:
+    if common.issuer.path_length < 1:
         return "the issuer may not issue to a CA"
     own = constraints.path_length
-    return "no shorter than the issuer's" if own is None or own >= view.issuer.path_length else None
+    return "no shorter than the issuer's" if own is None or own >= common.issuer.path_length else None
 
 
-def _purposes_present(view: View) -> str | None:
-    return None if view.purposes else "no purpose: that would mean any"
+def _purposes_present(common: Common) -> str | None:
+    return None if common.extensions.purposes else "no purpose: that would mean any"
 
 
-def _purposes_of_device(view: View) -> str | None:
-    wrong = [purpose for purpose in view.purposes if purpose in _AUTHORITY_PURPOSES | {_REQUEST_AGENT}]
+def _purposes_of_device(common: Common) -> str | None:
+    wrong = [purpose for purpose in common.extensions.purposes if purpose in _AUTHORITY_PURPOSES | {_REQUEST_AGENT}]
     return f"{wrong[0]} for a device" if wrong else None
 
 
-def _purposes_of_service(view: View) -> str | None:
-    wanted = _REQUEST_AGENT if view.kind == "ra" else EXTENDED_KEY_USAGES["serverAuth"]
-    wrong = [purpose for purpose in view.purposes if purpose in SPECIAL_PURPOSES and purpose != wanted]
+def _purposes_of_service(common: Common) -> str | None:
+    wanted = _REQUEST_AGENT if common.kind == "ra" else EXTENDED_KEY_USAGES["serverAuth"]
+    wrong = [purpose for purpose in common.extensions.purposes if purpose in SPECIAL_PURPOSES and purpose != wanted]
     if wrong:
         return f"{wrong[0]} for this service"
-    return None if wanted in view.purposes else f"{wanted} is missing"
+    return None if wanted in common.extensions.purposes else f"{wanted} is missing"
 
 
-def _purposes_fit_usage(view: View) -> str | None:
-    usages = view.usages
-    for purpose in view.purposes:
+def _purposes_fit_usage(common: Common) -> str | None:
+    usages = common.extensions.usages
+    for purpose in common.extensions.purposes:
         needed = _NEEDED.get(purpose)
         if needed is not None and not needed & usages:
             return f"{purpose} without {' or '.join(sorted(needed))}"
     return None
 
 
-def _crl_points(view: View) -> str | None:
-    extension = view.extensions.get(CRL_POINTS)
+def _crl_points(common: Common) -> str | None:
+    extension = common.extensions.by_oid.get(CRL_POINTS)
     if extension is None or not isinstance(extension.value, x509.CRLDistributionPoints):
         return None
     for point in extension.value:
@@ -156,8 +152,8 @@ def _crl_points(view: View) -> str | None:
     return None
 
 
-def _access(view: View) -> str | None:
-    extension = view.extensions.get(ACCESS)
+def _access(common: Common) -> str | None:
+    extension = common.extensions.by_oid.get(ACCESS)
     if extension is None or not isinstance(extension.value, x509.AuthorityInformationAccess):
         return None
     wrong = [entry for entry in extension.value if not _is_plain_http(entry.access_location)]
@@ -169,35 +165,35 @@ def _is_plain_http(name: x509.GeneralName) -> bool:
     return isinstance(name, x509.UniformResourceIdentifier) and name.value.startswith("http://") and len(name.value) > 7
 
 
-def _tls_features(view: View) -> str | None:
-    if view.issuer is None or not view.issuer.tls_features:
+def _tls_features(common: Common) -> str | None:
+    if common.issuer is None or not common.issuer.tls_features:
         return None
-    extension = view.extensions.get(TLS_FEATURE)
+    extension = common.extensions.by_oid.get(TLS_FEATURE)
     own = (
         {feature.value for feature in extension.value}
         if extension and isinstance(extension.value, x509.TLSFeature)
         else set()
     )
-    return None if view.issuer.tls_features <= own else "not all of the issuer's TLS features"
+    return None if common.issuer.tls_features <= own else "not all of the issuer's TLS features"
 
 
-EXTENSION_RULES = (
-    Rule("extensions_are_known", "S-60, S-61", _known),
-    Rule("criticality", "RFC 5280 4.2.1", _critical),
+EXTENSION_RULES: tuple[Rule | CommonRule, ...] = (
+    CommonRule("extensions_are_known", "S-60, S-61", _known),
+    CommonRule("criticality", "RFC 5280 4.2.1", _critical),
     Rule("authority_key_identifier", "C-278", _authority_key),
     Rule("subject_key_identifier", "C-278", _subject_key),
-    Rule("key_usage_is_present", "C-279", _usage_present),
-    Rule("key_usage_of_end_entity", "C-279, S-58", _usage_of_end_entity, END),
-    Rule("key_usage_of_ca", "C-279", _usage_of_ca, CA),
-    Rule("key_usage_fits_key", "RFC 3279 2.3", _usage_fits_key),
-    Rule("end_entity_is_no_ca", "C-280, S-58", _end_entity, END),
-    Rule("ca_is_ca", "C-280", _ca, CA),
-    Rule("path_length", "RFC 5280 4.2.1.9", _path_length, CA),
-    Rule("purposes_are_present", "S-59", _purposes_present, END),
-    Rule("purposes_of_device", "S-59", _purposes_of_device, frozenset({"leaf"})),
-    Rule("purposes_of_service", "S-59", _purposes_of_service, frozenset({"ra", "tls"})),
-    Rule("purposes_fit_key_usage", "C-282", _purposes_fit_usage, END),
-    Rule("crl_distribution_points", "C-283", _crl_points),
-    Rule("authority_information_access", "RFC 5280 4.2.2.1", _access),
-    Rule("tls_features_of_issuer", "C-316", _tls_features),
+    CommonRule("key_usage_is_present", "C-279", _usage_present),
+    CommonRule("key_usage_of_end_entity", "C-279, S-58", _usage_of_end_entity, END),
+    CommonRule("key_usage_of_ca", "C-279", _usage_of_ca, CA),
+    CommonRule("key_usage_fits_key", "RFC 3279 2.3", _usage_fits_key),
+    CommonRule("end_entity_is_no_ca", "C-280, S-58", _end_entity, END),
+    CommonRule("ca_is_ca", "C-280", _ca, CA),
+    CommonRule("path_length", "RFC 5280 4.2.1.9", _path_length, CA),
+    CommonRule("purposes_are_present", "S-59", _purposes_present, END),
+    CommonRule("purposes_of_device", "S-59", _purposes_of_device, frozenset({"leaf"})),
+    CommonRule("purposes_of_service", "S-59", _purposes_of_service, frozenset({"ra", "tls"})),
+    CommonRule("purposes_fit_key_usage", "C-282", _purposes_fit_usage, END),
+    CommonRule("crl_distribution_points", "C-283", _crl_points),
+    CommonRule("authority_information_access", "RFC 5280 4.2.2.1", _access),
+    CommonRule("tls_features_of_issuer", "C-316", _tls_features),
 )

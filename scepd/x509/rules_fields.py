@@ -2,6 +2,7 @@
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from scepd.message import tlv
 from scepd.refusal import Reject
 from scepd.x509.draft import EC_ALGORITHMS, RSA_ALGORITHMS
 from scepd.x509.fields import contents
@@ -14,21 +15,19 @@ from scepd.x509.names import (
     UTF8_STRING,
     check_attribute,
 )
-from scepd.x509.rule import END, Rule
-from scepd.x509.view import NAMES, View
+from scepd.x509.rule import END, CommonRule, Rule
+from scepd.x509.view import Common, View
 
 _VERSION_3 = bytes.fromhex("a003020102")
 _EMPTY_NAME = bytes.fromhex("3000")
-_EXTENSIONS_TAG = 0xA3
-_UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _IA5_TYPES = frozenset({22})
 _DIRECTORY_TYPES = frozenset({UTF8_STRING, PRINTABLE_STRING})
 _IA5_ATTRIBUTES = frozenset({EMAIL_ADDRESS, DOMAIN_COMPONENT})
 _CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 
 
-def _version(view: View) -> str | None:
-    return None if view.fields[0] == _VERSION_3 else "not version 3"
+def _version(common: Common) -> str | None:
+    return None if common.version == _VERSION_3 else "not version 3"
 
 
 def _serial_positive(view: View) -> str | None:
@@ -45,22 +44,23 @@ def _serial_random(view: View) -> str | None:
     return None if bits >= 64 else f"{bits} bits leave no room for 64 random ones"
 
 
-def _algorithm_known(view: View) -> str | None:
-    return None if view.algorithm in RSA_ALGORITHMS or view.algorithm in EC_ALGORITHMS else view.algorithm.hex()
+def _algorithm_known(common: Common) -> str | None:
+    algorithm = common.algorithms[1]
+    return None if algorithm in RSA_ALGORITHMS or algorithm in EC_ALGORITHMS else algorithm.hex()
 
 
-def _algorithms_agree(view: View) -> str | None:
-    return None if view.fields[2] == view.algorithm else "inner and outer algorithm differ"
+def _algorithms_agree(common: Common) -> str | None:
+    return None if common.algorithms[0] == common.algorithms[1] else "inner and outer algorithm differ"
 
 
-def _algorithm_fits(view: View) -> str | None:
-    key = view.public_key if view.issuer is None else view.issuer.public_key
-    fitting = RSA_ALGORITHMS if isinstance(key, rsa.RSAPublicKey) else EC_ALGORITHMS
-    return None if view.algorithm in fitting else "the issuer's key cannot make such a signature"
+def _algorithm_fits(common: Common) -> str | None:
+    key = common.key_type if common.issuer is None else type(common.issuer.public_key)
+    fitting = RSA_ALGORITHMS if issubclass(key, rsa.RSAPublicKey) else EC_ALGORITHMS
+    return None if common.algorithms[1] in fitting else "the issuer's key cannot make such a signature"
 
 
-def _issuer_named(view: View) -> str | None:
-    return None if view.fields[3] != _EMPTY_NAME else "empty issuer"
+def _issuer_named(common: Common) -> str | None:
+    return None if common.issuer_name != _EMPTY_NAME else "empty issuer"
 
 
 def _issuer_exact(view: View) -> str | None:
@@ -79,14 +79,8 @@ def _validity_within(view: View) -> str | None:
 
 
 def _times(view: View) -> str | None:
-    validity, start = contents(view.fields[4]), 0
-    for value in (view.not_before, view.not_after):
-        tag, size = (_UTC_TIME, 13) if value.year < 2050 else (_GENERALIZED_TIME, 15)
-        time = validity[start : start + size + 2]
-        if time[:2] != bytes((tag, size)) or time[-1:] != b"Z":
-            return f"{value.year} in {validity.hex()}"
-        start += size + 2
-    return None
+    written = tlv.sequence(tlv.time(view.not_before), tlv.time(view.not_after))
+    return None if view.fields[4] == written else f"{view.fields[4].hex()} where {written.hex()} is due"
 
 
 def _subject_strings(view: View) -> str | None:
@@ -116,12 +110,12 @@ def _subject_differs(view: View) -> str | None:
 
 
 def _somebody_named(view: View) -> str | None:
-    return None if view.subject or NAMES in view.extensions else "neither subject nor alternative name"
+    return None if view.subject or view.names else "neither subject nor alternative name"
 
 
-def _no_unique_identifiers(view: View) -> str | None:
-    extra = [field[0] for field in view.fields[7:] if field[0] != _EXTENSIONS_TAG]
-    return f"field with tag {extra[0]:#x}" if extra else None
+def _no_unique_identifiers(common: Common) -> str | None:
+    further = common.further_fields
+    return f"field with tag {further[0]:#x}" if further else None
 
 
 def _key_sound(view: View) -> str | None:
@@ -137,15 +131,15 @@ def _key_differs(view: View) -> str | None:
     return None if view.issuer is None or view.public_key != view.issuer.public_key else "the issuer's own key"
 
 
-FIELD_RULES = (
-    Rule("version_is_3", "RFC 5280 4.1.2.1", _version),
+FIELD_RULES: tuple[Rule | CommonRule, ...] = (
+    CommonRule("version_is_3", "RFC 5280 4.1.2.1", _version),
     Rule("serial_is_positive", "C-275", _serial_positive),
     Rule("serial_fits", "C-275", _serial_size),
     Rule("serial_is_random", "C-275, S-104", _serial_random),
-    Rule("signature_algorithm_is_known", "S-26", _algorithm_known),
-    Rule("signature_algorithms_agree", "RFC 5280 4.1.1.2", _algorithms_agree),
-    Rule("signature_algorithm_fits_issuer", "S-26", _algorithm_fits),
-    Rule("issuer_is_named", "RFC 5280 4.1.2.4", _issuer_named),
+    CommonRule("signature_algorithm_is_known", "S-26", _algorithm_known),
+    CommonRule("signature_algorithms_agree", "RFC 5280 4.1.1.2", _algorithms_agree),
+    CommonRule("signature_algorithm_fits_issuer", "S-26", _algorithm_fits),
+    CommonRule("issuer_is_named", "RFC 5280 4.1.2.4", _issuer_named),
     Rule("issuer_name_is_exact", "C-285", _issuer_exact),
     Rule("validity_is_ordered", "RFC 5280 4.1.2.5", _validity_ordered),
     Rule("validity_is_within_issuer", "C-284, S-64", _validity_within),
@@ -155,7 +149,7 @@ FIELD_RULES = (
     Rule("subject_attributes_once", "S-53", _subject_repeats),
     Rule("subject_is_not_issuer", "S-57", _subject_differs, END),
     Rule("somebody_is_named", "C-281", _somebody_named),
-    Rule("no_unique_identifiers", "RFC 5280 4.1.2.8", _no_unique_identifiers),
+    CommonRule("no_unique_identifiers", "RFC 5280 4.1.2.8", _no_unique_identifiers),
     Rule("public_key_is_sound", "C-144", _key_sound),
     Rule("public_key_is_not_issuers", "S-28", _key_differs),
 )

@@ -6,18 +6,17 @@ from scepd.x509.constraints import violated
 from scepd.x509.general_names import from_x509_general_name
 from scepd.x509.rule import END, Rule
 from scepd.x509.strings import is_absolute_uri, is_host_name, is_mailbox, unsafe
-from scepd.x509.view import NAMES, View
+from scepd.x509.view import View
 
 
 def _names(view: View) -> list[x509.GeneralName] | None:
-    extension = view.extensions.get(NAMES)
-    if extension is None or not isinstance(extension.value, x509.SubjectAlternativeName):
+    if view.names is None or not isinstance(view.names.value, x509.SubjectAlternativeName):
         return None
-    return list(extension.value)
+    return list(view.names.value)
 
 
 def _criticality(view: View) -> str | None:
-    extension = view.extensions.get(NAMES)
+    extension = view.names
     if extension is None or extension.critical == (not view.subject):
         return None
     return "critical beside a subject" if extension.critical else "not critical although the subject is empty"

@@ -76,11 +76,14 @@ def purpose_oid(word: str) -> str:
 
 def fitting_usages(usages: frozenset[str], key: object) -> frozenset[str]:
     """Return the usages that a public key of that kind can serve (RFC 3279 section 2.3, RFC 8410 section 5)."""
-    if isinstance(key, rsa.RSAPublicKey):
-        return usages & _RSA
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return usages & _EC
-    return usages & _SIGNING
+    return usages & served_usages(type(key))
+
+
+def served_usages(kind: type) -> frozenset[str]:
+    """Return the usages that public keys of a class can serve."""
+    if issubclass(kind, rsa.RSAPublicKey):
+        return _RSA
+    return _EC if issubclass(kind, ec.EllipticCurvePublicKey) else _SIGNING
 
 
 @lru_cache(maxsize=64)

@@ -24,7 +24,7 @@ class Lane:
         monkeypatch.setattr(belongings, "check_keys", self._check)
         self.belongings = Belongings(
             store=None, owner="n1/0.0", issuers={}, registrations={}, challenges={}, clock=None, random=bytes,
-            monotonic=lambda: self.now, session="session", repository=None, keys=("key",), keys_read=self.now,
+            monotonic=lambda: self.now, crls=None, session="session", repository=None, keys=("key",), keys_read=self.now,
         )  # fmt: skip
 
     def _check(self, session, keys):
@@ -61,15 +61,47 @@ def test_S119_a_key_that_may_not_be_used_any_more_takes_the_token_out_of_service
     assert len(lane.readings) == 2
 
 
-def test_key_checks_names_every_key_of_every_issuer_once():
-    def issuer(name):
-        pair = [RaSettings(f"pkcs11:object={role}", role.encode()) for role in ("sign", "decrypt")]
-        return IssuerSettings(name, f"pkcs11:object={name}", name.encode(), (), *pair)
+def ra(name):
+    return RaSettings(f"pkcs11:object={name}", name.encode())
 
-    checks = key_checks([issuer("a"), issuer("b")])
-    assert [(check.uri.partition("=")[2], check.role) for check in checks] == [
-        ("a", "sign"), ("sign", "sign"), ("decrypt", "decrypt"), ("b", "sign"),
+
+def issuer(name="devices", sign=None, decrypt="decrypt", **changes):
+    sign, decrypt = sign or ra("sign"), decrypt and ra(decrypt)
+    return IssuerSettings(name, f"pkcs11:object={name}", name.encode(), (), sign, decrypt, **changes)
+
+
+def named(checks):
+    return [(check.uri.partition("=")[2], check.role, check.rules.both_roles) for check in checks]
+
+
+def test_S16_every_key_of_every_issuer_is_checked_once_in_its_one_role():
+    assert named(key_checks([issuer("a"), issuer("b")])) == [
+        ("a", "sign", False), ("sign", "sign", False), ("decrypt", "decrypt", False), ("b", "sign", False),
     ]  # fmt: skip
+
+
+def test_C055_S119_previous_decryption_keys_are_checked_too():
+    changing = issuer(ra_decrypt_previous=(ra("old"), ra("older")))
+    assert named(key_checks([changing]))[-2:] == [("old", "decrypt", False), ("older", "decrypt", False)]
+
+
+def test_S16_a_single_ra_key_may_do_both_and_the_ca_key_still_only_signs():
+    assert named(key_checks([issuer(sign=ra("one"), decrypt="one")])) == [
+        ("devices", "sign", False), ("one", "sign", True), ("one", "decrypt", True),
+    ]  # fmt: skip
+
+
+def test_S16_E12_where_the_ca_is_its_own_ra_its_key_may_do_both():
+    assert named(key_checks([issuer(sign=ra("devices"), decrypt="devices", ca_is_ra=True)])) == [
+        ("devices", "sign", True), ("devices", "decrypt", True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("ca_is_ra", [False, True])
+def test_S16_without_a_decryption_key_no_key_may_decrypt(ca_is_ra):
+    sign = ra("devices") if ca_is_ra else ra("sign")
+    checks = key_checks([issuer(sign=sign, decrypt=None, ca_is_ra=ca_is_ra)])
+    assert {(role, both) for _name, role, both in named(checks)} == {("sign", False)}
 
 
 def test_S117_a_restart_is_worth_it_for_a_token_that_failed_and_for_nothing_else():

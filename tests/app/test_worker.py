@@ -11,7 +11,7 @@ from scepd.app import worker as room
 from scepd.app.parcel import Parcel
 from scepd.app.worker import Worker
 from scepd.config.settings import dump
-from scepd.web.scep import Endpoint
+from scepd.web.scep import Endpoint, Phase
 
 from . import tiny_settings
 
@@ -35,7 +35,7 @@ def worker(reactor, tmp_path, monkeypatch):
     settings = tiny_settings.make(tmp_path)
     monkeypatch.setattr(room, "load_store_key", lambda _path: bytes(32))
     monkeypatch.setattr(room, "Outfitter", lambda *_arguments: None)
-    endpoint = Endpoint("p", b"", b"", "", lambda _body, _origin: Deferred())
+    endpoint = Endpoint("p", lambda: Phase(b"", b"", ""), lambda _body, _origin: Deferred())
     monkeypatch.setattr(room, "make_endpoints", lambda *_arguments: {"p": endpoint})
     return Worker(reactor, settings, Parcel(dump(settings), recover=False), lambda: None)
 

@@ -5,19 +5,22 @@ import attrs
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from scepd.cli.client_application import Wish, enrolment
 from scepd.cli.client_choice import choose
+from scepd.cli.client_exchange import Refused, StillPending
 from scepd.cli.client_http import Server
 from scepd.cli.client_keys import public_key_der
-from scepd.cli.client_session import Session, Wish
+from scepd.cli.client_session import Patience, Session
 from scepd.cli.client_trust import establish
 from scepd.message.algorithms import OAEP_SHA256, Cipher, Digest
 from scepd.message.names import MessageType
+from scepd.message.universal import encode_oid
 from scepd.records import GeneralName, Secret
 from scepd.refusal import OperatorError
 from scepd.x509.names import from_text
-from tests.cli.responder import CHALLENGE, Responder, authority, rsa_key, serving
+from tests.cli.responder import CHALLENGE, Responder, authority, ec_key, rsa_key, serving
 
 NAME = from_text("CN=r1.example.net")
 WISH = Wish(NAME, challenge=Secret(CHALLENGE))
@@ -31,13 +34,15 @@ class Sleeper:
         self.slept.append(seconds)
 
 
-def enrol(responder, *, key=None, wish=WISH, fingerprint=None, patience=0, sleep=None, **choice):
+def enrol(responder, *, key=None, wish=WISH, fingerprint=None, patience=0, sleep=None, passing=False, **choice):
     key = key or rsa_key("client")
     with serving(responder) as url:
         session = Session(Server(url), lambda: datetime.now(UTC), os.urandom, sleep or Sleeper())
         chosen = choose(session.capabilities(), **choice)
         trusted = establish(session.certificates(), fingerprint or responder.authority.fingerprint, session.now())
-        return session.enrol(key, wish, trusted, chosen, patience=patience)
+        options = {"digest": chosen.digest, "now": session.now(), "random": session.random, "passing": passing}
+        application = enrolment(key, wish, **options)
+        return session.apply(application, trusted, chosen, Patience(patience))
 
 
 def test_an_enrolment_gives_a_certificate_for_the_key_and_its_chain():
@@ -57,8 +62,8 @@ def test_an_enrolment_gives_a_certificate_for_the_key_and_its_chain():
     [
         {"get": True},
         {"digest": "sha512", "cipher": "aes256"},
-        {"digest": "sha384", "cipher": "aes192", "oaep": "sha1"},
-        {"digest": "sha1", "cipher": "des3", "oaep": "sha256"},
+        {"digest": "sha384", "cipher": "aes192", "transport": "oaep-sha1"},
+        {"digest": "sha1", "cipher": "des3", "transport": "oaep-sha256"},
         {"digest": "md5", "cipher": "des", "get": True},
     ],
 )
@@ -81,10 +86,66 @@ def test_a_challenge_with_letters_outside_printable_string_arrives_whole(monkeyp
 def test_an_ec_key_is_certified_through_a_passing_rsa_signer():
     key = ec.generate_private_key(ec.SECP256R1())
     responder = Responder()
-    result = enrol(responder, key=key)
+    result = enrol(responder, key=key, passing=True)
     assert x509.load_der_x509_certificate(result.certificate_der).public_key() == key.public_key()
     signer = responder.requests[0][1].signer.public_key()
     assert isinstance(signer, rsa.RSAPublicKey)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [ec.generate_private_key(curve()) for curve in (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)]
+    + [ed25519.Ed25519PrivateKey.generate()],
+    ids=["P-256", "P-384", "P-521", "Ed25519"],
+)
+def test_C252_a_key_that_cannot_decrypt_signs_itself_and_opens_its_reply_with_the_challenge(key):
+    responder = Responder()
+    result = enrol(responder, key=key)
+    assert x509.load_der_x509_certificate(result.certificate_der).public_key() == key.public_key()
+    assert responder.requests[0][1].signer.public_key() == key.public_key()
+
+
+def test_C252_such_a_key_without_a_challenge_is_told_what_it_needs():
+    with pytest.raises(OperatorError, match="only the challenge can protect") as caught:
+        enrol(Responder(pending=1), key=ec.generate_private_key(ec.SECP256R1()), wish=Wish(NAME), patience=1)
+    assert "--challenge-file" in caught.value.hint
+
+
+@pytest.mark.parametrize("key", [rsa_key("client"), ec_key("client")], ids=["rsa", "ec"])
+def test_C251_a_request_to_an_ec_ra_is_encrypted_with_the_challenge(key):
+    responder = Responder(authority=authority("elliptic", elliptic=True))
+    result = enrol(responder, key=key)
+    assert x509.load_der_x509_certificate(result.certificate_der).public_key() == key.public_key()
+    assert b"\x06\x0b" + encode_oid("1.2.840.113549.1.9.16.3.9") in responder.requests[0][1].content  # id-alg-PWRI-KEK
+
+
+def test_C251_an_ec_ra_without_a_challenge_is_told_of():
+    with pytest.raises(OperatorError, match="only the challenge can protect"):
+        enrol(Responder(authority=authority("elliptic", elliptic=True)), wish=Wish(NAME))
+
+
+def test_pwri_is_used_where_it_is_asked_for():
+    responder = Responder()
+    assert enrol(responder, transport="pwri").certificate_der
+    assert encode_oid("1.2.840.113549.1.9.16.3.9") in responder.requests[0][1].content
+
+
+def test_a_reply_is_by_password_only_where_the_clients_is_right():
+    with pytest.raises(Refused):  # the responder cannot open it, and answers so
+        enrol(Responder(), transport="pwri", wish=Wish(NAME, challenge=Secret("another")))
+
+
+def test_pss_signs_the_message():
+    responder = Responder()
+    assert enrol(responder, pss=True, digest="sha384").certificate_der
+    assert responder.requests[0][1].pss
+
+
+def test_an_ec_key_does_not_sign_with_md5():
+    responder = Responder()
+    with pytest.raises(OperatorError, match="cannot sign with MD5"):
+        enrol(responder, key=ec_key("client"), digest="md5")
+    assert responder.requests == []
 
 
 def test_names_are_wished_for_in_the_request(monkeypatch):
@@ -102,7 +163,7 @@ def test_names_are_wished_for_in_the_request(monkeypatch):
 
 
 def test_a_refusal_is_readable():
-    with pytest.raises(OperatorError, match="refused: badRequest: challenge rejected"):
+    with pytest.raises(Refused, match="refused: badRequest: challenge rejected"):
         enrol(Responder(), wish=Wish(NAME, challenge=Secret("wrong")))
 
 
@@ -124,9 +185,9 @@ def test_pending_is_polled_with_cert_poll_under_the_same_transaction():
 
 
 def test_pending_without_patience_says_how_to_go_on():
-    with pytest.raises(OperatorError, match="pending") as caught:
+    with pytest.raises(StillPending, match="pending") as caught:
         enrol(Responder(pending=1))
-    assert "--poll" in caught.value.hint
+    assert "scepd client poll" in caught.value.hint
 
 
 def test_the_same_key_asks_under_the_same_transaction_id():
@@ -271,7 +332,7 @@ def test_the_choice_follows_the_capabilities():
     assert choose(frozenset({"SHA-512", "AES"})).post is False
     assert choose(frozenset({"SCEPStandard"})).post is True
     assert choose(frozenset({"SCEPStandard"}), get=True).post is False
-    assert choose(frozenset(), oaep="sha256").transport == OAEP_SHA256
+    assert choose(frozenset(), transport="oaep-sha256").transport == OAEP_SHA256
     assert choose(frozenset()).cipher is Cipher.AES128
 
 

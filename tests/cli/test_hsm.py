@@ -43,11 +43,20 @@ def test_a_decryption_key_is_printed_as_its_configuration_line_and_public_key(si
     assert rows(site)["other-ra-decrypt"]["usage"] == ["decrypt"]
 
 
+def test_S16_a_key_with_both_roles_is_made_only_by_that_word(site):
+    made = json.loads(keygen(site, "single-ra", "--role", "both", "--json").stdout)
+    assert made["role"] == "both"
+    row = rows(site)["single-ra"]
+    assert row["usage"] == ["decrypt", "sign"]
+    assert {"sensitive", "never extractable", "local"} <= set(row["access"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
         (["x"], 2, "--role"),
-        (["x", "--role", "both"], 2, "--role"),
+        (["x", "--role", "wrap"], 2, "--role"),
+        (["x", "--role", "both", "--type", "ec:P-256"], 2, "RSA"),
         (["x", "--role", "sign", "--type", "rsa:1024"], 2, "rsa:2048"),
         (["x", "--role", "decrypt", "--type", "ec:P-256"], 2, "RSA"),
         (["devices-ca", "--role", "sign"], 1, "has a private key 'devices-ca' already"),

@@ -85,17 +85,33 @@ def key_pem(name: str, password: bytes | None = None) -> bytes:
 
 
 CA_USAGES = ("key_cert_sign", "crl_sign")
+RA_USAGES = ("digital_signature", "key_encipherment")
 
 
 @functools.cache
 def good() -> dict[str, bytes]:
     """Return the files of a working directory by name."""
     issued = {"issuer": "Devices CA", "signer": "ec-ca"}
+    following = {"issuer": "Devices CA", "signer": "ec-ca-2"}
     return {
         "devices-ca.pem": pem(certificate("ec-ca", ca=True, usages=CA_USAGES)),
         "devices-ra-sign.pem": pem(certificate("rsa-sign", name="RA", usages=("digital_signature",), **issued)),
         "devices-ra-decrypt.pem": pem(certificate("rsa-decrypt", name="RA", usages=("key_encipherment",), **issued)),
         "devices-ra-decrypt-old.pem": pem(certificate("rsa-old", name="RA", usages=("key_encipherment",), **issued)),
+        # The issuer that follows, one with a single RA key, one whose CA is its own RA.
+        "devices-2-ca.pem": pem(certificate("ec-ca-2", ca=True, usages=CA_USAGES)),
+        "devices-2-ra-sign.pem": pem(certificate("rsa-sign-2", name="RA", usages=("digital_signature",), **following)),
+        "devices-2-ra-decrypt.pem": pem(
+            certificate("rsa-decrypt-2", name="RA", usages=("key_encipherment",), **following)
+        ),
+        "sensors-ca.pem": pem(certificate("ec-sensors", name="Sensors CA", ca=True, usages=CA_USAGES)),
+        "sensors-ra.pem": pem(
+            certificate("ec-sensors-ra", name="RA", usages=("digital_signature",), issuer="Sensors CA", signer="ec-sensors")
+        ),
+        "sensors-ra-rsa.pem": pem(
+            certificate("rsa-sensors-ra", name="RA", usages=RA_USAGES, issuer="Sensors CA", signer="ec-sensors")
+        ),
+        "pix-ca.pem": pem(certificate("rsa-pix", name="PIX CA", ca=True, usages=(*CA_USAGES, *RA_USAGES))),
         "tls.pem": pem(certificate("ec-tls", name="pki", dns=("pki.example.net", "*.example.org"), **issued)),
         "module.so": b"\x7fELF",
         "softhsm2.conf": b"directories.tokendir = tokens\n",
@@ -125,6 +141,30 @@ def write_secret(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     path.chmod(0o600)
     return path
+
+
+def following() -> dict:
+    """Return the table of the issuer that can follow the base configuration's."""
+    return {
+        "key": "pkcs11:token=scepd;object=devices-2-ca",
+        "certificate": "devices-2-ca.pem",
+        "ra_sign": {"key": "pkcs11:object=devices-2-ra-sign", "certificate": "devices-2-ra-sign.pem"},
+        "ra_decrypt": {"key": "pkcs11:object=devices-2-ra-decrypt", "certificate": "devices-2-ra-decrypt.pem"},
+    }
+
+
+def sensors(certificate="sensors-ra.pem") -> dict:
+    """Return the table of an issuer with a single RA key, EC unless said."""
+    return {
+        "key": "pkcs11:token=scepd;object=sensors-ca",
+        "certificate": "sensors-ca.pem",
+        "ra": {"key": "pkcs11:object=sensors-ra", "certificate": certificate},
+    }
+
+
+def pix() -> dict:
+    """Return the table of an issuer whose CA is its own RA."""
+    return {"key": "pkcs11:object=pix-ca", "certificate": "pix-ca.pem", "insecurely_ca_is_ra": True}
 
 
 def to_toml(value) -> str:

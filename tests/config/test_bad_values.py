@@ -104,6 +104,28 @@ def one_of(near, far="zzzzzz"):
 
 
 NOT_TABLE = [(5, "must be a table"), ("x", "must be a table"), ([], "must be a table")]
+NOT_TABLE_OR_FALSE = [
+    (True, "must be a table or false, not a boolean"),
+    ("x", "must be a table or false, not a text"),
+    ([], "must be a table or false, not an array"),
+    (0, "must be a table or false, not a number"),
+]
+NOT_DELAY = [entry for entry in NOT_DURATION if entry[0] != "0d"]
+NOT_SKEW = [*NOT_DURATION, (True, "must be a duration, not a boolean")]
+NOT_FRACTION = [
+    (1, "out of bounds"),
+    (1.0, "out of bounds"),
+    (-0.1, "out of bounds"),
+    (True, "must be a number, not a boolean"),
+    ("0.5", "must be a number, not a text"),
+    ([], "must be a number, not an array"),
+]
+NOT_MOMENT = [
+    ("2031-03-01T06:00:00Z", "must be a date and time, not a text"),
+    (1930000000, "must be a date and time, not a number"),
+    (True, "not a boolean"),
+    (dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=5))), "out of bounds"),
+]
 NOT_ARRAY = [("x", "must be an array"), (5, "must be an array"), ({}, "must be an array")]
 
 # Where a value goes, the wrong values with a part of the reason, and (optionally) where the problem is reported.
@@ -159,6 +181,14 @@ WRONG = [
     (f"{ISSUER}.ra_sign.certificate", [*NOT_TEXT, ("absent.pem", "does not exist")]),
     (f"{ISSUER}.ra_decrypt_previous", NOT_ARRAY),
     (f"{ISSUER}.ra_decrypt.certificate", [*NOT_TEXT, ("absent.pem", "does not exist")]),
+    (f"{ISSUER}.ra", NOT_TABLE),
+    (f"{ISSUER}.insecurely_ca_is_ra", NOT_FLAG),
+    (f"{ISSUER}.crl", NOT_TABLE_OR_FALSE),
+    (f"{ISSUER}.crl.valid", NOT_DURATION),
+    (f"{ISSUER}.crl.every", [*NOT_DURATION, ("7d", "only when the one before has ended"), ("8d", "only when the one")]),
+    (f"{ISSUER}.next", [*NOT_TEXT, ("devices-2", "there is no [issuer.devices-2]"), ("devices", "would follow itself")]),
+    (f"{ISSUER}.next_from", [*NOT_MOMENT, (dt.date(2031, 3, 1), "nobody is named"), (dt.datetime(2031, 3, 1), "nobody is named")]),
+    (f"{ISSUER}.next_overlap", [*NOT_DURATION, ("1d", "nobody is named")]),
     ("listener", [*NOT_TABLE, ({}, "none is defined")]),
     (PLAIN, NOT_TABLE),
     (f"{PLAIN}.address", [([], "lists no address")]),
@@ -203,7 +233,36 @@ WRONG = [
     (f"{ROUTERS}.insecurely_accept_des", NOT_FLAG),
     (f"{ROUTERS}.insecurely_accept_3des", NOT_FLAG),
     (f"{ROUTERS}.insecurely_accept_small_rsa", NOT_FLAG),
-    *((f"{ROUTERS}.{flag}", NOT_FLAG) for flag in ("serve_root", "advertise_sha384", "omit_fail_info_text", "omit_empty_content", "verisign_extension_request", "strict_nonce")),
+    *((f"{ROUTERS}.{flag}", NOT_FLAG) for flag in ("serve_root", "advertise_sha384", "omit_fail_info_text", "omit_empty_content", "verisign_extension_request", "strict_nonce", "unique_subject", "get_crl", "password_encryption", "get_only", "ca_certificate_chain", "insecurely_accept_raw_csr")),
+    (f"{ROUTERS}.get_cert", one_of("ownr", "all")),
+    (f"{ROUTERS}.renewal", NOT_TABLE_OR_FALSE),
+    (f"{ROUTERS}.renewal.earliest", NOT_FRACTION),
+    (f"{ROUTERS}.renewal.grace", NOT_DELAY),
+    (f"{ROUTERS}.renewal.same_key", NOT_FLAG),
+    (f"{ROUTERS}.renewal.by_pkcsreq", NOT_FLAG),
+    (f"{ROUTERS}.renewal.challenge", one_of("ignore", "asked")),
+    (f"{ROUTERS}.renewal.profiles", NOT_ARRAY),
+    (f"{ROUTERS}.renewal.issuers", NOT_ARRAY),
+    (f"{ROUTERS}.renewal.most", whole(1, 10_000)),
+    (f"{ROUTERS}.renewal.longest", NOT_DURATION),
+    (f"{ROUTERS}.renewal.revoke_previous", NOT_DURATION),
+    (f"{ROUTERS}.approval", [*one_of("manuel", "never"), (True, "must be a text"), ([], "must be a text")]),
+    (f"{ROUTERS}.approval.valid", NOT_DURATION),
+    (f"{ROUTERS}.approval.most", whole(1, 100_000)),
+    (f"{ROUTERS}.approval.automatic", [*NOT_TABLE, ({}, "no condition is written"), ({"renewals": False}, "no condition")]),
+    (f"{ROUTERS}.approval.automatic.subject", NOT_TABLE),
+    (f"{ROUTERS}.approval.automatic.subject.CN", [*NOT_TEXT, ("r[0-9", "no regular expression")]),
+    (f"{ROUTERS}.approval.automatic.subject.cn", [("x", "no attribute of a subject")]),
+    (f"{ROUTERS}.approval.automatic.subject.SN", [("x", "SN is never in a subject")]),
+    (f"{ROUTERS}.approval.automatic.methods", NOT_ARRAY),
+    (f"{ROUTERS}.approval.automatic.networks", NOT_ARRAY),
+    (f"{ROUTERS}.approval.automatic.renewals", NOT_FLAG),
+    (f"{ROUTERS}.signing_time", NOT_TABLE),
+    (f"{ROUTERS}.signing_time.skew", NOT_SKEW),
+    (f"{ROUTERS}.signing_time.renewal_skew", NOT_SKEW),
+    (f"{ROUTERS}.signing_time.required", NOT_FLAG),
+    (f"{ROUTERS}.names.copy", NOT_ARRAY),
+    (f"{ROUTERS}.names.required", NOT_ARRAY),
 ]  # fmt: skip
 
 # Wrong entries of arrays: the value, where the problem is reported (below the array), the reason.
@@ -225,6 +284,13 @@ WRONG_ENTRIES = [
     (f"{ROUTERS}.key_usage", [("keyCertSign", "belongs to a CA"), ("cRLSign", "belongs to a CA"), ("digital_signature", "no key usage"), (1, "must be a text")]),
     (f"{ROUTERS}.extended_key_usage", [("clientauth", "no extended key usage"), ("anyExtendedKeyUsage", "no device may have"), ("OCSPSigning", "no device may have"), ("2.5.29.37.0", "no device may have"), ("cmcRA", "no device may have"), ("1.2.x", "no object identifier"), ("3.1", "no object identifier"), ("1.40", "no object identifier"), ("1.2.", "no object identifier"), ("1.02.3", "no object identifier"), (2, "must be a text")]),
     (f"{ROUTERS}.challenge", [("one-time", "must be a table")]),
+    (f"{ROUTERS}.names.copy", [("cn", "no attribute of a subject"), (5, "must be a text")]),
+    (f"{ROUTERS}.names.required", one_of("dsn", "upn")),
+    (f"{ROUTERS}.renewal.profiles", [("router", "there is no [profile.router]"), (5, "must be a text")]),
+    (f"{ROUTERS}.renewal.issuers", [("device", "there is no [issuer.device]"), (5, "must be a text")]),
+    (f"{ROUTERS}.approval.automatic.methods", [*one_of("one-tme", "none"), ("static", "no challenge method of this profile")]),
+    (f"{ROUTERS}.approval.automatic.networks", [("10.0.0.1/8", "bits to the right"), ("x", "no network")]),
+    (f"{ISSUER}.ra_decrypt_previous", [(5, "must be a table")]),
 ]  # fmt: skip
 
 # Wrong challenges of the profile that has a static one.
@@ -245,6 +311,9 @@ WRONG_CHALLENGES = [
     ),
     ({"method": "static", "secret": {"prompt": True}}, "secret", "cannot be asked"),
     ({"method": "static", "secret": {"env": "ABSENT"}}, "secret", "the environment has no ABSENT"),
+    ({"method": "none", "valid": "1d"}, "valid", "nothing is asked"),
+    ({"method": "none", "secret": {"file": "lab-challenge"}}, "secret", "nothing is asked"),
+    ({"method": "none", "insecurely_short": True}, "insecurely_short", "nothing is asked"),
     ({"method": "static", "secret": "correct horse battery staple"}, "secret", "never written here"),
 ]
 
@@ -262,6 +331,9 @@ MISSPELT = [
     (f"{ISSUER}.ra_sign", "kye", "key"), (PLAIN, "adress", "address"), (TLS, "minimun", "minimum"),
     (ROUTERS, "validty", "validity"), (ROUTERS, "insecurely_accept_sha-1", "insecurely_accept_sha1"),
     (f"{ROUTERS}.subject", "alow", "allow"), (f"{ROUTERS}.names", "dsn", "dns"), (f"{ROUTERS}.key", "curve", "curves"),
+    (ISSUER, "next_form", "next_from"), (f"{ISSUER}.crl", "evry", "every"), (ROUTERS, "aproval", "approval"),
+    (f"{ROUTERS}.renewal", "earlist", "earliest"), (f"{ROUTERS}.approval", "vaild", "valid"),
+    (f"{ROUTERS}.approval.automatic", "network", "networks"), (f"{ROUTERS}.signing_time", "skw", "skew"),
 ]  # fmt: skip
 
 
@@ -332,7 +404,7 @@ def test_all_problems_come_at_once(refused):
             path
             in {"appliance", "hsm", "store", "log", "limits", "issuer", "listener", "profile", ISSUER, PLAIN, ROUTERS}
             or where.endswith(
-                ("ra_sign", "ra_decrypt", "tls", ".names", ".key.key", "subject", "subject.set", "subject.patterns")
+                ("ra_sign", "ra_decrypt", ".ra", ".crl", ".next_from", ".renewal", ".approval", ".automatic", ".signing_time", "tls", ".names", ".key.key", "subject", "subject.set", "subject.patterns")
             )
             or path == f"{ROUTERS}.key"
         ):

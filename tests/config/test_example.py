@@ -18,7 +18,7 @@ from .pki import NOW
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / "etc/scepd.toml").read_text()
 MANUAL = (ROOT / "docs/configuration.md").read_text()
-UNCOMMENTED = re.sub(r"^#(?=[a-z0-9_]+ = )", "", EXAMPLE, flags=re.MULTILINE)
+UNCOMMENTED = re.sub(r"^#(?=[a-z0-9_]+ = |\[)", "", EXAMPLE, flags=re.MULTILINE)
 
 
 @pytest.fixture
@@ -58,10 +58,23 @@ def test_example_shows_the_defaults(installed):
         short.log,
         short.store,
     )
-    for one, other in zip(full.profiles, short.profiles, strict=True):
+    for one, other in zip(full.profiles[:2], short.profiles, strict=True):
         urls = {name: getattr(one, name) for name in ("crl_urls", "ocsp_urls", "issuer_urls")}
         reserved = attrs.evolve(other.names, reserved=one.names.reserved)
-        assert attrs.evolve(other, **urls, names=reserved) == one
+        # The second profile shows what has no default.
+        begun = {"renewal": one.renewal, "approval": one.approval} if one.name == "lab" else {}
+        assert attrs.evolve(other, **urls, **begun, names=reserved) == one
+    one, other = full.issuers[0], short.issuers[0]
+    assert attrs.evolve(one, crl_urls=(), ocsp_urls=(), issuer_urls=(), ra_decrypt_previous=(), next=None) == other
+
+
+def test_example_s_commented_tables_are_what_they_say(installed):
+    settings = installed(UNCOMMENTED)
+    assert settings.issuer["devices"].next.issuer == "devices-2"
+    assert settings.issuer["sensors"].ra_decrypt is None
+    assert settings.issuer["pix"].ca_is_ra
+    assert settings.insecure == ("issuer.pix.insecurely_ca_is_ra",)
+    assert [profile.name for profile in settings.profiles] == ["routers", "lab", "visitors", "sensors"]
 
 
 def test_smallest_example_of_the_manual_compiles(site, installed):

@@ -4,6 +4,7 @@ import ipaddress
 import pickle
 from datetime import timedelta
 
+import attrs
 import pytest
 
 from scepd.config.settings import LimitSettings, ListenerSettings, Settings, dump, restore
@@ -52,7 +53,12 @@ def test_profile_that_says_little_is_the_model_s_default(compiled):
     assert profile.challenge == (OneTimeRule(timedelta(hours=24)),)
     assert (profile.path, profile.default, profile.validity) == ("routers", True, timedelta(days=90))
     assert (profile.crypto.digests, profile.crypto.ciphers) == (MODERN_DIGESTS, MODERN_CIPHERS)
-    same = ("csr_crypto", "keys", "subject", "key_usage", "extended_key_usage", "reply_chain", "backdate", "insecure")
+    same = (
+        "csr_crypto", "subject", "key_usage", "extended_key_usage", "reply_chain", "backdate", "insecure", "renewal",
+        "approval", "signing_time", "unique_subject", "get_cert", "get_crl", "password_encryption", "get_only",
+        "ca_certificate_chain", "insecurely_accept_raw_csr",
+    )  # fmt: skip
+    assert profile.keys == attrs.evolve(DEFAULTS.keys, curves=frozenset())
     assert {name: getattr(profile, name) for name in same} == {name: getattr(DEFAULTS, name) for name in same}
 
 
@@ -105,6 +111,7 @@ def test_S54_the_appliance_s_own_names_are_reserved(compiled):
         ("insecurely_accept_des", None, Cipher.DES, 2048),
         ("insecurely_accept_3des", None, Cipher.DES3, 2048),
         ("insecurely_accept_small_rsa", None, None, 1024),
+        ("insecurely_accept_raw_csr", None, None, 2048),
     ],
 )
 def test_C265_each_switch_changes_what_its_name_says(compiled, switch, digest, cipher, bits):
@@ -116,6 +123,7 @@ def test_C265_each_switch_changes_what_its_name_says(compiled, switch, digest, c
     assert profile.crypto.ciphers == MODERN_CIPHERS | ({cipher} - {None})
     assert profile.csr_crypto == profile.crypto
     assert (profile.crypto.minimum_signer_rsa, profile.keys.rsa_minimum) == (bits, bits)
+    assert profile.insecurely_accept_raw_csr == (switch == "insecurely_accept_raw_csr")
     assert profile.insecure == (switch,)
     assert settings.insecure == (f"profile.routers.{switch}",)
     assert settings.profiles[1].insecure == ()

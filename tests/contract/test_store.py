@@ -9,64 +9,15 @@ import pytest
 from scepd.ports import SerialTaken
 from scepd.records import CertificateState, ChallengeState, Refusal, Step, TransactionState
 from scepd.refusal import Reason, Reject
-from scepd.store.check import check_store
 from tests.store.building import (
     BEGIN,
     TRAIL,
-    Clock,
     Device,
-    Issuer,
     add_challenge,
     certificate_of,
+    enrol,
     make_intent,
-    open_repository,
-    prepare,
 )
-
-
-@pytest.fixture(scope="module")
-def issuer():
-    return Issuer.make()
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture(params=["sqlite"])
-def opening(request, tmp_path, clock):
-    """A function that opens a further connection to one store; the store must be sound in the end."""
-    assert request.param == "sqlite"
-    prepare(tmp_path)
-    opened = []
-
-    def open_one(**options):
-        opened.append(open_repository(tmp_path, clock, **options))
-        return opened[-1]
-
-    yield open_one
-    for repository in opened:
-        repository.close()
-
-
-@pytest.fixture
-def store(opening, issuer):
-    repository = opening()
-    yield repository
-    assert check_store(repository, {"main": issuer.der}) == []
-
-
-@pytest.fixture
-def device():
-    return Device.make()
-
-
-def enrol(store, issuer, device, **changes):
-    intent = make_intent(issuer, device, **changes)
-    transaction, created = store.claim(intent)
-    assert created
-    return store.record(transaction, certificate_of(issuer, device, intent), TRAIL)
 
 
 def test_claim_stores_the_whole_intent(store, issuer, device):

@@ -293,6 +293,7 @@ def test_S110_a_signature_over_other_bytes_is_never_recorded(keys, tmp_path):
 def test_a_pending_transaction_answers_pending(device, world):
     body = device.request()
     device.send(body)
+
     class Waiting:
         def __init__(self, store):
             self.store = store

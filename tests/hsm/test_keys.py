@@ -10,6 +10,8 @@ from pkcs11.util.rsa import decode_rsa_private_key
 from scepd.hsm.attributes import KeyRules
 from scepd.hsm.generate import generate_ec, generate_rsa
 from scepd.hsm.keys import KeyName, Opening, open_decryption_key, open_signing_key, signing_key_for
+from scepd.hsm.signing import sign_and_verify
+from scepd.message.algorithms import PKCS1V15
 from scepd.refusal import OperatorError
 
 from .tokens import SECRET, certificate_for
@@ -132,12 +134,15 @@ def test_S121_key_of_another_token_is_refused(bench, field):
     assert f"token {'label' if field == 'token' else field} 'other'" in caught.value.problem
 
 
-def test_S119_generated_keys_are_never_extractable_and_have_one_role(bench):
+def test_S119_generated_keys_are_never_extractable_and_have_the_role_asked_for(bench):
     session = bench.token.session(writable=True)
     generate_rsa(session, "new-sign", 2048, "sign")
     generate_rsa(session, "new-decrypt", 3072, "decrypt")
+    generate_rsa(session, "new-both", 2048, "both")
     generate_ec(session, "new-ec", "P-384")
-    wanted = {"new-sign": (True, False), "new-decrypt": (False, True), "new-ec": (True, False)}
+    wanted = {
+        "new-sign": (True, False), "new-decrypt": (False, True), "new-both": (True, True), "new-ec": (True, False),
+    }  # fmt: skip
     for label, (sign, decrypt) in wanted.items():
         (key,) = session.find({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: label})
         for attribute in ("SENSITIVE", "ALWAYS_SENSITIVE", "NEVER_EXTRACTABLE", "LOCAL", "PRIVATE", "TOKEN"):
@@ -145,6 +150,17 @@ def test_S119_generated_keys_are_never_extractable_and_have_one_role(bench):
         for attribute in ("EXTRACTABLE", "UNWRAP", "DERIVE", "SIGN_RECOVER", "MODIFIABLE"):
             assert key[Attribute[attribute]] is False, attribute
         assert (key[Attribute.SIGN], key[Attribute.DECRYPT]) == (sign, decrypt)
+
+
+def test_E12_a_generated_key_with_both_roles_signs_and_decrypts_under_its_rules_alone(bench):
+    certificate = certificate_for(generate_rsa(bench.token.session(writable=True), "single", 2048, "both"))
+    for role in ("sign", "decrypt"):
+        assert "one role" in refusal(bench, "single", certificate, role).problem
+    opening, name = Opening(KeyRules(both_roles=True)), KeyName(label="single")
+    signing = open_signing_key(bench.token.session(), name, certificate, opening)
+    sign_and_verify(signing, b"data")
+    decryption = open_decryption_key(bench.token.session(), name, certificate, SECRET, opening)
+    assert decryption.supports(PKCS1V15)
 
 
 def test_generate_refuses_a_taken_label_and_odd_sizes(bench):

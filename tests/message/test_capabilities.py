@@ -61,6 +61,16 @@ def test_C034_C039_the_least_policy_offers_post_alone():
         assert words - {"AES"} == {"POSTPKIOperation"}
 
 
+def test_C034_without_post_there_is_no_scep_standard():
+    words = parse_capabilities(capabilities(CryptoPolicy(), renewal=True, next_ca=False, post=False))
+    assert words == {"AES", "Renewal", "SHA-256", "SHA-384", "SHA-512"}
+
+
+def test_C039_a_profile_without_any_capability_has_an_empty_list():
+    nothing = CryptoPolicy(digests=frozenset(), ciphers=frozenset())
+    assert capabilities(nothing, renewal=False, next_ca=False, post=False) == b""
+
+
 def test_C035_the_single_keywords_stand_beside_scep_standard():
     words = parse_capabilities(capabilities(CryptoPolicy(), renewal=False, next_ca=False))
     assert {"AES", "POSTPKIOperation", "SHA-256", "SCEPStandard"} <= words

@@ -23,9 +23,11 @@ from scepd.message.algorithms import (
     Digest,
     KeyTransport,
 )
+from scepd.message.cbc import encrypt_blocks
 from scepd.message.csr import Extension
 from scepd.message.enveloped import (
     Recipient,
+    can_encrypt,
     choose_recipient,
     decrypt,
     decrypt_content,
@@ -33,6 +35,7 @@ from scepd.message.enveloped import (
     parse_envelope,
 )
 from scepd.message.signature import write_algorithm
+from scepd.records import Secret
 from scepd.refusal import FailInfo, Reason, Reject
 from tests import make
 
@@ -349,7 +352,7 @@ def test_C106_S10_every_bad_padding_of_the_content_key_is_the_same_refusal():
 @pytest.mark.parametrize("size", [0, 15, 17, 31, 33])
 def test_C106_S25_ciphertext_of_no_whole_blocks_is_refused_before_the_cipher(monkeypatch, size):
     envelope = parse_envelope(attrs.evolve(make.bent_envelope(), ciphertext=bytes(size)).der(), POLICY)
-    monkeypatch.setattr(enveloped, "_cipher", lambda *_: pytest.fail("the cipher was called"))
+    monkeypatch.setattr(enveloped, "decrypt_blocks", lambda *_: pytest.fail("the cipher was called"))
     with pytest.raises(Reject) as caught:
         decrypt_content(envelope, bytes(16))
     assert caught.value.reason is Reason.decryption_failed
@@ -365,8 +368,7 @@ def test_C106_a_content_key_of_the_wrong_length_is_refused(size):
 def envelope_of_blocks(cipher, padded):
     """Return an Envelope whose decryption is exactly those octets, and its key."""
     content_key, iv = os.urandom(cipher.key_size), os.urandom(cipher.block_size)
-    encryptor = enveloped._cipher(cipher, content_key, iv).encryptor()
-    ciphertext = encryptor.update(padded) + encryptor.finalize()
+    ciphertext = encrypt_blocks(cipher, content_key, iv, padded)
     return enveloped.Envelope(cipher, iv, ciphertext, ()), content_key
 
 
@@ -428,11 +430,34 @@ def test_encrypting_takes_its_randomness_from_the_caller():
     assert first.ciphertext == second.ciphertext
 
 
-def test_C257_a_key_that_cannot_receive_is_refused():
-    for who in (make.party("device", "p256"), make.party("odd curve", "k256")):
+@pytest.mark.parametrize("kind", ["p256", "p384", "p521", "ed25519"])
+def test_C257_C258_without_a_password_nothing_is_encrypted_to_a_key_that_cannot_decrypt(kind):
+    for password in (None, Secret("")):
         with pytest.raises(Reject) as caught:
-            make.envelope(CONTENT, who)
-        assert caught.value.reason is Reason.signer_key_refused
+            encrypt(
+                CONTENT,
+                make.party("device", kind).certificate_der,
+                cipher=Cipher.AES128,
+                transport=PKCS1V15,
+                random=os.urandom,
+                password=password,
+            )
+        assert caught.value.reason is Reason.reply_unprotectable
+        assert (caught.value.fail_info, caught.value.fail_info_text) == (
+            FailInfo.badRequest,
+            "no encryption method for this key",
+        )
+
+
+def test_S28_nothing_is_encrypted_to_an_odd_curve():
+    with pytest.raises(Reject) as caught:
+        make.envelope(CONTENT, make.party("odd curve", "k256"))
+    assert caught.value.reason is Reason.signer_key_refused
+
+
+def test_C250_which_keys_can_encrypt():
+    kinds = {"rsa2048": True, "p256": False, "p384": False, "p521": False, "ed25519": False}
+    assert {kind: can_encrypt(make.key("device", kind).public_key()) for kind in kinds} == kinds
 
 
 def test_a_key_too_small_for_the_transport_is_refused():

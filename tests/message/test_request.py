@@ -621,7 +621,7 @@ def test_S26_a_digest_that_the_library_lacks_is_bad_alg(monkeypatch):
         def verify(self, *_):
             raise UnsupportedAlgorithm("no")
 
-    scheme = signature.Scheme(SHA256, None)
+    scheme = signature.Scheme("ec", SHA256, None)
     with pytest.raises(Reject) as caught:
         signature.is_valid(Key(), scheme, b"", b"")
     assert caught.value.reason is Reason.algorithm_unsupported

@@ -10,7 +10,6 @@ import pytest
 
 from scepd.message.algorithms import CryptoPolicy, Digest
 from scepd.profile.model import NamePolicy, OneTimeRule, Profile, StaticRule, SubjectPolicy
-from scepd.profile.presets import PRESETS
 from scepd.records import Attribute, Secret
 from scepd.x509.names import OIDS
 from scepd.x509.usages import EXTENDED_KEY_USAGES
@@ -94,9 +93,3 @@ def test_S53_policies_know_their_words():
 def test_S54_patterns_are_host_names(pattern):
     with pytest.raises(ValueError, match="dns"):
         NamePolicy(dns=("r1.example.com", "*.example.com", "*", pattern))
-
-
-def test_presets_are_there():
-    assert PRESETS.keys() >= {"default", "modern"}
-    fields = {field.name for field in attrs.fields(Profile)}
-    assert all(set(switches) <= fields for switches in PRESETS.values())

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from scepd.records import Identity, Intent, Name, Step, TransactionKey
+from scepd.records import Crl, Identity, Intent, Lineage, Name, Petition, Step, TransactionKey
 from scepd.store.engines import open_engine
 from scepd.store.migrate import upgrade
 from scepd.store.repository import Repository
@@ -128,6 +128,56 @@ def make_intent(issuer: Issuer, device: Device, **changes) -> Intent:
 def certificate_of(issuer: Issuer, device: Device, intent: Intent) -> bytes:
     """Return the certificate that the token would make of an intent's draft."""
     return sign(issuer, device, intent.serial)
+
+
+def make_petition(issuer: Issuer, device: Device, **changes) -> Petition:
+    """Return what a device's request would become where a person decides."""
+    bent = {name: changes.pop(name) for name in ("valid", "most") if name in changes}
+    intent = make_intent(issuer, device, **changes)
+    same = [field.name for field in attrs.fields(Petition) if hasattr(intent, field.name)]
+    return Petition(
+        **{name: getattr(intent, name) for name in same},
+        **{"valid": timedelta(days=7), "most": 1000, **bent},
+    )
+
+
+def enrol(repository: Repository, issuer: Issuer, device: Device, **changes):
+    """Claim and record; return the transaction."""
+    intent = make_intent(issuer, device, **changes)
+    transaction, created = repository.claim(intent)
+    assert created
+    return finish(repository, issuer, device, transaction)
+
+
+def finish(repository: Repository, issuer: Issuer, device: Device, transaction):
+    """Sign and record what was claimed; return the transaction."""
+    return repository.record(transaction, sign(issuer, device, transaction.serial), TRAIL)
+
+
+def certificate_row(repository: Repository, transaction):
+    """Return the certificate of a transaction."""
+    return repository.certificate(transaction.issuer, transaction.serial)
+
+
+def after(certificate) -> Lineage:
+    """Return the lineage of what renews a certificate."""
+    before = certificate.lineage
+    if before is None:
+        return Lineage(certificate.id, 1, certificate.not_before)
+    return Lineage(certificate.id, before.renewals + 1, before.first_issued)
+
+
+def make_crl(issuer: Issuer, number: int, moment=BEGIN, serials=(), name="main") -> Crl:
+    """Return a published CRL of those serials."""
+    builder = x509.CertificateRevocationListBuilder(
+        issuer_name=x509.load_der_x509_certificate(issuer.der).subject,
+        last_update=moment,
+        next_update=moment + timedelta(days=7),
+        extensions=[x509.Extension(x509.CRLNumber.oid, False, x509.CRLNumber(number))],
+        revoked_certificates=[x509.RevokedCertificateBuilder(serial, moment).build() for serial in serials],
+    )
+    der = builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.DER)
+    return Crl(name, number, moment, moment + timedelta(days=7), der, len(serials))
 
 
 @functools.cache

@@ -2,10 +2,12 @@
 
 import attrs
 from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
 
 from scepd.web.limits import HttpLimits, Occupancy
 from scepd.web.respond import Response, send
@@ -66,12 +68,20 @@ def read_replies(data, *, head=False):
     return replies
 
 
+@implementer(ISSLTransport)
+class SecureTransport(StringTransportWithDisconnection):
+    """Memory that says it is TLS."""
+
+    def setTcpNoDelay(self, enabled):
+        """What sockets can."""
+
+
 class Client:
     """One connection to a site."""
 
-    def __init__(self, site, host="192.0.2.7"):
+    def __init__(self, site, host="192.0.2.7", *, tls=False):
         address = IPv4Address("TCP", host, 40000)
-        self.transport = StringTransportWithDisconnection(peerAddress=address)
+        self.transport = (SecureTransport if tls else StringTransportWithDisconnection)(peerAddress=address)
         self.transport.connected = True
         self.protocol = site.buildProtocol(address)
         self.transport.protocol = self.protocol
@@ -123,8 +133,8 @@ class Setting:
         self.counter += 1
         return self.counter.to_bytes(size, "big")
 
-    def client(self, host="192.0.2.7"):
-        return Client(self.site, host)
+    def client(self, host="192.0.2.7", *, tls=False):
+        return Client(self.site, host, tls=tls)
 
     def pass_time(self, seconds):
         """Let time pass in half seconds, as the sweep sees it."""

@@ -8,7 +8,7 @@ from scepd.config.settings import LimitSettings
 from scepd.enroll.reply import Answer
 from scepd.web.gcra import RateLimit
 from scepd.web.limits import network_of
-from scepd.web.scep import Endpoint, ScepResource
+from scepd.web.scep import Endpoint, Phase, ScepResource
 
 from .harness import Setting
 
@@ -137,7 +137,7 @@ CAPS = b"GET /scep/routers?operation=GetCACaps HTTP/1.1\r\nHost: x\r\n\r\n"
 class Rated:
     def __init__(self, per_minute, clock):
         self.answered = []
-        endpoint = Endpoint("Routers", b"AES", b"0", "application/x-x509-ca-cert", self._answer)
+        endpoint = Endpoint("Routers", lambda: Phase(b"AES", b"0", "application/x-x509-ca-cert"), self._answer)
         tree = ScepResource({"routers": endpoint}, rate=RateLimit(per_minute, clock=clock))
         self.setting = Setting(tree)
 

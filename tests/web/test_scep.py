@@ -4,6 +4,7 @@ import base64
 import json
 from urllib.parse import quote, quote_from_bytes
 
+import attrs
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
@@ -13,7 +14,8 @@ from scepd.enroll.reply import Answer
 from scepd.message.errors import MessageError
 from scepd.observe.log import LineObserver
 from scepd.refusal import Unavailable
-from scepd.web.scep import Endpoint, ScepResource, routes
+from scepd.web.gcra import RateLimit
+from scepd.web.scep import Endpoint, Phase, ScepResource, routes
 
 from .harness import Setting, read_replies
 
@@ -28,11 +30,17 @@ class Room:
         self.messages = []
         self.origins = []
         self.result = lambda: succeed(Answer(b"CertRep of " + name.encode(), "issued"))
-        self.endpoint = Endpoint(name, b"AES\nPOSTPKIOperation\n" + name.encode(), certificates, kind, self._answer)
+        self.phase = Phase(b"AES\nPOSTPKIOperation\n" + name.encode(), certificates, kind)
+        self.raw = []
+        self.endpoint = Endpoint(name, lambda: self.phase, self._answer)
 
     def _answer(self, message, origin):
         self.messages.append(message)
         self.origins.append(origin)
+        return self.result()
+
+    def answer_raw(self, message, origin):
+        self.raw.append((message, origin))
         return self.result()
 
 
@@ -412,6 +420,143 @@ def test_C045_C046_C048_the_certificates_are_served_as_what_they_are(server):
 def test_C054_no_header_is_needed(server):
     client = server.setting.client().send(b"GET /scep?operation=GetCACert HTTP/1.0\r\n\r\n")
     assert client.replies[0].status == 200
+
+
+def test_C060_the_next_CA_is_served_while_there_is_one(server):
+    server.routers.phase = attrs.evolve(server.routers.phase, next_ca=lambda: succeed(b"signed"))
+    reply = server.ask(b"GET /scep/routers?operation=GetNextCACert&message=Example%20CA")
+    assert (reply.status, reply.body) == (200, b"signed")
+    assert reply.headers[b"Content-Type"] == b"application/x-x509-next-ca-cert"
+    assert server.ask(b"GET /scep/phones?operation=GetNextCACert").status == 404
+    head = server.ask(b"HEAD /scep/routers?operation=GetNextCACert")
+    assert (head.status, head.body, head.headers) == (200, b"", reply.headers)
+
+
+def test_C060_while_its_signature_cannot_be_made_the_answer_is_503(server):
+    server.routers.phase = attrs.evolve(server.routers.phase, next_ca=lambda: fail(Unavailable("the token is away", 7)))
+    reply = server.ask(b"GET /scep/routers?operation=GetNextCACert")
+    assert (reply.status, reply.headers[b"Retry-After"]) == (503, b"7")
+
+
+def test_C060_the_signature_may_take_its_time(server):
+    signed = Deferred()
+    server.routers.phase = attrs.evolve(server.routers.phase, next_ca=lambda: signed)
+    client = server.setting.client().send(b"GET /scep/routers?operation=GetNextCACert HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.received == b""
+    signed.callback(b"signed")
+    assert client.replies[0].body == b"signed"
+
+
+def test_the_phase_of_the_moment_is_served(server):
+    server.ask(b"GET /scep/routers" + ASK["GetCACert"])
+    server.routers.phase = Phase(b"AES", b"new", "application/x-x509-ca-cert")
+    assert server.ask(b"GET /scep/routers" + ASK["GetCACert"]).body == b"new"
+    assert server.ask(b"GET /scep/routers" + ASK["GetCACaps"]).body == b"AES"
+
+
+def test_C056_the_chain_is_served_where_the_profile_has_it_and_400_elsewhere(server):
+    server.routers.phase = attrs.evolve(server.routers.phase, ca_chain=b"the chain")
+    reply = server.ask(b"GET /scep/routers?operation=GetCACertChain")
+    assert (reply.status, reply.body) == (200, b"the chain")
+    assert reply.headers[b"Content-Type"] == b"application/x-x509-ca-ra-cert-chain"
+    assert server.ask(b"GET /scep/phones?operation=GetCACertChain").status == 400
+    assert server.post(path=b"/scep/routers?operation=GetCACertChain").status == 400
+
+
+def changed(**changes):
+    """Return a server over TLS or not, whose one profile has a changed endpoint, and its room."""
+    room = Room("Routers")
+    endpoint = attrs.evolve(
+        room.endpoint, **{k: getattr(room, v) if k == "answer_raw" else v for k, v in changes.items()}
+    )
+    return room, Setting(ScepResource({"routers": endpoint}, default="routers"))
+
+
+def test_O_a_get_only_profile_takes_no_post(server):
+    room, setting = changed(get_only=True)
+    client = setting.client().send(b"POST /scep/routers HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc")
+    (reply,) = client.replies
+    assert (reply.status, reply.headers[b"Allow"]) == (405, b"GET")
+    head = setting.client().send(b"HEAD /scep/routers?operation=PKIOperation&message=QUFB HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert read_replies(head.received, head=True)[0].headers[b"Allow"] == b"GET"
+    assert room.messages == []
+    by_get = setting.client().send(b"GET /scep/routers?operation=PKIOperation&message=QUFB HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert by_get.replies[0].body == b"CertRep of Routers"
+
+
+RAW = b" /scep-raw/routers HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+
+
+def test_C108_a_bare_request_is_taken_on_its_own_route_over_tls():
+    room, setting = changed(answer_raw="answer_raw")
+    room.result = lambda: succeed(Answer(b"p7", "issued", content_type="application/pkcs7-mime; smime-type=certs-only"))
+    (reply,) = setting.client(tls=True).send(b"POST" + RAW).replies
+    assert (reply.status, reply.body) == (200, b"p7")
+    assert reply.headers[b"Content-Type"] == b"application/pkcs7-mime; smime-type=certs-only"
+    ((message, origin),) = room.raw
+    assert (message, origin.address) == (b"abc", "192.0.2.7")
+    assert room.messages == []
+
+
+def test_C108_over_plain_http_there_is_no_such_route():
+    room, setting = changed(answer_raw="answer_raw")
+    assert setting.client().send(b"POST" + RAW).replies[0].status == 404
+    assert room.raw == room.messages == []
+
+
+def test_C108_without_the_switch_there_is_no_such_route_and_never_a_fall_through():
+    room, setting = changed()
+    assert setting.client(tls=True).send(b"POST" + RAW).replies[0].status == 404
+    room, setting = changed(answer_raw="answer_raw")
+    other = RAW.replace(b"/scep-raw/", b"/scep/")
+    setting.client(tls=True).send(b"POST" + other)
+    assert (room.raw, room.messages) == ([], [b"abc"])
+
+
+@pytest.mark.parametrize(
+    "path", [b"/scep-raw", b"/scep-raw/", b"/scep-raw/routers/", b"/scep-raw/phones", b"/scep-raw/Routers"]
+)
+def test_C108_S73_any_other_raw_path_is_404(path):
+    room, setting = changed(answer_raw="answer_raw")
+    assert setting.client(tls=True).send(b"POST" + RAW.replace(b"/scep-raw/routers", path)).replies[0].status == 404
+    assert room.raw == []
+
+
+@pytest.mark.parametrize(("method", "allow"), [(b"GET", b"POST"), (b"HEAD", b"POST")])
+def test_C108_a_bare_request_comes_by_post_alone(method, allow):
+    room, setting = changed(answer_raw="answer_raw")
+    client = setting.client(tls=True).send(method + b" /scep-raw/routers HTTP/1.1\r\nHost: x\r\n\r\n")
+    (reply,) = read_replies(client.received, head=method == b"HEAD")
+    assert (reply.status, reply.headers[b"Allow"]) == (405, allow)
+    assert room.raw == []
+
+
+def test_C108_an_empty_bare_request_is_400():
+    room, setting = changed(answer_raw="answer_raw")
+    client = setting.client(tls=True).send(RAW.replace(b" /", b"POST /", 1).replace(b"3\r\n\r\nabc", b"0\r\n\r\n"))
+    assert client.replies[0].status == 400
+    assert room.raw == []
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(202, b"approval"), (400, b"bad request"), (403, b"refused"), (503, b"again")]
+)
+def test_C108_refusals_of_a_bare_request_are_plain_text(status, words):
+    room, setting = changed(answer_raw="answer_raw")
+    room.result = lambda: succeed(Answer(b"", "rejected", status=status, retry_after=60))
+    (reply,) = setting.client(tls=True).send(b"POST" + RAW).replies
+    assert (reply.status, reply.headers[b"Content-Type"]) == (status, b"text/plain")
+    assert words in reply.body
+
+
+def test_C108_S91_bare_requests_share_the_rate_of_their_network():
+    room = Room("Routers")
+    endpoint = attrs.evolve(room.endpoint, answer_raw=room.answer_raw)
+    rate = RateLimit(1, clock=lambda: 0)
+    setting = Setting(ScepResource({"routers": endpoint}, rate=rate))
+    statuses = [setting.client(tls=True).send(b"POST" + RAW).replies[0].status for _ in range(3)]
+    assert 429 in statuses
+    assert len(room.raw) == statuses.count(200)
 
 
 def test_C065_without_a_next_CA_GetNextCACert_is_404_like_any_unknown_path(server):

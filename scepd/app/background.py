@@ -1,0 +1,94 @@
+"""What a worker does beside the requests: it publishes from memory, hears news, and takes its turn at the duties."""
+
+from typing import Any, Self
+
+import attrs
+from twisted.internet.defer import DeferredList
+
+from scepd.app.clerk import Clerk
+from scepd.app.clock import UtcClock
+from scepd.app.crl_duty import CrlDuty, RunsInLane
+from scepd.app.duties import Duties, Duty, Housekeeping, Pause
+from scepd.app.leases import Lease
+from scepd.app.news import News
+from scepd.ca.publish import Publisher
+from scepd.ca.shelf import CrlShelf
+from scepd.config.settings import Settings
+from scepd.store.engines import open_engine
+from scepd.store.repository import Repository
+from scepd.web.publication import Publication, PublicationResource
+from scepd.x509.issuer import IssuerCertificate
+
+
+@attrs.frozen
+class Background:
+    """Two threads with a store connection each: one hears news while the other may be long at a duty."""
+
+    publication: PublicationResource
+    news: News
+    duties: Duties
+    clerks: tuple[Clerk, Clerk]
+    pause: Pause
+
+    @classmethod
+    def make(cls, reactor: Any, settings: Settings, slot: int, lanes: RunsInLane, shelf: CrlShelf) -> Self:
+        """Put the parts together; nothing runs before `start`, and the store is opened only then."""
+        names = {kind: f"{settings.appliance.node}/{slot}.{kind}" for kind in ("news", "duties")}
+        news_clerk, duty_clerk = (Clerk(reactor, kind, _Opener(settings, owner)) for kind, owner in names.items())
+        publishing = [issuer.name for issuer in settings.issuers if issuer.crl is not None]
+        publication = Publication({issuer.name: issuer.certificate_der for issuer in settings.issuers}, publishing)
+        clock, pause = UtcClock(), Pause()
+        housekeeping = Housekeeping(settings, Lease("housekeeping", names["duties"], clock), duty_clerk, clock)
+        crl_duties: list[Duty] = [
+            CrlDuty(
+                publisher=Publisher(
+                    issuer=issuer.name,
+                    certificate=IssuerCertificate.load(issuer.certificate_der),
+                    terms=issuer.crl,
+                    shelf=shelf,
+                    pause=pause,
+                ),
+                lease=Lease(f"crl:{issuer.name}", names["duties"], clock),
+                clerk=duty_clerk,
+                lanes=lanes,
+                clock=clock,
+            )
+            for issuer in settings.issuers
+            if issuer.crl is not None
+        ]
+        return cls(
+            PublicationResource(publication, clock),
+            News(reactor, news_clerk, shelf, publishing, publication.renew),
+            Duties(reactor, duty_clerk, [*crl_duties, housekeeping]),
+            (news_clerk, duty_clerk),
+            pause,
+        )
+
+    def start(self) -> None:
+        """Begin with the news, so that there is something to publish."""
+        for clerk in self.clerks:
+            clerk.start()
+        self.news.start()
+
+    def take_duties(self) -> None:
+        """Take part in the duties, which need the token."""
+        self.duties.start()
+
+    async def stop(self) -> None:
+        """End; a CRL half drafted is given up."""
+        self.pause.end()
+        self.news.stop()
+        await self.duties.stop()
+        await DeferredList([clerk.stop() for clerk in self.clerks])
+
+
+@attrs.frozen
+class _Opener:
+    """Opens a repository of one owner, in the thread that calls."""
+
+    settings: Settings
+    owner: str
+
+    def __call__(self) -> Repository:
+        engine = open_engine(self.settings.store.url, self.settings.appliance.state)
+        return Repository(engine, owner=self.owner, clock=UtcClock())

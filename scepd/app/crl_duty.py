@@ -1,0 +1,139 @@
+"""The duty of publishing one issuer's CRL: drafted in slices in the clerk's thread, signed in a lane, stored by the clerk."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Protocol, TypeVar
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger, LogLevel
+
+from scepd.app.clerk import Clerk
+from scepd.app.leases import Lease
+from scepd.ca.publish import Publisher
+from scepd.enroll.context import Context
+from scepd.hsm.faults import TokenFault
+from scepd.ports import Clock
+from scepd.records import Crl
+from scepd.refusal import OperatorError, Unavailable
+from scepd.store.repository import Repository
+from scepd.x509.crl import CrlDraft, sign_crl
+from scepd.x509.draft import SealError
+
+T = TypeVar("T")
+
+_REST = 10  # times as long as a CRL took, before revocations alone make the next one
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds after a failure
+
+
+class RunsInLane(Protocol):
+    """What is needed of the lanes."""
+
+    def run(self, function: Callable[[Context], T]) -> Deferred[T]:
+        """Run the function in a free lane."""
+
+
+@attrs.frozen
+class _Drafted:
+    """An unsigned CRL, and the store's generation before its entries were read."""
+
+    draft: CrlDraft
+    generation: int
+    begun: float
+
+
+@attrs.define(kw_only=True)
+class CrlDuty:
+    """Publishes on schedule, and where the store's generation moved and the CRL would list something else.
+
+    The token is asked for one signature over a digest; a hundred thousand entries take no lane longer than that.
+    """
+
+    publisher: Publisher
+    lease: Lease
+    clerk: Clerk
+    lanes: RunsInLane
+    clock: Clock
+    monotonic: Callable[[], float] = time.monotonic
+    log = Logger()
+    _generation: int = attrs.field(default=-1, init=False)  # at which the newest CRL lists everything
+    _rest: float = attrs.field(default=0.0, init=False)
+    _retry: float = attrs.field(default=0.0, init=False)
+    _pause: float = attrs.field(default=_FIRST_PAUSE, init=False)
+
+    async def attend(self) -> None:
+        """Publish where it is time to; a failure is logged and tried again, ever more seldom."""
+        if self.monotonic() < self._retry:
+            return
+        try:
+            await self._publish()
+            self._pause = _FIRST_PAUSE
+        except (Unavailable, TokenFault, OperatorError, SealError) as trouble:
+            self._retry = self.monotonic() + self._pause
+            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+            self._alarm(trouble, self.publisher.shelf.held(self.publisher.issuer))
+
+    async def _publish(self) -> None:
+        drafted = await self.clerk.run(self._draft)
+        if drafted is None:
+            return
+        name = self.publisher.issuer
+        signature = await self.lanes.run(lambda lane: sign_crl(drafted.draft, lane.issuers[name].key))
+        crl = await self.clerk.run(lambda repository: self._store(repository, drafted, signature))
+        if crl is not None:
+            taken = self.monotonic() - drafted.begun
+            self._rest = self.monotonic() + _REST * taken
+            self.log.info(
+                event="crl_published",
+                issuer=name,
+                number=crl.number,
+                entries=crl.entries,
+                next_update=crl.next_update.isoformat(),
+                ms=round(taken * 1000),
+            )
+
+    def _draft(self, repository: Repository) -> _Drafted | None:
+        begun = self.monotonic()
+        if not self.lease.take(repository):
+            return None
+        now, generation = self.clock.now(), repository.generation()
+        if not self.publisher.is_due(repository, now) and (generation == self._generation or begun < self._rest):
+            return None
+        draft = self.publisher.draft(repository, now)
+        if draft is None:
+            self._generation = generation
+            return None
+        return _Drafted(draft, generation, begun)
+
+    def _store(self, repository: Repository, drafted: _Drafted, signature: bytes) -> Crl | None:
+        crl = self.publisher.publish(repository, drafted.draft, signature, who=self.lease.holder)
+        # A CRL moves the generation by one itself; by more, and something was revoked while this one was made.
+        if crl is not None and repository.generation() == drafted.generation + 1:
+            self._generation = drafted.generation + 1
+        return crl
+
+    def _alarm(self, trouble: Exception, latest: Crl | None) -> None:
+        """Say what is in the way, what to do, and how long the old CRL still serves (C-295)."""
+        cause, hint = _words(trouble)
+        left = timedelta() if latest is None else latest.next_update - self.clock.now()
+        urgent = left <= (self.publisher.terms.valid - self.publisher.terms.every) / 2
+        self.log.emit(
+            LogLevel.critical if urgent else LogLevel.error,
+            event="crl_overdue",
+            issuer=self.publisher.issuer,
+            cause=cause,
+            hint=hint,
+            valid_until=None if latest is None else latest.next_update.isoformat(),
+            retry_in=self._retry - self.monotonic(),
+        )
+
+
+def _words(trouble: Exception) -> tuple[str, str]:
+    match trouble:
+        case OperatorError():
+            return trouble.problem, trouble.hint
+        case Unavailable() | TokenFault():
+            return trouble.cause, "scepd status"
+        case _:
+            return str(trouble), "scepd hsm probe"

@@ -1,0 +1,120 @@
+"""Publishing CRLs: when one is due, what it lists, and its number; full CRLs only (RFC 5280 section 5)."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import attrs
+
+from scepd.ca.local import LocalIssuer
+from scepd.ca.shelf import CrlShelf, PublishedCrls
+from scepd.records import Crl, RevokedEntry
+from scepd.refusal import OperatorError
+from scepd.x509.crl import CrlDraft, draft_crl, listed_entries, may_sign_crls, seal_crl, sign_crl
+from scepd.x509.draft import split
+from scepd.x509.issuer import IssuerCertificate
+
+_SLICE = 200  # entries between two pauses: about two milliseconds of work
+_SECOND = timedelta(seconds=1)
+
+
+class CrlStore(PublishedCrls, Protocol):
+    """What publishing needs of the store."""
+
+    def revoked_entries(self, issuer: str, *, ends_after: datetime) -> Iterator[RevokedEntry]:
+        """Yield the revoked certificates whose notAfter is later than `ends_after`."""
+
+    def add_crl(self, crl: Crl, *, who: str) -> bool:
+        """Add a CRL where its number follows the newest; return whether this call did."""
+
+
+class CrlTerms(Protocol):
+    """How often an issuer's CRL appears and how long it is valid: `config.settings.CrlSettings`."""
+
+    @property
+    def every(self) -> timedelta:
+        """After how long the next one follows."""
+
+    @property
+    def valid(self) -> timedelta:
+        """From thisUpdate to nextUpdate."""
+
+
+def no_pause() -> None:
+    """Go on at once: for a thread that nobody waits beside."""
+
+
+@attrs.frozen(kw_only=True)
+class Publisher:
+    """The CRLs of one issuer, over one store connection and in its thread.
+
+    `pause` is called after each slice of entries and may sleep, so that drafting a hundred thousand of them leaves the
+    interpreter to the other threads, or raise, so that it ends early.
+    """
+
+    issuer: str
+    certificate: IssuerCertificate
+    terms: CrlTerms
+    shelf: CrlShelf
+    pause: Callable[[], None] = no_pause
+
+    def is_due(self, store: PublishedCrls, now: datetime) -> bool:
+        """Return whether the schedule wants a CRL: there is none, or the newest is `every` old (C-290)."""
+        latest = self.shelf.latest(store, self.issuer)
+        return latest is None or now >= latest.this_update + self.terms.every
+
+    def draft(self, store: CrlStore, now: datetime) -> CrlDraft | None:
+        """Return the next CRL unsigned; None where the schedule wants none and it would list what the newest lists.
+
+        Raises OperatorError where the CA may not sign CRLs.
+        """
+        if not may_sign_crls(self.certificate):
+            raise OperatorError(
+                f"the certificate of issuer {self.issuer} may not sign CRLs: its key usage lacks cRLSign",
+                f"crl = false in [issuer.{self.issuer}]",
+            )
+        due, latest = self.is_due(store, now), self.shelf.latest(store, self.issuer)
+        revoked = store.revoked_entries(self.issuer, ends_after=self._kept_from(latest, now))
+        draft = draft_crl(
+            self._paced(revoked),
+            self.certificate,
+            number=1 if latest is None else latest.number + 1,
+            this_update=now,
+            next_update=now + self.terms.valid,
+        )
+        return draft if due or latest is None or listed_entries(draft.tbs) != _listed(latest) else None
+
+    def publish(self, store: CrlStore, draft: CrlDraft, signature: bytes, *, who: str) -> Crl | None:
+        """Verify and store a signed draft; None where another process published that number first (threats S-106).
+
+        Raises `x509.draft.SealError` where the signature is not the issuer's over this draft.
+        """
+        der = seal_crl(draft, signature, self.certificate)
+        crl = Crl(self.issuer, draft.number, draft.this_update, draft.next_update, der, draft.entries)
+        return crl if store.add_crl(crl, who=who) else None
+
+    def _kept_from(self, latest: Crl | None, now: datetime) -> datetime:
+        """Return the notAfter from which on certificates are listed (C-293, threats S-107).
+
+        RFC 5280 section 3.3: an entry stays until it was on a CRL of the schedule issued after the notAfter. The first
+        CRL after it lists it, since that one's predecessor is older; so does each that appears in the `valid` that
+        follows, which the schedule cannot leave empty.
+        """
+        long_ago = now - self.terms.valid
+        return (long_ago if latest is None else min(latest.this_update, long_ago)) - _SECOND
+
+    def _paced(self, entries: Iterable[RevokedEntry]) -> Iterator[RevokedEntry]:
+        for count, entry in enumerate(entries):
+            if not count % _SLICE:
+                self.pause()
+            yield entry
+
+
+def publish_now(store: CrlStore, issuer: LocalIssuer, publisher: Publisher, now: datetime, *, who: str) -> Crl | None:
+    """Publish the next CRL in one go where it is due or would list anything new; return it."""
+    draft = publisher.draft(store, now)
+    return None if draft is None else publisher.publish(store, draft, sign_crl(draft, issuer.key), who=who)
+
+
+def _listed(crl: Crl) -> bytes:
+    return listed_entries(split(crl.der)[0])

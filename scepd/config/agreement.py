@@ -1,0 +1,89 @@
+"""What profiles, issuers and listeners must agree on, though each is right for itself."""
+
+from collections.abc import Iterator, Mapping
+
+from scepd.config.problems import Place, Refused
+from scepd.config.profile_sections import ApprovalSection, ProfileSection
+from scepd.config.sections import ListenerSection, RootSection
+from scepd.config.settings import IssuerSettings
+from scepd.config.succession import followers
+
+
+def judge_agreement(root: RootSection, issuers: Mapping[str, IssuerSettings | None], place: Place) -> None:
+    """Note what a profile wants and its issuers or the listeners cannot give; `issuers` has None for faulty ones."""
+    listeners = root.listener or {}
+    if listeners and not any("scep" in listener.serves for listener in listeners.values()):
+        (place / "listener").problem("no listener serves scep", 'serves = ["scep", "publication"]')
+    for name, profile in (root.profile or {}).items():
+        here = place / "profile" / name
+        line = followers(profile.issuer or "", root.issuer or {})
+        serving = [issuer for issuer in map(issuers.get, line) if issuer is not None]
+        found = (
+            *(found for issuer in serving for found in _judge_issuer(profile, issuer)),
+            *_judge_raw(profile, listeners),
+            *_judge_keys(profile),
+            *_judge_unauthenticated(profile, is_read=not (here / "approval").is_noted),
+        )
+        for key, refused in found:
+            (here / key).refuse(refused)
+
+
+def _judge_issuer(profile: ProfileSection, issuer: IssuerSettings) -> Iterator[tuple[str, Refused]]:
+    if issuer.ra_decrypt is None and not profile.password_encryption:
+        reason = f"the RA key of issuer {issuer.name} cannot decrypt, so that requests can come by password only"
+        yield (
+            "password_encryption",
+            Refused(reason, "password_encryption = true; or an RSA key as the issuer's ra_decrypt"),
+        )
+    if profile.get_crl and issuer.crl is None:
+        hint = f'crl = {{ valid = "7d", every = "1d" }} in [issuer.{issuer.name}]; or get_crl = false'
+        yield "get_crl", Refused(f"issuer {issuer.name} has no CRL", hint)
+    elif not answers_get_crl(profile, issuer) and not issuer.crl_urls and not issuer.ocsp_urls:
+        reason = f"nobody could learn of a revocation: issuer {issuer.name} has no crl_urls, and GetCRL is not answered"
+        hint = (
+            f'crl_urls = ["http://pki.example.net/crl/{issuer.name}.crl"] in [issuer.{issuer.name}]; or get_crl = true'
+        )
+        yield "get_crl", Refused(reason, hint)
+
+
+def answers_get_crl(profile: ProfileSection, issuer: IssuerSettings) -> bool:
+    """Return whether the profile answers GetCRL; where nothing is written it does if its issuer has a CRL."""
+    return issuer.crl is not None if profile.get_crl is None else profile.get_crl
+
+
+def _judge_raw(
+    profile: ProfileSection,
+    listeners: Mapping[str, ListenerSection],
+) -> Iterator[tuple[str, Refused]]:
+    if not profile.insecurely_accept_raw_csr:
+        return
+    if not any(listener.tls is not None and "scep" in listener.serves for listener in listeners.values()):
+        # The challenge is in the request, which nothing but TLS protects (C-108).
+        hint = '[listener.tls] with address, tls and serves = ["scep"]'
+        yield "insecurely_accept_raw_csr", Refused("no listener serves scep with TLS", hint)
+    if any(challenge.method == "none" for challenge in profile.challenge or ()):
+        hint = 'challenge = [{ method = "one-time" }]'
+        yield (
+            "insecurely_accept_raw_csr",
+            Refused("a request that nobody signed needs a challenge, and none is asked", hint),
+        )
+
+
+def _judge_keys(profile: ProfileSection) -> Iterator[tuple[str, Refused]]:
+    if profile.password_encryption or profile.insecurely_accept_raw_csr or profile.renewal is not False:
+        return  # a renewal's reply is encrypted to the old key, which may be RSA
+    if profile.key.curves or profile.key.ed25519:
+        reason = "no reply could be encrypted to other keys than RSA, so none could enrol"
+        yield "key", Refused(reason, "password_encryption = true; or leave curves and ed25519 out")
+
+
+def _judge_unauthenticated(profile: ProfileSection, *, is_read: bool) -> Iterator[tuple[str, Refused]]:
+    methods = [challenge.method for challenge in profile.challenge or ()]
+    if "none" not in methods:
+        return
+    approval = profile.approval
+    is_manual = approval == "manual" or (isinstance(approval, ApprovalSection) and approval.automatic is None)
+    if is_read and not is_manual:
+        # Else anybody would be certified (threats S-32).
+        reason = "challenge method none lets everybody ask, so a person must decide about each request"
+        yield "approval", Refused(reason, 'approval = "manual"')

@@ -1,0 +1,149 @@
+"""Issue or wait: from what was authorized to a certificate on record, or to a request that a person decides about."""
+
+import attrs
+
+from scepd.enroll.approval import needs_person
+from scepd.enroll.authorize import Authorization, authorize_by_approval
+from scepd.enroll.case import Asking
+from scepd.enroll.context import Context
+from scepd.enroll.recall import answer_again, finish, is_over
+from scepd.message.csr import CertificationRequest, parse_csr
+from scepd.ports import SerialTaken
+from scepd.records import Answered, Intent, Pending, Petition, Transaction, TransactionState
+from scepd.refusal import Reason, Reject
+from scepd.x509.keys import spki_digest
+from scepd.x509.names import to_text
+
+_SERIAL_ATTEMPTS = 3
+
+
+@attrs.frozen
+class Wanted:
+    """What a certificate is asked with: from the request just read, or from one that is stored."""
+
+    spki_der: bytes
+    csr_der: bytes  # challengePassword removed
+    csr_fingerprint: str
+    wishes: bytes
+
+    @classmethod
+    def of_request(cls, csr: CertificationRequest) -> "Wanted":
+        """Return what a request asks with."""
+        return cls(csr.spki_der, csr.without_challenge_der, csr.fingerprint, csr.wishes)
+
+    @classmethod
+    def of_transaction(cls, transaction: Transaction) -> "Wanted":
+        """Return what a stored request asked with."""
+        csr = parse_csr(transaction.csr_der)
+        return cls(csr.spki_der, transaction.csr_der, transaction.csr_fingerprint, transaction.wishes)
+
+
+def issue(context: Context, asking: Asking, csr: CertificationRequest, authorization: Authorization) -> Answered:
+    """Draft, lint, record the intent, sign in the token, verify, record the certificate; or let it wait for a person.
+
+    After the intent is durable only its stored draft is ever signed, here or by `recover`.
+    """
+    wanted = Wanted.of_request(csr)
+    if needs_person(asking.profile.approval, authorization, asking.origin.address):
+        return _wait(context, asking, wanted, authorization)
+    for _attempt in range(_SERIAL_ATTEMPTS):
+        intent = _intent(context, asking, wanted, authorization)
+        context.checkpoint("before_intent")
+        try:
+            transaction, created = context.store.claim(intent)
+        except SerialTaken:
+            continue
+        if not created:
+            return _other(context, transaction, wanted.wishes)
+        return _finish(context, asking, transaction)
+    raise RuntimeError("the random source repeats itself")
+
+
+def issue_approved(context: Context, asking: Asking, transaction: Transaction) -> Answered:
+    """Issue what a person approved; of several requesters at once one issues, and the others hear of it."""
+    authorization = authorize_by_approval(asking.profile, transaction)
+    wanted = Wanted.of_transaction(transaction)
+    for _attempt in range(_SERIAL_ATTEMPTS):
+        intent = _intent(context, asking, wanted, authorization)
+        context.checkpoint("before_intent")
+        try:
+            stored, moved = context.store.proceed(transaction, intent)
+        except SerialTaken:
+            continue
+        if not moved:
+            return answer_again(context, stored, None)
+        return _finish(context, asking, stored)
+    raise RuntimeError("the random source repeats itself")
+
+
+def _wait(context: Context, asking: Asking, wanted: Wanted, authorization: Authorization) -> Answered:
+    rule = asking.profile.approval
+    assert rule is not None  # else no person would be needed
+    petition = Petition(
+        key=asking.key,
+        message_type=asking.message_type,
+        issuer=asking.registration.issuer,
+        csr_der=wanted.csr_der,
+        csr_fingerprint=wanted.csr_fingerprint,
+        wishes=wanted.wishes,
+        subject=to_text(authorization.template.subject),
+        names=tuple(f"{name.kind}:{name.value}" for name in authorization.template.names),
+        public_key=spki_digest(wanted.spki_der),
+        identity=authorization.identity,
+        address=asking.origin.address,
+        valid=rule.valid,
+        most=rule.most,
+        trail=asking.trail.steps,
+        lineage=authorization.lineage,
+    )
+    transaction, created = context.store.petition(petition)
+    if not created:
+        return _other(context, transaction, wanted.wishes)
+    asking.trail.step("waiting")
+    return Pending(transaction)
+
+
+def _other(context: Context, transaction: Transaction, wishes: bytes) -> Answered:
+    """Return the answer of the transaction that was there first."""
+    if is_over(context, transaction):
+        raise Reject(Reason.challenge_replayed, f"the challenge was used for transaction {transaction.id}")
+    if transaction.state is TransactionState.APPROVED:
+        return Pending(transaction)  # approved while this request was on its way: the next poll issues it
+    return answer_again(context, transaction, wishes)
+
+
+def _finish(context: Context, asking: Asking, transaction: Transaction) -> Answered:
+    context.owes = True
+    asking.trail.step("intent")
+    context.checkpoint("after_intent")
+    finished = finish(context, transaction, asking.trail)
+    context.owes = False
+    return finished
+
+
+def _intent(context: Context, asking: Asking, wanted: Wanted, authorization: Authorization) -> Intent:
+    issuer = context.issuers[asking.registration.issuer]
+    template = authorization.template
+    now = context.clock.now()
+    serial, draft = issuer.draft(template, wanted.spki_der, now=now, random=context.random)
+    asking.trail.step("drafted")
+    return Intent(
+        key=asking.key,
+        message_type=asking.message_type,
+        issuer=issuer.name,
+        serial=serial,
+        draft_der=draft.der,
+        csr_der=wanted.csr_der,
+        csr_fingerprint=wanted.csr_fingerprint,
+        wishes=wanted.wishes,
+        subject=to_text(template.subject),
+        names=tuple(f"{name.kind}:{name.value}" for name in template.names),
+        public_key=spki_digest(wanted.spki_der),
+        not_before=draft.not_before,
+        not_after=draft.not_after,
+        identity=authorization.identity,
+        address=asking.origin.address,
+        trail=(),
+        lineage=authorization.lineage,
+        unique_subject=asking.profile.unique_subject,
+    )

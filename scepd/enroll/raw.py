@@ -1,0 +1,129 @@
+"""A bare PKCS#10 over TLS, for devices without SCEP: its own route, never a fall-through (C-108)."""
+
+import binascii
+import re
+from typing import Any
+
+import attrs
+
+from scepd.enroll.authorize import authorize_by_challenge
+from scepd.enroll.case import Trail
+from scepd.enroll.context import Context, Registration
+from scepd.enroll.issue import issue, issue_approved
+from scepd.enroll.recall import answer_again, recall, recover
+from scepd.enroll.reply import Answer
+from scepd.enroll.respond import Response, certificates_of, registration_of
+from scepd.message.certrep import certs_only
+from scepd.message.csr import CertificationRequest, parse_csr
+from scepd.message.names import CERTS_ONLY_TYPE, MessageType
+from scepd.profile.model import Profile
+from scepd.records import Answered, Issued, Origin, Pending, Refusal, Rejected, TransactionKey, TransactionState
+from scepd.refusal import Reject, Unavailable
+from scepd.x509.keys import check_public_key, load_public_key, spki_digest, verify_csr
+from scepd.x509.names import to_text
+
+_PEM = re.compile(
+    rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----(.*?)-----END (?:NEW )?CERTIFICATE REQUEST-----", re.DOTALL
+)
+_WAIT = 60  # seconds after which a request that waits for a person may be sent again
+
+
+@attrs.define
+class RawCase:
+    """A bare request on its way; its transaction is named after the request itself."""
+
+    csr: CertificationRequest
+    profile: Profile
+    origin: Origin
+    trail: Trail
+    registration: Registration
+
+    @property
+    def key(self) -> TransactionKey:
+        """The identity of the transaction: one for each request and key."""
+        return TransactionKey(self.profile.name, f"raw {self.csr.wishes.hex()}", spki_digest(self.csr.spki_der))
+
+    @property
+    def message_type(self) -> int:
+        """What it would be in SCEP."""
+        return MessageType.PKCSReq.value
+
+
+def respond_raw(context: Context, profile: Profile, body: bytes, origin: Origin) -> Response:
+    """Return certificate and chain as certs-only CMS, 202 while a person decides, else a plain refusal.
+
+    TLS protects the reply and names the server; the challenge is as necessary as in SCEP. Faults of the token
+    propagate as in `respond`.
+    """
+    if context.owes:
+        recover(context)
+    trail = Trail(context.monotonic)
+    try:
+        csr = parse_csr(_read(body), verisign=profile.verisign_extension_request)
+    except (Reject, binascii.Error) as error:
+        return Response(Answer(b"", "malformed", status=400, reason="malformed_message", detail=str(error)))
+    case = RawCase(csr, profile, origin, trail, registration_of(context, profile))
+    try:
+        outcome = _decide(context, case)
+    except Reject as reject:
+        outcome = Rejected(reject.reason, reject.detail)
+    except Unavailable as trouble:
+        return Response(
+            _answer(case, b"", "unavailable", status=503, detail=trouble.cause, retry_after=trouble.retry_after)
+        )
+    if isinstance(outcome, Rejected):
+        return Response(_refused(case, outcome), _refusal(context, case, outcome))
+    return Response(_reply(context, case, outcome))
+
+
+def _read(body: bytes) -> bytes:
+    found = _PEM.search(body)
+    return body if found is None else binascii.a2b_base64(found[1])
+
+
+def _decide(context: Context, case: RawCase) -> Answered:
+    csr, profile = case.csr, case.profile
+    verify_csr(csr, profile.csr_crypto)
+    csr.check()
+    key = load_public_key(csr.spki_der)
+    check_public_key(key, profile.keys, forbidden=context.forbidden_keys, digest=case.key.requester)
+    case.trail.step("possession")
+    known = recall(context, case.key, csr.wishes)
+    if known is not None and known.state is TransactionState.APPROVED:
+        return issue_approved(context, case, known)
+    if known is not None:
+        return answer_again(context, known, csr.wishes)
+    authorization = authorize_by_challenge(context, profile, csr)
+    case.trail.step("authorized", authorization.identity.method)
+    return issue(context, case, csr, authorization)
+
+
+def _reply(context: Context, case: RawCase, outcome: Issued | Pending) -> Answer:
+    if isinstance(outcome, Pending):
+        return _answer(case, b"", "pending", status=202, retry_after=_WAIT)
+    body = certs_only(certificates_of(context, case.profile, outcome))
+    return _answer(case, body, "issued", content_type=CERTS_ONLY_TYPE, again=outcome.again)
+
+
+def _refused(case: RawCase, rejected: Rejected) -> Answer:
+    return _answer(case, b"", "rejected", status=403, reason=rejected.reason.value, detail=rejected.detail)
+
+
+def _answer(case: RawCase, body: bytes, outcome: str, **words: Any) -> Answer:
+    return Answer(body, outcome, transaction_id=case.key.transaction_id, subject=to_text(case.csr.subject), **words)
+
+
+def _refusal(context: Context, case: RawCase, rejected: Rejected) -> Refusal:
+    return Refusal(
+        at=context.clock.now(),
+        profile=case.profile.name,
+        transaction_id=case.key.transaction_id,
+        requester=case.key.requester,
+        message_type=case.message_type,
+        reason=rejected.reason,
+        detail=rejected.detail,
+        subject=to_text(case.csr.subject),
+        address=case.origin.address,
+        request_id=case.origin.request_id,
+        trail=case.trail.steps,
+    )

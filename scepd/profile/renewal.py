@@ -1,0 +1,70 @@
+"""What a renewed or approved certificate says: names that stand in the store, everything else by today's profile."""
+
+from scepd.message import tlv
+from scepd.message.csr import CertificationRequest, read_name
+from scepd.profile.alternative_names import judge_names
+from scepd.profile.extensions import judge_extensions
+from scepd.profile.model import Profile
+from scepd.profile.subject import make_subject
+from scepd.records import GeneralName, Name, Template
+from scepd.refusal import Reason, Reject
+from scepd.x509.general_names import general_names_from_extension
+from scepd.x509.names import common_name, from_text, to_text
+
+
+def plain_template(profile: Profile, subject: Name, names: tuple[GeneralName, ...]) -> Template:
+    """Return what the profile says today of a certificate with these names (threats S-52)."""
+    return Template(
+        subject=subject,
+        names=names,
+        key_usage=profile.key_usage,
+        extended_key_usage=profile.extended_key_usage,
+        validity=profile.validity,
+        backdate=profile.backdate,
+        crl_urls=profile.crl_urls,
+        ocsp_urls=profile.ocsp_urls,
+        issuer_urls=profile.issuer_urls,
+    )
+
+
+def has_subject_of(profile: Profile, csr: CertificationRequest, subject: str) -> bool:
+    """Return whether a request asks for the subject (as text) that a certificate has: as it is, or by the profile's rules.
+
+    A device repeats what it asked for first; what the profile made of it then, it makes of it again.
+    """
+    if to_text(csr.subject) == subject:
+        return True
+    try:
+        return to_text(make_subject(profile.subject, csr.subject)) == subject
+    except Reject:
+        return False
+
+
+def renewal_template(
+    profile: Profile, csr: CertificationRequest, subject_der: bytes, names: tuple[str, ...]
+) -> Template:
+    """Return what a renewal certifies: the names of the old certificate, whatever fewer the request wishes (threats S-46).
+
+    `subject_der` and `names` ("dns:host") are those of the old certificate. Raises Reject(renewal_names_changed) for
+    a name that it has not, Reject(extension_refused, name_refused) for what today's profile gives to nobody.
+    """
+    names_der = judge_extensions(profile, csr.extensions)
+    wished = () if names_der is None else general_names_from_extension(names_der)
+    for name in wished:
+        if f"{name.kind}:{name.value}" not in names:
+            raise Reject(Reason.renewal_names_changed, f"{name.kind} {name.value!r} is not in the certificate")
+    subject = read_name(tlv.read(subject_der))
+    held = stored_names(names)
+    return plain_template(
+        profile, subject, judge_names(profile.names, held, common_name=common_name(subject), vouched=names)
+    )
+
+
+def approved_template(profile: Profile, subject: str, names: tuple[str, ...]) -> Template:
+    """Return what a person approved: the names as that person saw them."""
+    return plain_template(profile, from_text(subject), stored_names(names))
+
+
+def stored_names(names: tuple[str, ...]) -> tuple[GeneralName, ...]:
+    """Return the names of a row ("dns:host") as general names."""
+    return tuple(GeneralName(*name.split(":", 1)) for name in names)
