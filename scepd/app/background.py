@@ -8,6 +8,7 @@ from twisted.internet.defer import DeferredList
 from scepd.app.clerk import Clerk
 from scepd.app.clock import UtcClock
 from scepd.app.crl_duty import CrlDuty, RunsInLane
+from scepd.app.crl_mark import CrlMark
 from scepd.app.duties import Duties, Duty, Housekeeping, Pause
 from scepd.app.leases import Lease
 from scepd.app.news import News
@@ -51,6 +52,7 @@ class Background:
                 lease=Lease(f"crl:{issuer.name}", names["duties"], clock),
                 clerk=duty_clerk,
                 lanes=lanes,
+                mark=CrlMark(settings.appliance.state / f"crl-number-{issuer.name}"),
                 clock=clock,
             )
             for issuer in settings.issuers

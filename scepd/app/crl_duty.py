@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger, LogLevel
 
 from scepd.app.clerk import Clerk
+from scepd.app.crl_mark import CrlMark
 from scepd.app.leases import Lease
 from scepd.ca.publish import Publisher
 from scepd.enroll.context import Context
@@ -54,6 +55,7 @@ class CrlDuty:
     lease: Lease
     clerk: Clerk
     lanes: RunsInLane
+    mark: CrlMark
     clock: Clock
     monotonic: Callable[[], float] = time.monotonic
     log = Logger()
@@ -100,13 +102,14 @@ class CrlDuty:
         now, generation = self.clock.now(), repository.generation()
         if not self.publisher.is_due(repository, now) and (generation == self._generation or begun < self._rest):
             return None
-        draft = self.publisher.draft(repository, now)
+        draft = self.publisher.draft(repository, now, above=self.mark.read())
         if draft is None:
             self._generation = generation
             return None
         return _Drafted(draft, generation, begun)
 
     def _store(self, repository: Repository, drafted: _Drafted, signature: bytes) -> Crl | None:
+        self.mark.write(drafted.draft.number)  # a number that is lost does no harm
         crl = self.publisher.publish(repository, drafted.draft, signature, who=self.lease.holder)
         # A CRL moves the generation by one itself; by more, and something was revoked while this one was made.
         if crl is not None and repository.generation() == drafted.generation + 1:

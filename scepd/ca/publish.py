@@ -63,10 +63,11 @@ class Publisher:
         latest = self.shelf.latest(store, self.issuer)
         return latest is None or now >= latest.this_update + self.terms.every
 
-    def draft(self, store: CrlStore, now: datetime) -> CrlDraft | None:
+    def draft(self, store: CrlStore, now: datetime, *, above: int = 0) -> CrlDraft | None:
         """Return the next CRL unsigned; None where the schedule wants none and it would list what the newest lists.
 
-        Raises OperatorError where the CA may not sign CRLs.
+        Its number is the next, and greater than `above`: the last one that is known to have been published, also where
+        an old store was restored since (C-290, threats S-105). Raises OperatorError where the CA may not sign CRLs.
         """
         if not may_sign_crls(self.certificate):
             raise OperatorError(
@@ -78,11 +79,12 @@ class Publisher:
         draft = draft_crl(
             self._paced(revoked),
             self.certificate,
-            number=1 if latest is None else latest.number + 1,
+            number=max(above, 0 if latest is None else latest.number) + 1,
             this_update=now,
             next_update=now + self.terms.valid,
         )
-        return draft if due or latest is None or listed_entries(draft.tbs) != _listed(latest) else None
+        is_news = due or latest is None or latest.number < above or listed_entries(draft.tbs) != _listed(latest)
+        return draft if is_news else None
 
     def publish(self, store: CrlStore, draft: CrlDraft, signature: bytes, *, who: str) -> Crl | None:
         """Verify and store a signed draft; None where another process published that number first (threats S-106).

@@ -15,7 +15,7 @@ from scepd.message.enveloped import (
     decrypt_content,
     parse_envelope,
 )
-from scepd.message.password import unwrap_password
+from scepd.message.password import unwrap_by_any
 from scepd.ports import DecryptionKey
 from scepd.records import Secret
 from scepd.refusal import Reason, Reject
@@ -93,12 +93,12 @@ def open_envelope(context: Context, case: Case) -> bytes:
 
 def _open_by_password(context: Context, case: Case, envelope: Envelope) -> bytes:
     # The message does not say which challenge it is encrypted with: a few are tried (C-253).
-    for secret in _candidates(context, case):
-        for entry in envelope.passwords:
-            content_key = unwrap_password(entry, secret, envelope.cipher.key_size)
-            if content_key is not None:
-                case.password = secret
-                return decrypt_content(envelope, content_key)
+    candidates = _candidates(context, case)
+    for entry in envelope.passwords:
+        opened = unwrap_by_any(entry, candidates, envelope.cipher.key_size)
+        if opened is not None:
+            case.password, content_key = opened
+            return decrypt_content(envelope, content_key)
     raise Reject(Reason.password_unknown, "encrypted with no challenge that is known here")
 
 

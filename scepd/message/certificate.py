@@ -70,7 +70,7 @@ class SignerCertificate:
     @cached_property
     def _key(self) -> SignerKey | None:
         try:
-            key = load_der_public_key(self.spki_der)
+            key = load_key(self.spki_der)
         except (ValueError, UnsupportedAlgorithm):
             return None
         if isinstance(key, ec.EllipticCurvePublicKey):
@@ -81,6 +81,12 @@ class SignerCertificate:
     def _validity(self) -> tuple[datetime | None, datetime | None]:
         times = [_time_or_none(child) for child in _fields_after_issuer(tlv.read(self.der)).take().children[:2]]
         return (times[0], times[1]) if len(times) == 2 else (None, None)
+
+
+@lru_cache(maxsize=8)  # the signer's key is the request's and the reply's
+def load_key(spki_der: bytes) -> object:
+    """Return the key in a SubjectPublicKeyInfo, of whatever kind; ValueError or UnsupportedAlgorithm when unreadable."""
+    return load_der_public_key(spki_der)
 
 
 @lru_cache(maxsize=64)

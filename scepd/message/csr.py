@@ -46,14 +46,14 @@ class CertificationRequest:
     signature_parameters_der: bytes | None
     signature: bytes = attrs.field(repr=False)
     faults: tuple[str, ...]
+    element: Element = attrs.field(repr=False, eq=False)  # as it was read
 
     @property
     def without_challenge_der(self) -> bytes:
         """The same PKCS#10 without challengePassword, for storage; its signature covers the original."""
         if _CHALLENGE_PASSWORD not in self.der:
             return self.der
-        request = tlv.read(self.der, _LIMITS)
-        info, algorithm, signature = request.children
+        info, algorithm, signature = self.element.children
         fields = [a.der if a.tag != _ATTRIBUTES else without_challenge(a) for a in info.children]
         return tlv.sequence(tlv.sequence(*fields), algorithm.der, signature.der)
 
@@ -113,6 +113,7 @@ def _read(request: Element, *, verisign: bool) -> CertificationRequest:
         signature_parameters_der=algorithm.parameters_der,
         signature=signature,
         faults=(*_faults(version, subject), *wanted.faults),
+        element=request,
     )
 
 
@@ -131,10 +132,8 @@ def read_name(element: Element) -> Name:
 
 
 def _read_attribute(pair: Element) -> Attribute:
-    fields = pair.fields()
-    oid, value = fields.take().oid(), fields.take()
-    fields.finish()
-    return Attribute(oid, value.text(), value.tag)
+    kind, value = pair.pair()
+    return Attribute(kind.oid(), value.text(), value.tag)
 
 
 def write_name(name: Name) -> bytes:

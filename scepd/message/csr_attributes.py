@@ -57,8 +57,10 @@ def read_request_attributes(element: Element, *, verisign: bool = False) -> Requ
     challenges += [tlv.read(e.value_der) for e in wanted if e.oid == names.CHALLENGE_PASSWORD]
     extensions = tuple(e for e in wanted if e.oid != names.CHALLENGE_PASSWORD)
     challenge, fault = _read_challenge(challenges)
-    faults = (*_attribute_faults(pairs, known), *_extension_faults(extensions), *((fault,) if fault else ()))
-    return RequestAttributes(challenge, extensions, faults)
+    faults = [*_attribute_faults(pairs, known), *(_extension_faults(extensions) if extensions else ())]
+    if fault:
+        faults.append(fault)
+    return RequestAttributes(challenge, extensions, tuple(faults))
 
 
 def _attribute_faults(pairs: Sequence[tuple[str, Sequence[Element]]], known: frozenset[str]) -> Iterator[str]:
@@ -105,10 +107,8 @@ def _kept_extensions(request: Element) -> bytes:
 
 def _read_pair(attribute: Element) -> tuple[str, Sequence[Element]]:
     """Return OID and values of an Attribute."""
-    fields = attribute.fields()
-    oid, values = fields.take().oid(), fields.take().parts(tlv.SET)
-    fields.finish()
-    return oid, values
+    kind, values = attribute.pair()
+    return kind.oid(), values.parts(tlv.SET)
 
 
 def _read_extension(element: Element) -> Extension:

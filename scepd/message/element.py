@@ -147,9 +147,18 @@ class Element:
         """Return a cursor over the elements inside a SEQUENCE (or another tag)."""
         return Fields(self.parts(tag))
 
+    def pair(self) -> "tuple[Element, Element]":
+        """Return the elements inside a SEQUENCE of two; raises `MessageError`."""
+        parts = self.parts()
+        if len(parts) != 2:
+            raise MessageError(f"{len(parts)} elements where two are due")
+        return parts[0], parts[1]
+
     def oid(self) -> str:
         """Return the dotted OBJECT IDENTIFIER."""
-        return decode_oid(self.expect(OID).content)
+        if self.tag != OID:
+            raise self._unexpected(OID)
+        return decode_oid(self._source.data[self._head : self._tail])
 
     def integer(self) -> int:
         """Return the INTEGER."""
@@ -196,8 +205,7 @@ class Element:
 
     def text(self) -> str:
         """Return a string of any of the `ENCODINGS`, decoded strictly."""
-        tag = self.tag & ~_CONSTRUCTED
-        encoding = ENCODINGS.get(tag)
+        encoding = ENCODINGS.get(self.tag & ~_CONSTRUCTED)
         if encoding is None:
             raise MessageError(f"tag {self.tag:#x} where text is due")
         try:

@@ -9,7 +9,7 @@ from functools import lru_cache
 import attrs
 
 from scepd.message import tlv
-from scepd.message.attributes import KNOWN_ATTRIBUTES, MAXIMUM_ATTRIBUTES, Attributes, read_values
+from scepd.message.attributes import KNOWN_ATTRIBUTES, MAXIMUM_ATTRIBUTES, read_values
 from scepd.message.certificate import MAXIMUM_SERIAL, SignerCertificate
 from scepd.message.element import Source
 from scepd.message.errors import MessageError
@@ -21,6 +21,7 @@ from scepd.message.tlv import Element
 
 _MOST = 2 * LIMITS.elements - 2  # octets: an element takes two at least, so that these cannot be too many
 _IN_BAG = attrs.evolve(LIMITS, depth=LIMITS.depth - 4)  # a certificate lies that deep
+_DER = tlv.Limits(ber_depth=0)
 _SIGNED_DATA = tlv.oid(SIGNED_DATA)
 _DATA = tlv.oid(DATA)
 _VERSION = b"\x02\x01"  # an INTEGER of one octet, whichever
@@ -108,7 +109,7 @@ def _algorithm(der: bytes) -> Algorithm:
 
 @lru_cache(maxsize=64)
 def _read_algorithm(der: bytes) -> Algorithm:
-    return read_algorithm(tlv.read(der))
+    return read_algorithm(tlv.read(der, _DER))
 
 
 def _read_certificate(der: bytes) -> SignerCertificate:

@@ -40,7 +40,7 @@ _AUDITED: Mapping[TransactionState, Action] = {
     TransactionState.ISSUED: Action.certificate_issued,
     TransactionState.REJECTED: Action.transaction_rejected,
 }
-_UNDRAFTED = frozenset({TransactionState.PENDING, TransactionState.APPROVED, TransactionState.EXPIRED})
+_ASKED = frozenset({TransactionState.PENDING, TransactionState.APPROVED, TransactionState.EXPIRED})
 _FINISHED = frozenset({TransactionState.ISSUED, TransactionState.REJECTED, TransactionState.EXPIRED})
 
 # Certificates that keep their predecessor: a revoked one that had failed has none (any more).
@@ -90,8 +90,8 @@ def _transaction_faults(row: Any) -> Iterator[str]:
         yield f"is {state.value}, its certificate {row.certificate or 'missing'}"
     if certificate is not None and (row.certificate_issuer, row.certificate_profile) != (row.issuer, row.profile):
         yield "its certificate has another issuer or profile"
-    if (state in _UNDRAFTED) == bool(row.draft_size):
-        yield f"is {state.value} {'with' if row.draft_size else 'without'} a draft"
+    if (certificate is None) == bool(row.draft_size):
+        yield f"its certificate is {row.certificate or 'missing'}, its draft {'there' if row.draft_size else 'missing'}"
     if certificate in _COUNTED and row.predecessor != row.certificate_predecessor:
         yield f"renews certificate row {row.predecessor}, its certificate row {row.certificate_predecessor}"
     yield from _decision_faults(state, row)
@@ -106,7 +106,7 @@ def _transaction_faults(row: Any) -> Iterator[str]:
 
 
 def _decision_faults(state: TransactionState, row: Any) -> Iterator[str]:
-    if state in _UNDRAFTED and row.expires is None:
+    if state in _ASKED and row.expires is None:
         yield f"is {state.value} without end"
     if (row.decided_by is None) != (row.decided is None):
         yield f"was decided {row.decided} by {row.decided_by}"

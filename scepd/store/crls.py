@@ -37,12 +37,12 @@ class Crls(Writer):
         return int(row[0] or 0) if row is not None else 0
 
     def add_crl(self, crl: Crl, *, who: str) -> bool:
-        """Publish a CRL whose number follows the newest; return False, and store nothing, where another was first.
+        """Publish a CRL whose number is above the newest; return False, and store nothing, where another was first.
 
-        The newest three of an issuer are kept.
+        Numbers follow one another, but for a gap after an old store was restored. The newest three of an issuer are kept.
         """
         with self._act("add_crl") as now:
-            if crl.number != self.latest_crl_number(crl.issuer) + 1:
+            if crl.number <= self.latest_crl_number(crl.issuer):
                 return False
             self._connection.change(_ADD, crl_values(crl))
             self._connection.change(_TRIM, {"authority": crl.issuer, "last": crl.number - CRLS_KEPT})

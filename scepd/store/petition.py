@@ -63,8 +63,8 @@ class Petitions(Writer):
     def decide(self, number: int, *, approve: bool, who: str, detail: str = "") -> Transaction | None:
         """Move PENDING → APPROVED or REJECTED; return the row as stored, None where it is not PENDING (any more).
 
-        A request past its time expires instead. `detail` is the person's remark, cut to 1,000 characters: for log
-        and audit, never for the wire.
+        A request past its time expires instead. `detail` is the person's remark, cut to 1,000 characters: for audit
+        and, of a refusal, for the row; never for the wire.
         """
         with self._act("decide") as now:
             stored = self.transaction(number)
@@ -76,13 +76,13 @@ class Petitions(Writer):
             state = TransactionState.APPROVED if approve else TransactionState.REJECTED
             values = {
                 "new_reason": None if approve else Reason.rejected_by_approver.value,
-                "new_detail": detail[:REMARK],
+                "new_detail": "" if approve else detail[:REMARK],
                 "decider": who,
                 "decided_at": time_text(now),
             }
             self._settle(stored, state, values, now)
             action = Action.transaction_approved if approve else Action.transaction_rejected
-            details = {"reason": values["new_reason"], "detail": values["new_detail"]}
+            details = {"reason": values["new_reason"], "detail": detail[:REMARK]}
             self._note(Act(action, who, transaction_target(number), details), now)
             self._announce()
             return self.transaction(number)

@@ -6,7 +6,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import BindParameter, bindparam, case, select, update
+from sqlalchemy import BindParameter, bindparam, case, null, select, update
 
 from scepd.observe.audit import Action
 from scepd.records import (
@@ -60,7 +60,7 @@ _REVOKE = (
 _RELEASE = (
     update(CERTIFICATE)
     .where(_C.id == _number)
-    .values(state=bindparam("new_state"), revoked=None, revocation_reason=None, invalid_since=None)
+    .values(state=bindparam("new_state"), revoked=null(), revocation_reason=null(), invalid_since=null())
 )
 # In the order of the index that holds all of it.
 _ENTRIES = (

@@ -252,8 +252,10 @@ def read_pss_parameters(parameters_der: bytes | None) -> tuple[Digest, int]:
                 mask = _read_digest(algorithm) if function.oid() == MGF1 else Digest.MD5
             elif field.tag == 0xA2:
                 salt = value.integer()
+            elif field.tag == 0xA3:
+                trailer = value.integer()
             else:
-                trailer = value.integer() if field.tag == 0xA3 else 0
+                raise MessageError(f"tag {field.tag:#x} in RSASSA-PSS parameters")
     if mask != digest or not 0 <= salt <= 64 or trailer != 1:
         raise MessageError("RSASSA-PSS parameters that nobody should send")
     return digest, salt

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import attrs
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -9,6 +10,7 @@ from scepd.challenge.digest import keyed_digest
 from scepd.challenge.one_time import OneTimeChallenge
 from scepd.challenge.order import authenticate_in_order
 from scepd.challenge.static import StaticChallenge
+from scepd.message.csr import Extension
 from scepd.records import Identity, Secret
 from scepd.refusal import Reason, Reject
 from scepd.x509.keys import spki_digest
@@ -102,6 +104,21 @@ def test_C152_a_challenge_bound_to_names_serves_exactly_these(store, csr, dns):
 def test_C152_bound_names_match_in_any_order_and_host_names_in_any_case(store, csr):
     add(store, names=("dns:a.example", "dns:B.example"))
     assert METHOD.authenticate(csr(TEXT, dns=("b.example", "A.EXAMPLE")), store, BEGIN) is not None
+
+
+def test_C159_names_that_a_challenge_vouches_for_are_those_of_the_request_in_any_case(store, csr):
+    from scepd.profile.alternative_names import judge_names
+    from scepd.profile.model import NamePolicy
+    from scepd.x509.general_names import general_names_from_extension
+
+    add(store, names=("dns:Host.Example", "upn:Ann@EXAMPLE"))
+    upn = b"\xa0\x1b\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x14\x02\x03\xa0\x0d\x0c\x0bAnn@EXAMPLE"
+    wish = b"\x30\x2b" + b"\x82\x0cHOST.example" + upn
+    request = attrs.evolve(csr(TEXT), extensions=(Extension("2.5.29.17", False, wish),))
+    identity = METHOD.authenticate(request, store, BEGIN)
+    assert identity.names == ("dns:host.example", "upn:Ann@EXAMPLE")
+    wished = general_names_from_extension(wish)
+    assert judge_names(NamePolicy(), wished, common_name=None, vouched=identity.names) == wished
 
 
 def test_without_bound_names_the_profile_decides(store, csr):

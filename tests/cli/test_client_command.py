@@ -44,7 +44,9 @@ def test_a_key_that_is_there_is_used(url, tmp_path):
     result, out = enroll(url, tmp_path, "--challenge", CHALLENGE, "--key", tmp_path / "r1.key", name="again")
     assert result.exit_code == 0
     assert (tmp_path / "r1.key").read_bytes() == before
-    assert x509.load_pem_x509_certificate(out.read_bytes()).public_key() == load_pem_private_key(before, None).public_key()
+    assert (
+        x509.load_pem_x509_certificate(out.read_bytes()).public_key() == load_pem_private_key(before, None).public_key()
+    )
 
 
 def test_the_challenge_comes_from_a_file_or_standard_input(url, tmp_path):

@@ -1,17 +1,19 @@
 """`scepd client renew`, `poll`, `getcert`, `getcrl` and `getnextca`, as a person types them."""
 
 import json
-import os
 import stat
 from datetime import timedelta
+from pathlib import Path
 
 import attrs
 import pytest
 from click.testing import CliRunner
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
+from scepd.cli.client_keys import key_pem
 from scepd.cli.main import program
 from scepd.message.algorithms import Digest
 from scepd.message.csr import parse_csr
@@ -116,17 +118,19 @@ def test_a_renewal_that_is_repeated_is_the_same_transaction(desk):
 
 def test_names_of_the_old_certificate_are_asked_for_again(desk):
     key, own = rsa_key("named"), authority()
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "r9"), x509.NameAttribute(x509.NameOID.SERIAL_NUMBER, "7")])
+    name = x509.Name(
+        [x509.NameAttribute(x509.NameOID.COMMON_NAME, "r9"), x509.NameAttribute(x509.NameOID.SERIAL_NUMBER, "7")]
+    )
     old = (
         x509.CertificateBuilder(name, name, key.public_key(), 77)
         .not_valid_before(x509.load_der_x509_certificate(own.ca_der).not_valid_before_utc)
         .not_valid_after(x509.load_der_x509_certificate(own.ca_der).not_valid_after_utc)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("r9.example.net")]), critical=True)
-        .sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else __import__("cryptography").hazmat.primitives.hashes.SHA256())
+        .sign(key, hashes.SHA256())
     )
     desk.responder.certificates[77] = old.public_bytes(Encoding.DER)
     desk.at("r9.pem").write_bytes(old.public_bytes(Encoding.PEM))
-    desk.at("r9.key").write_bytes(_pem(key))
+    desk.at("r9.key").write_bytes(key_pem(key))
     done(desk.renew(old="r9", new="r9-2"))
     csr = parse_csr(desk.responder.opened[-1])
     assert csr.subject_der == name.public_bytes()
@@ -330,11 +334,8 @@ def test_getcert_does_not_take_another_certificate_than_it_asked_for(desk):
 
 def test_getcert_does_not_take_a_certificate_of_another_ca(desk):
     done(desk.enroll())
-    desk.responder.authority, ours = authority(), desk.responder.authority
     own_serial = desk.certificate("r1").serial_number
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "r1")])
-    from cryptography.hazmat.primitives import hashes
-
     forged = (
         x509.CertificateBuilder(name, name, rsa_key("thief").public_key(), own_serial)
         .not_valid_before(desk.certificate("r1").not_valid_before_utc)
@@ -344,7 +345,6 @@ def test_getcert_does_not_take_a_certificate_of_another_ca(desk):
     desk.responder.shown = forged.public_bytes(Encoding.DER)
     result = desk.run("getcert", f"{own_serial:x}")
     assert (result.exit_code, "does not lead to the pinned CA" in result.output) == (1, True)
-    assert ours is desk.responder.authority
 
 
 @pytest.mark.parametrize(
@@ -420,17 +420,14 @@ def test_C037_without_a_next_ca_it_says_so(desk):
     assert (result.exit_code, "announces no next CA" in result.output) == (1, True)
 
 
-def _pem(key):
-    from scepd.cli.client_keys import key_pem
-
-    return key_pem(key)
-
-
 def test_a_working_directory_may_change_between_enroll_and_poll(desk, monkeypatch, tmp_path_factory):
     monkeypatch.chdir(desk.directory)
     desk.responder.pending = 1
-    assert desk.run("enroll", "--cn", "r1", "--key", "r1.key", "--out", "r1.pem", "--challenge", CHALLENGE).exit_code == PENDING
+    assert (
+        desk.run("enroll", "--cn", "r1", "--key", "r1.key", "--out", "r1.pem", "--challenge", CHALLENGE).exit_code
+        == PENDING
+    )
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     done(desk.poll())
     assert desk.at("r1.pem").exists()
-    assert os.listdir() == []
+    assert list(Path.cwd().iterdir()) == []

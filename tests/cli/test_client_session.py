@@ -153,9 +153,13 @@ def test_names_are_wished_for_in_the_request(monkeypatch):
     responder = Responder()
     issue = type(responder.authority).issue
     monkeypatch.setattr(
-        type(responder.authority), "issue", lambda self, csr, **options: (seen.append(csr), issue(self, csr, **options))[1]
+        type(responder.authority),
+        "issue",
+        lambda self, csr, **options: (seen.append(csr), issue(self, csr, **options))[1],
     )
-    enrol(responder, wish=attrs.evolve(WISH, names=(GeneralName("dns", "r1.example.net"), GeneralName("ip", "192.0.2.7"))))
+    enrol(
+        responder, wish=attrs.evolve(WISH, names=(GeneralName("dns", "r1.example.net"), GeneralName("ip", "192.0.2.7")))
+    )
     (extension,) = seen[0].extensions
     assert extension.oid == "2.5.29.17"
     assert b"r1.example.net" in extension.value_der

@@ -1,5 +1,7 @@
 """One store, empty, with an issuer and a device; it must be sound in the end."""
 
+import sqlite3
+
 import pytest
 
 from scepd.store.check import check_store
@@ -42,3 +44,17 @@ def store(opening, issuer):
 @pytest.fixture
 def device():
     return Device.make()
+
+
+@pytest.fixture
+def table_rows(tmp_path):
+    """A function that queries the tables past the store."""
+
+    def query(statement):
+        database = sqlite3.connect(tmp_path / "scepd.sqlite")
+        try:
+            return database.execute(statement).fetchall()
+        finally:
+            database.close()
+
+    return query

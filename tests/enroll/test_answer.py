@@ -117,3 +117,19 @@ def test_the_table_of_moves_ends_where_it_should():
     ends = {state for state, following in MOVES.items() if not following}
     assert ends == {TransactionState.ISSUED, TransactionState.REJECTED, TransactionState.EXPIRED}
     assert {state for state in MOVES if state} == set(TransactionState)
+
+
+def test_C108_a_bare_request_goes_through_the_same_door(world, clock):
+    results = []
+    answerer = Answerer(OneLane(world.context), clock)
+    body = make.csr(challenge=STATIC)
+    ensureDeferred(answerer.answer_raw(world.profiles["default"], body, ORIGIN)).addCallback(results.append)
+    assert [(reply.outcome, reply.status) for reply in results] == [("issued", 200)]
+
+
+def test_S11_a_lookup_that_fails_waits_for_the_same_slot_as_garbage(device, world, clock):
+    body = make.message(make.envelope(b"no lookup", device.ra), message_type=21)
+    results = answer(Answerer(OneLane(world.context), clock), world, body)
+    assert results == []
+    clock.advance(0.05)
+    assert [reply.reason for reply in results] == ["lookup_unreadable"]

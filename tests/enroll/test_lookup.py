@@ -197,3 +197,10 @@ def test_a_renewed_holder_finds_both(keys, tmp_path):
     renewed = seeker.certificates(seeker.send(body), own)[0]
     serial = x509.load_der_x509_certificate(renewed).serial_number
     assert seeker.found(seeker.ask(serial))[0] == [renewed]
+
+
+def test_C228_a_certificate_of_a_live_holder_says_nothing_of_another_subject(seeker, world):
+    own = make.Party(make.device().key, seeker.leaf)
+    other = make.party("another device")
+    leaf = seeker.enrol(signer=other, transaction_id="other", subject=make.name(CN="other"))
+    assert seeker.refusal(seeker.ask(load_certificate(leaf).serial, signer=own)) == UNKNOWN

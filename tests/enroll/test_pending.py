@@ -1,6 +1,7 @@
 """Requests that a person decides about: PENDING, polls, approval, rejection, expiry, races."""
 
 import re
+import secrets
 from datetime import timedelta
 from ipaddress import ip_network
 
@@ -338,3 +339,32 @@ def test_static_challenges_are_good_for_many_that_wait(device, world):
     for who in (make.device(), OTHER_DEVICE, NEW):
         assert status(device, device.request(signer=who, challenge=STATIC)) == 3
     assert len(world.store.transactions()) == 3
+
+
+def test_C275_an_approved_request_draws_another_serial_where_one_exists(keys, tmp_path):
+    numbers = [bytes(17), bytes(17), bytes(16) + b"\1"]
+
+    def random(size):
+        return numbers.pop(0) if size == 17 and numbers else secrets.token_bytes(size)
+
+    world = make_world(keys, tmp_path, random=random)
+    device = Device(world)
+    device.enrol()
+    world.profiles["default"] = attrs.evolve(world.profiles["default"], approval=ApprovalRule())
+    device.send(device.request(signer=OTHER_DEVICE, transaction_id="second"))
+    transaction = world.store.transactions()[0]
+    decide(world, approve=True, transaction=transaction)
+    poll = device.poll(signer=OTHER_DEVICE, transaction_id="second")
+    assert device.certificates(device.send(poll), OTHER_DEVICE)
+
+
+def test_S103_a_random_source_that_repeats_itself_issues_nothing_twice(keys, tmp_path):
+    world = make_world(keys, tmp_path, random=bytes)
+    device = Device(world)
+    device.enrol()
+    world.profiles["default"] = attrs.evolve(world.profiles["default"], approval=ApprovalRule())
+    device.send(device.request(signer=OTHER_DEVICE, transaction_id="second"))
+    decide(world, approve=True, transaction=world.store.transactions()[0])
+    with pytest.raises(RuntimeError, match="repeats itself"):
+        device.send(device.poll(signer=OTHER_DEVICE, transaction_id="second"))
+    assert len(world.issued()) == 1

@@ -33,6 +33,7 @@ from scepd.message.errors import MessageError
 from scepd.message.names import PkiStatus
 from scepd.message.request import parse_message
 from scepd.message.signature import RSA_ENCRYPTION
+from scepd.records import Secret
 from scepd.refusal import WIRE, FailInfo, Reason, Reject
 from tests import make
 from tests.message import oracles
@@ -287,8 +288,36 @@ def test_success_needs_a_signer_that_can_receive():
     nobody = parse_message(attrs.evolve(make.bent_req(), certificates=()).der())
     with pytest.raises(Reject, match="signer_missing"):
         succeed(nobody)
-    with pytest.raises(Reject, match="signer_key_refused"):
+    with pytest.raises(Reject, match="reply_unprotectable"):
         succeed(parse_message(make.pkcs_req(signer=make.party("ec device", "p256"))))
+
+
+@pytest.mark.parametrize("kind", ["p256", "p384", "p521", "ed25519"])
+def test_C252_C250_a_signer_that_cannot_decrypt_gets_its_reply_under_the_password(kind):
+    who, password = make.party("ec device", kind), Secret("k3vx-29ab-77qd-m4zt")
+    body = succeed(parse_message(make.message(b"x", signer=who, digest=Digest.SHA512)), password=password)
+    content = read(body).content
+    assert read_certs_only(decrypt(content, who.certificate_der, who.key, EVERYTHING, password=password)) == [
+        ISSUED,
+        CA,
+    ]
+    with pytest.raises(Reject):
+        decrypt(content, who.certificate_der, who.key, EVERYTHING, password=Secret("another"))
+
+
+def test_C252_a_signer_that_can_decrypt_gets_its_reply_by_key_whatever_password_there_is():
+    body = succeed(password=Secret("k3vx-29ab-77qd-m4zt"))
+    assert read_certs_only(opened(body)) == [ISSUED, CA]
+    assert oracles.cms_decrypt(oracles.cms_verify(body, RA.certificate_der), make.device()) == opened(body)
+
+
+def test_C121_C252_crls_go_under_the_password_too():
+    who, password = make.party("ec device", "p256"), Secret("k3vx-29ab-77qd-m4zt")
+    crl = tlv.sequence(tlv.sequence(), tlv.sequence(), tlv.bit_string(b"x"))
+    request = parse_message(make.pkcs_req(signer=who))
+    content = read(succeed(request, certificates=(), crls=(crl,), password=password)).content
+    inner = decrypt(content, who.certificate_der, who.key, EVERYTHING, password=password)
+    assert read_crls_only(inner) == [crl]
 
 
 # FAILURE and PENDING
@@ -357,7 +386,7 @@ def test_a_failure_needs_no_signer_certificate_in_the_request():
 
 @each
 @pytest.mark.parametrize("digest", sorted(MODERN_DIGESTS | {Digest.SHA1}, key=lambda d: d.name), ids=lambda d: d.name)
-@pytest.mark.parametrize("kind", ["rsa2048", "p256", "pss"])
+@pytest.mark.parametrize("kind", ["rsa2048", "p256", "p384", "p521", "pss"])
 def test_C136_openssl_and_asn1crypto_read_every_reply(build, digest, kind):
     who = make.party("reply", "rsa2048" if kind == "pss" else kind)
     request = parse_message(make.pkcs_req(digest=digest, pss=kind == "pss"))

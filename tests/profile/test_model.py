@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from scepd.message.algorithms import CryptoPolicy, Digest
-from scepd.profile.model import NamePolicy, OneTimeRule, Profile, StaticRule, SubjectPolicy
+from scepd.profile.model import NamePolicy, OneTimeRule, Profile, RenewalRule, StaticRule, SubjectPolicy
 from scepd.records import Attribute, Secret
 from scepd.x509.names import OIDS
 from scepd.x509.usages import EXTENDED_KEY_USAGES
@@ -93,3 +93,9 @@ def test_S53_policies_know_their_words():
 def test_S54_patterns_are_host_names(pattern):
     with pytest.raises(ValueError, match="dns"):
         NamePolicy(dns=("r1.example.com", "*.example.com", "*", pattern))
+
+
+@pytest.mark.parametrize("earliest", [-0.1, 1, 2.5])
+def test_C181_the_earliest_renewal_is_a_part_of_a_life(earliest):
+    with pytest.raises(ValueError, match="no part of a life"):
+        RenewalRule(earliest=earliest)

@@ -169,15 +169,15 @@ def after(certificate) -> Lineage:
 
 def make_crl(issuer: Issuer, number: int, moment=BEGIN, serials=(), name="main") -> Crl:
     """Return a published CRL of those serials."""
-    builder = x509.CertificateRevocationListBuilder(
-        issuer_name=x509.load_der_x509_certificate(issuer.der).subject,
-        last_update=moment,
-        next_update=moment + timedelta(days=7),
-        extensions=[x509.Extension(x509.CRLNumber.oid, False, x509.CRLNumber(number))],
-        revoked_certificates=[x509.RevokedCertificateBuilder(serial, moment).build() for serial in serials],
-    )
+    end = moment + timedelta(days=7)
+    issuer_name = x509.load_der_x509_certificate(issuer.der).subject
+    builder = x509.CertificateRevocationListBuilder(issuer_name).last_update(moment).next_update(end)
+    builder = builder.add_extension(x509.CRLNumber(number), critical=False)
+    for serial in serials:
+        entry = x509.RevokedCertificateBuilder(serial, moment)
+        builder = builder.add_revoked_certificate(entry.build())
     der = builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.DER)
-    return Crl(name, number, moment, moment + timedelta(days=7), der, len(serials))
+    return Crl(name, number, moment, end, der, len(serials))
 
 
 @functools.cache

@@ -14,8 +14,8 @@ def keys():
 def serve(keys, tmp_path):
     """Start a server whose one profile has these keys of configuration; several with `profiles`."""
 
-    def start(*, profiles=None, settings=lambda settings: settings, **table):
-        return Server(keys, tmp_path, profiles or {"devices": table}, settings=settings)
+    def start(*, profiles=None, settings=lambda settings: settings, others=None, **table):
+        return Server(keys, tmp_path, profiles or {"devices": table}, settings=settings, others=others)
 
     return start
 

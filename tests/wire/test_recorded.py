@@ -1,15 +1,18 @@
 """Part A of `rows.toml`, the rest: what clients need of our replies, and the shapes of GetCACert."""
 
+from datetime import timedelta
+
 import attrs
 import pytest
 
-from scepd.config.settings import RaSettings
+from scepd.config.settings import RaSettings, SuccessionSettings
 from scepd.message.algorithms import RSA_ENCRYPTION
 from scepd.message.certrep import read_certs_only
 from scepd.message.request import parse_message
 from tests import make
-from tests.wire import clients
-from tests.world import STATIC
+from tests.message.oracles import signed_data
+from tests.wire import clients, opened
+from tests.world import NOW, STATIC, make_keys
 from tests.x509.material import ca_der
 
 CA, RA_AND_CA = b"application/x-x509-ca-cert", b"application/x-x509-ca-ra-cert"
@@ -57,6 +60,30 @@ def test_WA24_RA_issuing_CA_and_root(serve, keys):
         return attrs.evolve(with_issuer(chain=(root,))(settings), profiles=(profile,))
 
     assert served(serve(settings=change)) == (RA_AND_CA, [*keys.certificates, root])
+
+
+def test_WA16_the_next_certificates_stand_nested_for_sscep_and_outside_for_jscep(serve, keys):
+    coming = make_keys()
+
+    def change(settings):
+        (issuer,) = settings.issuers
+        following = attrs.evolve(
+            issuer,
+            name="devices-2",
+            certificate_der=coming.ca_der,
+            ra_sign=RaSettings("pkcs11:", coming.sign_der),
+            ra_decrypt=RaSettings("pkcs11:", coming.decrypt_der),
+        )
+        now = attrs.evolve(issuer, next=SuccessionSettings("devices-2", NOW + timedelta(days=30)))
+        return attrs.evolve(settings, issuers=(now, following))
+
+    server = serve(settings=change, others={"devices-2": coming})
+    reply = server.get(b"operation=GetNextCACert")
+    assert (reply.status, reply.headers[b"Content-Type"]) == (200, b"application/x-x509-next-ca-cert")
+    # The content is signed by the CA of today, whose certificate is in the message.
+    assert opened.certificates(opened.verify(reply.body, keys.ca_der)) == coming.certificates
+    outer = {certificate.chosen.dump() for certificate in signed_data(reply.body)["certificates"]}
+    assert outer == {keys.ca_der, *coming.certificates}
 
 
 def test_WA18_no_line_is_unknown_to_the_RFC_where_a_client_would_raise(serve):

@@ -1,8 +1,10 @@
 """The whole way of a request in one process: configuration, routes, HTTP, pipeline, store, reply."""
 
 import attrs
+from twisted.internet.defer import maybeDeferred
 
 from scepd.app.endpoints import make_endpoints
+from scepd.app.successions import successions_of
 from scepd.config.load import load
 from scepd.message.algorithms import Cipher, CryptoPolicy, Digest
 from scepd.message.certrep import read_certrep, read_certs_only
@@ -49,9 +51,12 @@ def _pem(der):
 
 @attrs.frozen
 class Directly:
-    """Stands where the lanes stand: the enrolment path at once, in this thread."""
+    """Stands where the lanes stand: what they do, at once and in this thread."""
 
     world: object
+
+    def run(self, function):
+        return maybeDeferred(function, self.world.context)
 
     async def answer(self, profile, body, _origin):
         return self.world.respond(body, profile=profile.name).answer
@@ -60,11 +65,18 @@ class Directly:
 class Server:
     """A site with one profile or several, and a client's view of it."""
 
-    def __init__(self, keys, directory, profiles, *, settings=lambda settings: settings):
+    def __init__(self, keys, directory, profiles, *, settings=lambda settings: settings, others=None):
         self.keys = keys
         self.settings = settings(settings_of(keys, directory, profiles))
-        self.world = make_world(keys, directory, profiles=list(self.settings.profiles))
-        endpoints = make_endpoints(self.settings, Directly(self.world))
+        self.world = make_world(
+            keys,
+            directory,
+            profiles=list(self.settings.profiles),
+            others=others,
+            successions=successions_of(self.settings.issuers),
+        )
+        directly = Directly(self.world)
+        endpoints = make_endpoints(self.settings, directly, directly, self.world.clock)
         default = self.settings.default_profile.segment
         self.setting = Setting(ScepResource(endpoints, default=default))
         self.ra = make.Party(keys.decrypt, keys.decrypt_der)

@@ -26,9 +26,7 @@ def entry(serial=SERIAL, reason=RevocationReason.superseded, at=NOW - timedelta(
 
 
 def draft(*entries, by=None, number=7, now=NOW, until=None):
-    return draft_crl(
-        iter(entries), by or issuer(), number=number, this_update=now, next_update=until or now + WEEK
-    )
+    return draft_crl(iter(entries), by or issuer(), number=number, this_update=now, next_update=until or now + WEEK)
 
 
 def crl_der(*entries, kind="rsa", **fields):

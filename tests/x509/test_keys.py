@@ -294,6 +294,24 @@ def test_S26_S66_the_same_for_ec_and_ed25519():
     assert refusal(bad) is Reason.csr_signature_invalid
 
 
+@pytest.mark.parametrize("digest", list(Digest), ids=lambda d: d.name)
+def test_C141_ed25519_requests_verify_whatever_digests_the_policy_takes(digest):
+    request = csr(ed_key("device"), digest)
+    assert (request.signature_oid, request.signature_parameters_der) == ("1.3.101.112", None)
+    verify_csr(request, CryptoPolicy(digests=frozenset()))
+    bad = request.signature[:-1] + bytes([request.signature[-1] ^ 1])
+    for signature in (bad, b"", request.signature + b"\0"):
+        assert refusal(attrs.evolve(request, signature=signature)) is Reason.csr_signature_invalid
+
+
+def test_C143_md5_with_pss_only_with_its_switch_too():
+    request = pss(16, hashes.MD5())
+    verify_csr(request, LEGACY)
+    with pytest.raises(Reject) as refused:
+        verify_csr(request, CryptoPolicy())
+    assert refused.value.reason is Reason.csr_algorithm_refused
+
+
 def edwards():
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name.from_rfc4514_string("CN=r1"))
     return parse_csr(builder.sign(ed_key("device"), None).public_bytes(serialization.Encoding.DER))
@@ -336,6 +354,12 @@ def test_S66_pss_parameters_and_their_defaults():
 SHA256 = algorithm(Digest.SHA256)
 
 
+def tlv_fields():
+    """Return the fields of parameters that are right."""
+    whole = pss_parameters(SHA256, mask(Digest.SHA256), 32, 1)
+    return [field.der for field in tlv.read(whole).children]
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -353,6 +377,7 @@ SHA256 = algorithm(Digest.SHA256)
         pss_parameters(tlv.sequence(tlv.oid("1.2.3")), mask(Digest.SHA256)),
         pss_parameters(tlv.sequence(), mask(Digest.SHA256)),
         tlv.sequence(tlv.explicit(4, tlv.null())),
+        tlv.sequence(tlv.explicit(4, tlv.null()), *tlv_fields()),
         tlv.sequence(tlv.explicit(0, SHA256 + SHA256)),
         tlv.sequence(*[tlv.explicit(2, tlv.integer(20))] * 30),
         tlv.sequence(tlv.explicit(2, tlv.integer(1 << 4000))),
