@@ -7,9 +7,20 @@ from ipaddress import ip_address
 import attrs
 
 from scepd.challenge.digest import keyed_digest, new_challenge
+from scepd.challenge.passwords import seal
 from scepd.ports import Clock
 from scepd.profile.model import OneTimeRule, Profile
-from scepd.records import Attribute, Certificate, Challenge, Refusal, Secret, Transaction
+from scepd.records import (
+    Attribute,
+    Certificate,
+    Challenge,
+    Refusal,
+    Revocation,
+    RevocationReason,
+    Secret,
+    Transaction,
+    TransactionState,
+)
 from scepd.refusal import OperatorError, Reject
 from scepd.store.repository import Repository
 from scepd.x509.names import COMMON_NAME, check_attribute
@@ -18,6 +29,9 @@ LONGEST_VALIDITY = timedelta(days=366)
 MOST_USES = 10_000
 PAGE = 200  # rows of a list
 _SEARCHED = 10_000  # newest rows among which a name is looked for
+
+
+_WAITING = "scepd request list --state pending"
 
 
 class NotFound(OperatorError):  # noqa: N818 - an answer of the API
@@ -49,6 +63,15 @@ class Binding:
 
 
 @attrs.frozen
+class Ending:
+    """How a certificate shall end: why, of which issuer where several have its serial, since when it is not to be trusted."""
+
+    reason: RevocationReason = RevocationReason.unspecified
+    issuer: str | None = None
+    invalid_since: datetime | None = None
+
+
+@attrs.frozen
 class Actions:
     """What people can do; `who` of each change goes into the audit row, which the store writes with the change."""
 
@@ -72,8 +95,15 @@ class Actions:
             common_name=checked.common_name,
             names=checked.names,
             uses=checked.uses,
+            sealed=self._sealed(profile, secret),
         )
         return NewChallenge(row.id, profile, secret, row.expires, row.uses)
+
+    def _sealed(self, profile: str, secret: Secret) -> bytes | None:
+        """Return what is kept of a challenge to encrypt with, only where messages under a password are taken."""
+        if not self.profiles[profile].password_encryption:
+            return None
+        return seal(self.store_key, secret, profile=profile, random=self.random)
 
     def cancel_challenge(self, who: str, number: int) -> None:
         """Make a challenge worthless; raises `OperatorError` where it is spent, cancelled, in use or unknown."""
@@ -104,19 +134,47 @@ class Actions:
             raise OperatorError(f"several issuers have a certificate {serial:x}", f"--issuer {found[0].issuer}")
         return found[0]
 
-    def transactions(self, profile: str | None = None, limit: int = PAGE) -> Sequence[Transaction]:
+    def revoke_certificate(self, who: str, serial: int, ending: Ending) -> Certificate:
+        """Revoke a certificate now; raises `OperatorError` where it is revoked for good, or the time is in the future."""
+        now = self.clock.now()
+        if ending.invalid_since is not None and ending.invalid_since > now:
+            raise OperatorError("a certificate cannot be invalid from a time to come", "--invalid-since 2026-01-31")
+        found = self.certificate(serial, ending.issuer)
+        revocation = Revocation(now, ending.reason, ending.invalid_since)
+        return _there(self.repository.revoke(found.issuer, serial, revocation, who=who), serial)
+
+    def release_certificate(self, who: str, serial: int, issuer: str | None = None) -> Certificate:
+        """Lift a hold; raises `OperatorError` where the certificate is not on hold."""
+        found = self.certificate(serial, issuer)
+        return _there(self.repository.release(found.issuer, serial, who=who), serial)
+
+    def decide(self, who: str, number: int, *, approve: bool, detail: str = "") -> Transaction:
+        """Approve or reject the waiting request of that number; raises `OperatorError` where it does not wait (any more).
+
+        `detail` is for the log and the trail: the device learns no more than that it was rejected.
+        """
+        decided = self.repository.decide(number, approve=approve, who=who, detail=detail)
+        if decided is not None:
+            return decided
+        found = self.repository.transaction(number)
+        if found is None:
+            raise NotFound(f"there is no request {number}", _WAITING)
+        decider = f" (by {found.decided_by})" if found.decided_by else ""
+        raise OperatorError(f"request {number} does not wait: it is {found.state.value}{decider}", _WAITING)
+
+    def transactions(
+        self, profile: str | None = None, limit: int = PAGE, state: TransactionState | None = None
+    ) -> Sequence[Transaction]:
         """Return the transactions, newest first."""
-        return self.repository.transactions(profile=profile, limit=limit)
+        return self.repository.transactions(profile=profile, state=state, limit=limit)
 
     def refusals(self, profile: str | None = None, limit: int = PAGE) -> Sequence[Refusal]:
         """Return the refused requests, newest first."""
         return self.repository.refusals(profile=profile, limit=limit)
 
     def request(self, name: str) -> tuple[Sequence[Transaction], Sequence[Refusal]]:
-        """Return what is known by a transaction's number, a transactionID, or the id of a refused request."""
-        transactions = [
-            one for one in self.transactions(limit=_SEARCHED) if name in (str(one.id), one.key.transaction_id)
-        ]
+        """Return what is known by a transaction's number, a transactionID, or a request id."""
+        transactions = self.repository.requests(name, _SEARCHED)
         refusals = [one for one in self.refusals(limit=_SEARCHED) if name in (one.request_id, one.transaction_id)]
         if not transactions and not refusals:
             raise NotFound(f"there is no request {name}", "scepd request list")
@@ -132,6 +190,12 @@ class Actions:
             f"profile {profile!r} takes no one-time challenges",
             f'[profile.{profile}] challenge = [{{ method = "one-time", valid = "1h" }}]',
         )
+
+
+def _there(certificate: Certificate | None, serial: int) -> Certificate:
+    if certificate is None:
+        raise NotFound(f"there is no certificate {serial:x}", "scepd cert list")
+    return certificate
 
 
 def _checked(binding: Binding) -> Binding:

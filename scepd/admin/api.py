@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import attrs
 
 from scepd.admin import views
-from scepd.admin.actions import PAGE, Actions, Binding, NotFound
+from scepd.admin.actions import PAGE, Actions, Binding, Ending, NotFound
+from scepd.records import RevocationReason, TransactionState
 from scepd.refusal import OperatorError, Unavailable
 
 MOST_CHALLENGES = 1000  # made by one call
@@ -40,6 +41,17 @@ class Call:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
         raise OperatorError(f"{name} is no whole number", f'{{"{name}": {default}}}')
+
+    def moment(self, name: str) -> datetime | None:
+        """Return an ISO 8601 time of the body, or None; without an offset it is UTC. Raises `OperatorError`."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise OperatorError(f"{name} is no time", f'{{"{name}": "2026-01-31T12:00:00Z"}}') from error
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
     @property
     def limit(self) -> int:
@@ -120,8 +132,37 @@ def _show_certificate(actions: Actions, call: Call) -> Any:
     return views.certificate(row, with_pem=True)
 
 
+def _revoke_certificate(actions: Actions, call: Call) -> Any:
+    word = call.text("reason") or RevocationReason.unspecified.name
+    if word not in RevocationReason.__members__:
+        raise OperatorError(f"{word!r} is no reason", f"one of: {', '.join(RevocationReason.__members__)}")
+    ending = Ending(RevocationReason[word], call.text("issuer"), call.moment("invalid_since"))
+    return views.certificate(actions.revoke_certificate(call.who, int(call.parts["serial"], 16), ending))
+
+
+def _release_certificate(actions: Actions, call: Call) -> Any:
+    return views.certificate(actions.release_certificate(call.who, int(call.parts["serial"], 16), call.text("issuer")))
+
+
+def _approve_request(actions: Actions, call: Call) -> Any:
+    return views.transaction(actions.decide(call.who, int(call.parts["id"]), approve=True))
+
+
+def _reject_request(actions: Actions, call: Call) -> Any:
+    detail = call.text("detail") or ""
+    return views.transaction(actions.decide(call.who, int(call.parts["id"]), approve=False, detail=detail))
+
+
 def _list_requests(actions: Actions, call: Call) -> Any:
     profile, limit = call.query.get("profile"), call.limit
+    word = call.query.get("state", "").upper()
+    if word in TransactionState.__members__:
+        return views.requests(actions.transactions(profile, limit, TransactionState[word]), ())
+    if word == views.REFUSED:
+        return views.requests((), actions.refusals(profile, limit))
+    if word:
+        states = (*TransactionState.__members__, views.REFUSED)
+        raise OperatorError(f"{word.lower()!r} is no state", f"one of: {', '.join(states).lower()}")
     return views.requests(actions.transactions(profile, limit), actions.refusals(profile, limit))[:limit]
 
 
@@ -145,6 +186,10 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", re.compile("/api/v1/challenges/(?P<id>[0-9]{1,12})"), _cancel_challenge),
     Route("GET", re.compile("/api/v1/certificates"), _list_certificates),
     Route("GET", re.compile("/api/v1/certificates/(?P<serial>[0-9A-Fa-f]{1,64})"), _show_certificate),
+    Route("POST", re.compile("/api/v1/certificates/(?P<serial>[0-9A-Fa-f]{1,64})/revoke"), _revoke_certificate),
+    Route("POST", re.compile("/api/v1/certificates/(?P<serial>[0-9A-Fa-f]{1,64})/release"), _release_certificate),
+    Route("POST", re.compile("/api/v1/requests/(?P<id>[0-9]{1,12})/approve"), _approve_request),
+    Route("POST", re.compile("/api/v1/requests/(?P<id>[0-9]{1,12})/reject"), _reject_request),
     Route("GET", re.compile("/api/v1/requests"), _list_requests),
     Route("GET", re.compile("/api/v1/requests/(?P<id>[^/]{1,1024})"), _show_request),
 )

@@ -9,9 +9,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepd.admin.actions import NewChallenge
 from scepd.message.names import MessageType
-from scepd.records import Certificate, Challenge, Refusal, Step, Transaction
+from scepd.records import Certificate, Challenge, Refusal, Revocation, Step, Transaction
 
 View = dict[str, Any]
+
+REFUSED = "REFUSED"  # what a request is that became no transaction
 
 
 def new_challenge(made: NewChallenge) -> View:
@@ -55,7 +57,10 @@ def certificate(row: Certificate, *, with_pem: bool = False) -> View:
         "not_after": _time(row.not_after),
         "public_key_sha256": row.public_key.hex(),
         "request": row.transaction,
+        **_ending(row.revocation),
     }
+    if row.lineage is not None:
+        view |= {"renewals": row.lineage.renewals, "first_issued": _time(row.lineage.first_issued)}
     if with_pem:
         view["pem"] = None if row.der is None else _pem(row.der)
     return view
@@ -77,8 +82,14 @@ def transaction(row: Transaction, *, with_trail: bool = False) -> View:
         "transaction_id": row.key.transaction_id,
         "requester_key_sha256": row.key.requester.hex(),
         "authenticated_by": row.identity.method,
-        "serial": f"{row.serial:x}",
+        "serial": f"{row.serial:x}" if row.serial else None,
         "csr_sha256": row.csr_fingerprint,
+        "csr_sha1": row.csr_fingerprint_sha1 or None,
+        "renewals": None if row.lineage is None else row.lineage.renewals,
+        "request_id": row.request_id or None,
+        "expires": None if row.expires is None else _time(row.expires),
+        "decided_by": row.decided_by or None,
+        "decided": None if row.decided is None else _time(row.decided),
         "updated": _time(row.updated),
     }
     if with_trail:
@@ -92,7 +103,7 @@ def refusal(row: Refusal, *, with_trail: bool = False) -> View:
         "id": row.request_id,
         "at": _time(row.at),
         "profile": row.profile,
-        "state": "REFUSED",
+        "state": REFUSED,
         "reason": row.reason.value,
         "detail": row.detail,
         "subject": row.subject,
@@ -113,6 +124,16 @@ def requests(
     views = [transaction(row, with_trail=with_trail) for row in transactions]
     views += [refusal(row, with_trail=with_trail) for row in refusals]
     return sorted(views, key=lambda view: str(view["at"]), reverse=True)
+
+
+def _ending(revocation: Revocation | None) -> View:
+    """Show a revocation; a certificate without one has the same fields."""
+    since = None if revocation is None else revocation.invalid_since
+    return {
+        "revoked": None if revocation is None else _time(revocation.at),
+        "revocation_reason": None if revocation is None else revocation.reason.name,
+        "invalid_since": None if since is None else _time(since),
+    }
 
 
 def _trail(steps: Sequence[Step]) -> list[View]:

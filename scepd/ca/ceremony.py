@@ -36,8 +36,11 @@ class Ceremony:
     now: datetime
     random: Callable[[int], bytes]
 
-    def found_ca(self, subject: Name, validity: timedelta) -> bytes:
-        """Return a self-signed CA certificate that may issue end entities only (pathLenConstraint 0)."""
+    def found_ca(self, subject: Name, validity: timedelta, *, transport: bool = False) -> bytes:
+        """Return a self-signed CA certificate that may issue end entities only (pathLenConstraint 0).
+
+        `transport` is for a CA that is its own RA: its key may then sign replies and be encrypted to (C-051).
+        """
         public_key: IssuerPublicKey = self.key.public_key()
         draft = draft_ca_certificate(
             subject,
@@ -46,6 +49,7 @@ class Ceremony:
             not_before=self.now - _BACKDATE,
             not_after=self.now + validity,
             path_length=0,
+            transport=transport,
         )
         return self._sign(draft, "ca", None)
 

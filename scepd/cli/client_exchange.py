@@ -22,7 +22,7 @@ _NONCE = 16  # octets (RFC 8894 section 3.2.1.5)
 _FAIL_HINTS = {
     FailInfo.badAlg: "other algorithms: --digest, --cipher, --transport, --signature",
     FailInfo.badMessageCheck: "the CA's certificates may have changed: scepd client getca",
-    FailInfo.badRequest: "a fresh challenge: scepd challenge new PROFILE; the server's reason: scepd request list",
+    FailInfo.badRequest: "the server's reason: scepd request list; a fresh challenge: scepd challenge new PROFILE",
     FailInfo.badTime: "the clock of this machine",
     FailInfo.badCertId: "the server knows no such request or certificate: is it the right URL and key?",
 }
@@ -51,6 +51,8 @@ class Exchange:
 
     def send(self, message_type: MessageType, message_data: bytes) -> CertRep:
         """Send one PKIMessage and return the reply that answers it, its signature and nonce checked."""
+        if not self.signer.can_decrypt:
+            self._password()  # nobody could read the reply, and the request would be spent
         nonce = self.random(_NONCE)
         message = build_message(
             message_type=message_type.value,

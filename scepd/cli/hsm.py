@@ -13,7 +13,7 @@ from scepd.app.gateway import token_settings
 from scepd.cli.configured import config_option, json_option, load_settings, load_token
 from scepd.cli.output import FAILED, Failure, show_json, show_rows, three_parts
 from scepd.cli.probe import memory_of, obtain_pin, probe
-from scepd.config.settings import Premises
+from scepd.config.settings import Premises, Settings
 from scepd.hsm.attributes import KeyRules, Role, Roles
 from scepd.hsm.attributes import check as check_attributes
 from scepd.hsm.faults import TokenFault
@@ -45,12 +45,12 @@ def hsm() -> None:
 def list_token(tokens: bool, config: Path, as_json: bool) -> None:
     """List the private keys with what they may do, and the URI that names each in the configuration."""
     premises = load_token(config)
-    with _told_faults():
+    with told_faults():
         if tokens:
             rows = [attrs.asdict(row) for row in list_tokens(load_module(str(premises.hsm.module)))]
             show_rows(rows, ("label", "serial", "model", "flags"), as_json=as_json, empty="no tokens")
             return
-        rows = [attrs.asdict(row) for row in list_keys(_log_in(premises).session())]
+        rows = [attrs.asdict(row) for row in list_keys(log_in(premises).session())]
     show_rows(rows, ("label", "kind", "usage", "access", "uri"), as_json=as_json, empty="no private keys")
 
 
@@ -75,8 +75,8 @@ def generate_key(label: str, role: Roles, kind: str, config: Path, as_json: bool
     if role != "sign" and not kind.startswith("rsa:"):
         raise click.BadParameter("SCEP encrypts to RSA keys: --type rsa:2048", param_hint="--type")
     premises = load_token(config)
-    with _told_faults():
-        session = _log_in(premises).session(writable=True)
+    with told_faults():
+        session = log_in(premises).session(writable=True)
         public_key = _generate(session, label, role, kind)
         _check(session, label, role)
     uri = str(KeyName(label=label, token=premises.hsm.token))
@@ -126,13 +126,15 @@ def _generate(session: Session, label: str, role: Roles, kind: str) -> PublicKey
     return generate_rsa(session, label, int(size), role) if family == "rsa" else generate_ec(session, label, size)
 
 
-def _log_in(premises: Premises) -> Token:
+def log_in(premises: Premises | Settings) -> Token:
+    """Return the token, logged in with the configured PIN, which is never tried again where it failed before."""
     module = load_module(str(premises.hsm.module))
     return Token.open(module, token_settings(premises.hsm), obtain_pin(premises.hsm), memory=memory_of(premises))
 
 
 @contextmanager
-def _told_faults() -> Iterator[None]:
+def told_faults() -> Iterator[None]:
+    """Let a fault of the token leave as a readable failure."""
     try:
         yield
     except TokenFault as fault:

@@ -28,13 +28,18 @@ from scepd.x509.strings import is_host_name
 # Nobody renews it yet; the longest that Apple's clients accept.
 _TLS_VALIDITY = timedelta(days=825)
 _YEAR = timedelta(days=365)
+_RA_UNITS: dict[RaRole, str] = {
+    "sign": "SCEP RA signature",
+    "decrypt": "SCEP RA encryption",
+    "both": "SCEP RA",
+}
 
 
 def certify(keys: Keys, answers: Answers, layout: Layout) -> bytes:
     """Make every certificate that is not there yet; return the CA certificate's DER."""
     ceremony = Ceremony(keys.ca, datetime.now(UTC), os.urandom)
     subject = from_text(answers.ca_name)
-    ca_der = _once(
+    ca_der = made_once(
         layout.certificate(CA_LABEL),
         keys.ca.public_key(),
         lambda: ceremony.found_ca(subject, answers.ca_years * _YEAR),
@@ -45,12 +50,12 @@ def certify(keys: Keys, answers: Answers, layout: Layout) -> bytes:
         (RA_DECRYPT_LABEL, keys.ra_decrypt, "decrypt"),
     )
     for label, public_key, role in pair:
-        _once(
+        made_once(
             layout.certificate(label),
             public_key,
             lambda public_key=public_key, role=role: ceremony.certify_ra(  # type: ignore[misc]
                 issuer,
-                _ra_subject(subject, role),
+                ra_subject(subject, role),
                 public_key,
                 role,
             ),
@@ -58,7 +63,7 @@ def certify(keys: Keys, answers: Answers, layout: Layout) -> bytes:
     if answers.https:
         tls_key = _tls_key(layout.tls_key).public_key()
         names = tls_names(answers)
-        _once(layout.tls, tls_key, lambda: ceremony.certify_tls(issuer, names, tls_key, _TLS_VALIDITY))
+        made_once(layout.tls, tls_key, lambda: ceremony.certify_tls(issuer, names, tls_key, _TLS_VALIDITY))
     return ca_der
 
 
@@ -84,14 +89,14 @@ def _general_name(host: str) -> GeneralName | None:
         return GeneralName("dns", host.lower()) if is_host_name(host) else None
 
 
-def _ra_subject(ca: Name, role: RaRole) -> Name:
-    # Beside the CA's own name, so that the three certificates of an issuer sort together and differ.
-    unit = from_text("OU=SCEP RA signature" if role == "sign" else "OU=SCEP RA encryption")
+def ra_subject(ca: Name, role: RaRole) -> Name:
+    """Return the name of an RA: beside the CA's own, so that the certificates of an issuer sort together and differ."""
+    unit = from_text(f"OU={_RA_UNITS[role]}")
     assert unit[0][0].oid == ORGANIZATIONAL_UNIT
     return (*ca, *unit)
 
 
-def _once(path: Path, public_key: object, make: Callable[[], bytes]) -> bytes:
+def made_once(path: Path, public_key: object, make: Callable[[], bytes]) -> bytes:
     """Return the certificate in the file, made and kept there when there is none."""
     if not path.exists():
         der = make()

@@ -102,26 +102,26 @@ def write_configuration(answers: Answers, layout: Layout) -> str:
             *([f"workers = {answers.workers}"] if answers.workers is not None else []),
             "",
             "[appliance]",
-            f"name = {_quoted(answers.name)}",
-            *([f"public_url = {_quoted(answers.public_url)}"] if answers.public_url else []),
-            f"state = {_quoted(layout.state)}",
-            f"runtime = {_quoted(layout.runtime)}",
+            f"name = {quoted(answers.name)}",
+            *([f"public_url = {quoted(answers.public_url)}"] if answers.public_url else []),
+            f"state = {quoted(layout.state)}",
+            f"runtime = {quoted(layout.runtime)}",
             "",
             *_hsm(answers, layout),
             "",
             "[store]",
-            f"key = {{ file = {_quoted(layout.store_key)} }}  # keep a copy: challenges are worthless without it",
+            f"key = {{ file = {quoted(layout.store_key)} }}  # keep a copy: challenges are worthless without it",
             "",
             f"[issuer.{ISSUER}]",
-            f"key = {_quoted(_uri(answers, CA_LABEL))}",
-            f"certificate = {_quoted(layout.certificate(CA_LABEL))}",
+            f"key = {quoted(_uri(answers, CA_LABEL))}",
+            f"certificate = {quoted(layout.certificate(CA_LABEL))}",
             f"ra_sign = {_pair(answers, layout, RA_SIGN_LABEL)}",
             f"ra_decrypt = {_pair(answers, layout, RA_DECRYPT_LABEL)}",
             f"{_CRL}  # {_crl_comment(answers)}",
             "",
             *_listeners(answers, layout),
             f"[profile.{answers.profile}]",
-            f"issuer = {_quoted(ISSUER)}",
+            f"issuer = {quoted(ISSUER)}",
             "default = true  # answers /scep and /cgi-bin/pkiclient.exe too",
             'challenge = [{ method = "one-time", valid = "1h" }]',
             'validity = "1y"',
@@ -138,17 +138,17 @@ def _crl_comment(answers: Answers) -> str:
 
 
 def _pair(answers: Answers, layout: Layout, label: str) -> str:
-    return f"{{ key = {_quoted(_uri(answers, label))}, certificate = {_quoted(layout.certificate(label))} }}"
+    return f"{{ key = {quoted(_uri(answers, label))}, certificate = {quoted(layout.certificate(label))} }}"
 
 
 def _hsm(answers: Answers, layout: Layout) -> list[str]:
-    lines = ["[hsm]", f"module = {_quoted(answers.module)}", f"token = {_quoted(answers.token)}"]
+    lines = ["[hsm]", f"module = {quoted(answers.module)}", f"token = {quoted(answers.token)}"]
     if answers.pin_file is not None:
-        return [*lines, f"pin = {{ file = {_quoted(Path(answers.pin_file).absolute())} }}"]
+        return [*lines, f"pin = {{ file = {quoted(Path(answers.pin_file).absolute())} }}"]
     return [
         *lines,
-        f"pin = {{ file = {_quoted(layout.pin)} }}",
-        f"softhsm2_conf = {_quoted(layout.softhsm2_conf)}",
+        f"pin = {{ file = {quoted(layout.pin)} }}",
+        f"softhsm2_conf = {quoted(layout.softhsm2_conf)}",
     ]
 
 
@@ -156,10 +156,10 @@ def _listeners(answers: Answers, layout: Layout) -> list[str]:
     lines: list[str] = []
     serves = f"serves = {_array(_SERVES)}"
     if answers.https:
-        tls = f"{{ certificate = {_quoted(layout.tls)}, key = {{ file = {_quoted(layout.tls_key)} }} }}"
-        lines += ["[listener.public]", f"address = {_array(answers.https)}", f"tls = {tls}", serves, ""]
+        tls = f"{{ certificate = {quoted(layout.tls)}, key = {{ file = {quoted(layout.tls_key)} }} }}"
+        lines += ["[listener.public]", serves, f"address = {_array(answers.https)}", f"tls = {tls}", ""]
     if answers.http:
-        lines += ["[listener.plain]", f"address = {_array(answers.http)}", serves, ""]
+        lines += ["[listener.plain]", serves, f"address = {_array(answers.http)}", ""]
     else:
         lines += ["# Old routers speak http only:", "# [listener.plain]", '# address = "0.0.0.0:80"', f"# {serves}", ""]
     return lines
@@ -170,9 +170,10 @@ def _uri(answers: Answers, label: str) -> str:
 
 
 def _array(texts: tuple[str, ...]) -> str:
-    return "[" + ", ".join(_quoted(text) for text in texts) + "]"
+    return "[" + ", ".join(quoted(text) for text in texts) + "]"
 
 
-def _quoted(text: object) -> str:
+def quoted(text: object) -> str:
+    """Return a TOML basic string."""
     # A JSON string without \u surrogates is a TOML basic string.
     return json.dumps(str(text), ensure_ascii=False)

@@ -23,6 +23,7 @@ COMMANDS = {
     "cert": "cert",
     "request": "request",
     "hsm": "hsm",
+    "ca": "ca",
 }
 
 

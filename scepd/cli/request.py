@@ -1,6 +1,8 @@
 """`scepd request`: what devices asked for, and where each request stopped."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import click
@@ -9,29 +11,36 @@ from scepd.cli.configured import config_option, json_option
 from scepd.cli.desk import ask
 from scepd.cli.output import show_fields, show_json, show_rows
 
+_STATES = ("pending", "approved", "issuing", "issued", "rejected", "expired", "refused")
 
-@click.group(short_help="What devices asked for, with the trail.")
+
+@click.group(short_help="What devices asked for, with the trail; approve and reject.")
 def request() -> None:
-    """List and show requests: transactions and refusals.
+    """List, show and decide about requests: transactions and refusals.
 
     \b
     scepd request list
-    scepd request show 17            a transaction
+    scepd request list --state pending
+    scepd request show 17            a transaction, with the fingerprints of its PKCS#10
     scepd request show 8f14e45f...   a transactionID, or the request id of a log line
+    scepd request approve 17
+    scepd request reject 17 --detail "not one of ours"
     """  # noqa: D301 - \b is for click
 
 
 @request.command("list", short_help="The newest requests.")
 @click.option("--profile", help="Only of this profile.")
+@click.option("--state", type=click.Choice(_STATES), help="Only in this state.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True, help="How many at most.")
 @config_option
 @json_option
-def list_requests(profile: str | None, limit: int, config: Path, as_json: bool) -> None:
+def list_requests(profile: str | None, state: str | None, limit: int, config: Path, as_json: bool) -> None:
     """List transactions and refused requests, newest first."""
     query = f"?limit={limit}" + (f"&profile={quote(profile, safe='')}" if profile else "")
+    query += f"&state={state}" if state else ""
     rows = ask(config, "GET", f"/api/v1/requests{query}")
     columns = ("id", "at", "profile", "state", "reason", "subject", "address")
-    show_rows(rows, columns, as_json=as_json, empty="no requests yet")
+    show_rows(rows, columns, as_json=as_json, empty=f"no {state} requests" if state else "no requests yet")
 
 
 @request.command(short_help="One request, step by step.")
@@ -51,3 +60,35 @@ def show(name: str, config: Path, as_json: bool) -> None:
         show_fields(one, as_json=False)
         for step in trail:
             click.echo(f"  {step['ms']:>9.1f} ms  {step['step']}  {step['note']}".rstrip())
+
+
+@request.command(short_help="Let a waiting request have its certificate.")
+@click.argument("number", type=click.IntRange(1))
+@config_option
+@json_option
+def approve(number: int, config: Path, as_json: bool) -> None:
+    """Approve the waiting request NUMBER; the device gets its certificate when it polls next.
+
+    Compare the fingerprint first, over another way than the request came: scepd request show NUMBER.
+    """
+    _show_decided(ask(config, "POST", f"/api/v1/requests/{number}/approve", {}), as_json=as_json)
+
+
+@request.command(short_help="Refuse a waiting request.")
+@click.argument("number", type=click.IntRange(1))
+@click.option("--detail", help="Why: for log and audit; the device learns only that it was rejected.")
+@config_option
+@json_option
+def reject(number: int, detail: str | None, config: Path, as_json: bool) -> None:
+    """Reject the waiting request NUMBER; its challenge is free again."""
+    body = {"detail": detail} if detail else {}
+    _show_decided(ask(config, "POST", f"/api/v1/requests/{number}/reject", body), as_json=as_json)
+
+
+def _show_decided(found: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json(found)
+        return
+    click.echo(f"request {found['id']} is {str(found['state']).lower()}")
+    shown = ("subject", "names", "address", "csr_sha256", "csr_sha1")
+    show_fields({name: found.get(name) for name in shown}, as_json=False)

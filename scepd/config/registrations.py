@@ -106,11 +106,11 @@ class RegistrationCompiler:
 
     def _read_pair(self) -> tuple[_Keyed, ...]:
         sign = self._read(self.section.ra_sign, self.place / "ra_sign", judge.judge_ra_signer)
-        if self.section.ra_sign is None and not sign.place.is_noted:
+        if self.section.ra_sign is None:
             sign.place.problem("is missing", _PAIR)
         if self.section.ra_decrypt is None and not sign.can_encipher:
             return (sign,)  # requests come by password (RFC 8894 section 3.1)
-        if self.section.ra_decrypt is None and not (self.place / "ra_decrypt").is_noted:
+        if self.section.ra_decrypt is None:
             (self.place / "ra_decrypt").problem("is missing", _DECRYPT)
         return (sign, self._read(self.section.ra_decrypt, self.place / "ra_decrypt", judge.judge_ra_recipient))
 

@@ -104,7 +104,7 @@ def write_attributes(attributes: Attributes) -> bytes:
 
 
 def _write(oid: str, value: bytes) -> bytes:
-    return tlv.write(tlv.SEQUENCE, tlv.oid(oid), tlv.write(tlv.SET, value))
+    return tlv.sequence(tlv.oid(oid), tlv.write(tlv.SET, value))
 
 
 @lru_cache(maxsize=64)

@@ -77,7 +77,7 @@ def scan(data: bytes, limits: Limits) -> tuple[dict[int, int], bool]:  # noqa: C
         tail = head + length
         if tail > end:
             raise MessageError("element longer than what holds it")
-        if kind == _PLAIN:
+        if kind == _PLAIN or (not length and kind == _COLLECTION and len(opened) < depth):  # nothing inside to look at
             start = tail
         elif kind >= _COLLECTION:
             opened.append(end)

@@ -73,9 +73,19 @@ __all__ = [
 ]
 
 
+_SHORT_SEQUENCES = tuple(bytes((SEQUENCE, length)) for length in range(0x80))
+_NULL = write(NULL)
+
+
 def sequence(*parts: bytes) -> bytes:
     """Return a SEQUENCE of elements."""
-    return write(SEQUENCE, *parts)
+    content = b"".join(parts)
+    length = len(content)
+    if length < 0x80:
+        return _SHORT_SEQUENCES[length] + content
+    if 0x100 <= length < 0x10000:
+        return (SEQUENCE << 24 | 0x820000 | length).to_bytes(4, "big") + content
+    return write(SEQUENCE, content)
 
 
 def set_of(parts: Iterable[bytes], *, sort: bool = True) -> bytes:
@@ -111,7 +121,7 @@ def boolean(value: bool) -> bytes:
 
 def null() -> bytes:
     """Return a NULL."""
-    return write(NULL)
+    return _NULL
 
 
 def text(tag: int, value: str) -> bytes:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Table
+from sqlalchemy import Select, Table, func, select
 
 from scepd.observe.audit import AuditRow, Head
 from scepd.records import (
@@ -38,6 +38,7 @@ from scepd.store.rows import (
 from scepd.store.schema import AUDIT, CERTIFICATE, CHALLENGE, REFUSAL, TRANSACTION
 
 _PAGE = 500
+_LONGEST_NUMBER = 19  # digits of a row number, and one
 
 
 class Reader:
@@ -114,6 +115,16 @@ class Reader:
     ) -> Sequence[Transaction]:
         """Return transactions, newest first; `before` is the last row number of the page before."""
         query = _page(SELECT_TRANSACTION, TRANSACTION, profile=profile, state=state, before=before).limit(limit)
+        return [transaction_of(row) for row in self._connection.query(query)]
+
+    def requests(self, name: str, newest: int) -> Sequence[Transaction]:
+        """Return transactions by number, or by transactionID or request id among so many newest; newest first."""
+        asked = (TRANSACTION.c.transaction_id == name) | (TRANSACTION.c.request_id == name)
+        last = select(func.max(TRANSACTION.c.id)).scalar_subquery()
+        wanted = asked & (TRANSACTION.c.id > last - newest)
+        if name.isascii() and name.isdigit() and len(name) < _LONGEST_NUMBER:
+            wanted |= TRANSACTION.c.id == int(name)
+        query = SELECT_TRANSACTION.where(wanted).order_by(TRANSACTION.c.id.desc()).limit(_PAGE)
         return [transaction_of(row) for row in self._connection.query(query)]
 
     def certificates(

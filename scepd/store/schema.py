@@ -170,6 +170,7 @@ CERTIFICATE = Table(
         "ix_certificate_revoked",
         "issuer",
         "id",
+        "state",  # without it in the index the row would be read for it
         "not_after",
         "serial",
         "revoked",

@@ -89,13 +89,14 @@ class ScepRequest(http.Request):
         refuse(self, 503, retry_after=5)
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
-        """Remember that nobody waits for the answer any more."""
+        """Remember that nobody waits for the answer any more; one that is on its way in slices ends here."""
         self.gone = True
+        if self.producer is not None:
+            self.leave()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def leave(self) -> None:
         """Account and log, in place of `finish`, for a client that has gone."""
-        self.gone = True
         self.close_account()
         self.site.log(self)
 

@@ -21,7 +21,6 @@ class Slices:
         self._body = body
         self._sent = 0
         self._paused = False
-        self._over = False
 
     def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
         """Write until the connection says stop, or all is written."""
@@ -29,19 +28,17 @@ class Slices:
         while not self._paused and self._sent < len(self._body):
             start, self._sent = self._sent, self._sent + _SLICE
             self._request.channel.write(self._body[start : self._sent])  # type: ignore[no-untyped-call]
-        if self._sent >= len(self._body) and not self._over:
-            self._over = True
-            self._request.unregisterProducer()  # type: ignore[no-untyped-call]
-            self._request.finish()  # type: ignore[no-untyped-call]
+        if self._sent >= len(self._body) and self._request.producer is self:
+            self._request.unregisterProducer()
+            self._request.finish()
 
     def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
         """Stop for now."""
         self._paused = True
 
     def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
-        """Stop for good: the client has gone."""
-        self._paused = self._over = True
-        self._request.leave()
+        """Stop for good: the client has gone, which the request hears too."""
+        self._paused = True
 
 
 def stream(request: "ScepRequest", head: bytes, body: bytes) -> None:

@@ -1,9 +1,11 @@
 from datetime import timedelta
 
+import attrs
 import pytest
 
 from scepd.admin.actions import MOST_USES, Binding, NotFound
 from scepd.challenge.digest import keyed_digest
+from scepd.challenge.passwords import unseal
 from scepd.observe.audit import verify
 from scepd.records import ChallengeState
 from scepd.refusal import OperatorError
@@ -24,6 +26,17 @@ def test_a_new_challenge_is_stored_as_its_keyed_digest_and_expires_as_the_profil
 def test_S33_a_new_challenge_does_not_show_itself(actions):
     made = actions.new_challenge("user ann", "routers", Binding())
     assert made.challenge.reveal() not in repr(made)
+
+
+def test_C253_S33_a_challenge_is_kept_sealed_only_where_messages_under_a_password_are_taken(actions):
+    plain = actions.new_challenge("user ann", "routers", Binding())
+    assert actions.repository.challenge(plain.id).sealed is None
+    routers = attrs.evolve(actions.profiles["routers"], password_encryption=True)
+    taking = attrs.evolve(actions, profiles={**actions.profiles, "routers": routers})
+    made = taking.new_challenge("user ann", "routers", Binding())
+    sealed = actions.repository.challenge(made.id).sealed
+    assert made.challenge.reveal().encode() not in sealed
+    assert unseal(STORE_KEY, sealed, profile="routers") == made.challenge
 
 
 def test_two_challenges_differ(actions):

@@ -105,10 +105,12 @@ def test_C252_a_key_that_cannot_decrypt_signs_itself_and_opens_its_reply_with_th
     assert responder.requests[0][1].signer.public_key() == key.public_key()
 
 
-def test_C252_such_a_key_without_a_challenge_is_told_what_it_needs():
+def test_C252_such_a_key_without_a_challenge_is_told_what_it_needs_before_anything_is_sent():
+    responder = Responder()
     with pytest.raises(OperatorError, match="only the challenge can protect") as caught:
-        enrol(Responder(pending=1), key=ec.generate_private_key(ec.SECP256R1()), wish=Wish(NAME), patience=1)
+        enrol(responder, key=ec_key("client"), wish=Wish(NAME))
     assert "--challenge-file" in caught.value.hint
+    assert responder.requests == []
 
 
 @pytest.mark.parametrize("key", [rsa_key("client"), ec_key("client")], ids=["rsa", "ec"])

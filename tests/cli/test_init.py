@@ -74,6 +74,15 @@ def test_the_configuration_loads_and_names_one_default_profile(installation):
     assert settings.hsm.softhsm2_conf == installation.directory / "softhsm2.conf"
 
 
+def test_C283_every_listener_serves_the_crl_too(installation):
+    settings = load(installation.config)
+    assert {listener.serves for listener in settings.listeners} == {("scep", "publication")}
+    issuer = settings.issuer["devices"]
+    assert (issuer.crl.valid.days, issuer.crl.every.days) == (7, 1)
+    assert settings.default_profile.get_crl
+    assert settings.insecure == ()
+
+
 def test_the_store_is_migrated(installation):
     settings = load(installation.config)
     assert current(settings.store.url, settings.appliance.state) == SCHEMA_VERSION

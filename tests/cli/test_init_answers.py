@@ -111,6 +111,26 @@ def test_a_configuration_survives_odd_names():
     assert set(written["listener"]) == {"public", "plain"}
 
 
+@pytest.mark.parametrize(
+    ("http", "public_url", "words"),
+    [
+        (("0.0.0.0:80",), "http://pki.example.net", "certificates name it by public_url"),
+        (("0.0.0.0:80",), "https://pki.example.net", "crl_urls = "),
+        (("0.0.0.0:80",), None, "crl_urls = "),
+        ((), "http://pki.example.net", "crl_urls = "),
+    ],
+)
+def test_the_crl_is_on_and_the_file_says_how_certificates_name_it(http, public_url, words):
+    import tomllib
+
+    text = write_configuration(Answers(module=MODULE, http=http, public_url=public_url), Layout.of_the_system())
+    written = tomllib.loads(text)
+    assert written["issuer"]["devices"]["crl"] == {"valid": "7d", "every": "1d"}
+    assert all(listener["serves"] == ["scep", "publication"] for listener in written["listener"].values())
+    (line,) = [line for line in text.splitlines() if line.startswith("crl = ")]
+    assert words in line
+
+
 def test_a_user_owns_what_root_made_for_him():
     """As root everything belongs to the user; anybody else is told that only root can do that."""
     directory = Path(tempfile.mkdtemp(prefix="scepd-"))

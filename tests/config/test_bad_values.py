@@ -187,7 +187,7 @@ WRONG = [
     (f"{ISSUER}.crl.valid", NOT_DURATION),
     (f"{ISSUER}.crl.every", [*NOT_DURATION, ("7d", "only when the one before has ended"), ("8d", "only when the one")]),
     (f"{ISSUER}.next", [*NOT_TEXT, ("devices-2", "there is no [issuer.devices-2]"), ("devices", "would follow itself")]),
-    (f"{ISSUER}.next_from", [*NOT_MOMENT, (dt.date(2031, 3, 1), "nobody is named"), (dt.datetime(2031, 3, 1), "nobody is named")]),
+    (f"{ISSUER}.next_from", [*NOT_MOMENT, (dt.date(2031, 3, 1), "nobody is named"), (dt.datetime(2031, 3, 1, tzinfo=dt.UTC), "nobody is named")]),
     (f"{ISSUER}.next_overlap", [*NOT_DURATION, ("1d", "nobody is named")]),
     ("listener", [*NOT_TABLE, ({}, "none is defined")]),
     (PLAIN, NOT_TABLE),

@@ -148,3 +148,9 @@ def test_former_keys_stay_accepted_beside_each_form(compiled, site):
     table = sensors("sensors-ra-rsa.pem") | {"ra_decrypt_previous": [old]}
     issuer = compiled(with_issuer(table)).issuer["other"]
     assert [one.key for one in issuer.recipients] == ["pkcs11:object=sensors-ra", "pkcs11:object=old"]
+
+
+def test_a_ca_that_cannot_be_read_is_one_problem(refused, site):
+    (site / "pix-ca.pem").unlink()
+    (problem,) = refused(with_issuer(pix()))
+    assert problem.path == "$.issuer.other.certificate"

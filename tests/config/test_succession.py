@@ -54,7 +54,7 @@ def test_C067_the_overlap_is_thirty_days_unless_the_certificate_ends_before(comp
     [
         (dt.datetime(2031, 3, 1, 6, tzinfo=dt.UTC), dt.datetime(2031, 3, 1, 6, tzinfo=dt.UTC)),
         (dt.datetime(2031, 3, 1, 6, tzinfo=dt.timezone(dt.timedelta(hours=2))), dt.datetime(2031, 3, 1, 4, tzinfo=dt.UTC)),
-        (dt.datetime(2031, 3, 1, 6), dt.datetime(2031, 3, 1, 6, tzinfo=dt.UTC)),
+        (dt.datetime(2031, 3, 1, 6, tzinfo=dt.UTC).replace(tzinfo=None), dt.datetime(2031, 3, 1, 6, tzinfo=dt.UTC)),
         (dt.date(2031, 3, 1), dt.datetime(2031, 3, 1, tzinfo=dt.UTC)),
     ],
 )  # fmt: skip

@@ -22,7 +22,7 @@ from tests.enroll.conftest import ANYTHING, Device
 from tests.world import STATIC, STORE_KEY, default_profile, make_world
 
 CURVED, NEW = make.party("curved", "p256"), make.party("new curved", "p256")
-BY_PASSWORD = CryptoPolicy(passwords=True)
+BY_PASSWORD = CryptoPolicy(ed25519=True, passwords=True)
 EVERY_KEY = KeyPolicy(ed25519=True)
 
 

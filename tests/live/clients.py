@@ -1,4 +1,4 @@
-"""The real clients, each as one function: enrol with a challenge, return the certificate or what the client said."""
+"""The real clients, each as one function: enrol, renew or wait; return the certificate or what the client said."""
 
 import os
 import shutil
@@ -45,27 +45,39 @@ def strongswan(url, directory, challenge, *, ca, cn="moon", options=()):
     """Debian's `pki --scepca` and `pki --scep`."""
     trust = trusting(url, directory, ca)
     run(*trust, "pki", "--scepca", "--url", url, "--caout", directory / "ca.der", "--raout", directory / "ra.der")
-    found = sorted(directory.glob("ra*.der"))
+    return _strongswan(trust, url, directory, ("key.pem", "cert.pem"), cn, ("--password", challenge, *options))
+
+
+def strongswan_renews(url, directory, *, ca, cn="moon", options=()):
+    """`pki --scep` once more in the same directory: a new key, the old certificate and key as the credential."""
+    old = ("--cert", directory / "cert.pem", "--key", directory / "key.pem")
+    return _strongswan(
+        trusting(url, directory, ca), url, directory, ("new-key.pem", "new-cert.pem"), cn, (*old, *options)
+    )
+
+
+def _strongswan(trust, url, directory, files, cn, options):
+    key, certificate = files
     usages = {
         path: run("openssl", "x509", "-inform", "der", "-in", path, "-noout", "-ext", "keyUsage").stdout
-        for path in found
+        for path in sorted(directory.glob("ra*.der"))
     }
     encryption = next(path for path, usage in usages.items() if "Key Encipherment" in usage)
     signature = next(path for path, usage in usages.items() if "Digital Signature" in usage)
-    with (directory / "key.pem").open("wb") as key:
+    with (directory / key).open("wb") as file:
         subprocess.run(
             ["pki", "--gen", "--type", "rsa", "--size", "2048", "--outform", "pem"],
-            stdout=key,
+            stdout=file,
             stderr=subprocess.DEVNULL,
             check=True,
         )
     done = run(
-        *trust, "pki", "--scep", "--url", url, "--in", directory / "key.pem", "--dn", f"C=CH, O=strongSwan, CN={cn}",
-        "--password", challenge, "--cacert-enc", encryption, "--cacert-sig", signature,
-        "--cacert", directory / "ca.der", "--outform", "pem", *options, check=False,
+        *trust, "pki", "--scep", "--url", url, "--in", directory / key, "--dn", f"C=CH, O=strongSwan, CN={cn}",
+        "--cacert-enc", encryption, "--cacert-sig", signature, "--cacert", directory / "ca.der", "--outform", "pem",
+        *options, check=False,
     )  # fmt: skip
-    (directory / "cert.pem").write_text(done.stdout)
-    return _result(directory / "cert.pem", directory / "key.pem", done.stderr)
+    (directory / certificate).write_text(done.stdout)
+    return _result(directory / certificate, directory / key, done.stderr)
 
 
 # The session bus starts certmonger at the first call and ends it with itself.
@@ -73,12 +85,26 @@ CERTMONGER = """
 getcert add-scep-ca -s -c scepd -u {url} {authorities}
 for try in $(seq 100); do getcert list-cas -s -c scepd -v | grep -q "CA certificate" && break; sleep 0.1; done
 getcert request -s -c scepd -f {directory}/cert.pem -k {directory}/key.pem -g 2048 -N "CN={cn}" -L "{challenge}" -I one -w --wait-timeout {wait}
+{then}
 getcert list -s
 """
 
+# Both keep what was there before as before.pem.
+CERTMONGER_RENEWS = """
+cp {directory}/cert.pem {directory}/before.pem
+getcert resubmit -s -i one -w --wait-timeout 25
+"""
+CERTMONGER_REKEYS = """
+cp {directory}/cert.pem {directory}/before.pem
+getcert rekey -s -i one -w --wait-timeout 25
+"""
+CERTMONGER_POLLS = """
+for try in $(seq 100); do getcert refresh -s -i one; getcert list -s | grep -q MONITORING && break; sleep 0.3; done
+"""
 
-def certmonger(url, directory, challenge, *, ca, cn="certmonger", wait=25):
-    """Debian's certmonger on a private session bus: GET only, AES-256, 77-digit transactionIDs."""
+
+def certmonger(url, directory, challenge, *, ca, cn="certmonger", wait=25, then=""):
+    """Debian's certmonger on a private session bus: GET only, AES-256, 77-digit transactionIDs; `then` is more of the script."""
     for name in ("requests", "cas", "config", "local"):
         (directory / name).mkdir()
     # It demands -R for https, verifies GetCACaps by it, and asks the system's list for the other operations.
@@ -86,7 +112,13 @@ def certmonger(url, directory, challenge, *, ca, cn="certmonger", wait=25):
     script = directory / "certmonger.sh"
     script.write_text(
         CERTMONGER.format(
-            directory=directory, url=url, challenge=challenge, cn=cn, authorities=authorities, wait=wait
+            directory=directory,
+            url=url,
+            challenge=challenge,
+            cn=cn,
+            authorities=authorities,
+            wait=wait,
+            then=then.format(directory=directory),
         )
     )
     environment = {
@@ -97,14 +129,39 @@ def certmonger(url, directory, challenge, *, ca, cn="certmonger", wait=25):
         "CERTMONGER_LOCAL_CA_DIR": str(directory / "local"),
         "CERTMONGER_TMPDIR": str(directory),
     }
-    done = run(*trusting(url, directory, ca), "dbus-run-session", "--", "bash", script, check=False, timeout=90, env=environment)
+    done = run(
+        *trusting(url, directory, ca),
+        "dbus-run-session",
+        "--",
+        "bash",
+        script,
+        check=False,
+        timeout=90,
+        env=environment,
+    )
     return _result(directory / "cert.pem", directory / "key.pem", done.stdout + done.stderr)
 
 
 def openssl(url, directory, challenge, *, cn="openssl"):
     """A request made with nothing but the openssl command, carried by curl."""
-    done = run("sh", Path(__file__).with_name("openssl_client.sh"), url, directory, challenge, cn, check=False)
+    done = _openssl("enroll", url, directory, challenge, cn)
     return _result(directory / "cert.pem", directory / "key.pem", done.stdout + done.stderr)
+
+
+def openssl_polls(url, directory):
+    """CertPoll for what `openssl` asked for in that directory."""
+    done = _openssl("poll", url, directory)
+    return _result(directory / "cert.pem", directory / "key.pem", done.stdout + done.stderr)
+
+
+def openssl_renews(url, directory):
+    """RenewalReq with the certificate of that directory."""
+    done = _openssl("renew", url, directory)
+    return _result(directory / "new-cert.pem", directory / "new-key.pem", done.stdout + done.stderr)
+
+
+def _openssl(*arguments):
+    return run("sh", Path(__file__).with_name("openssl_client.sh"), *arguments, check=False)
 
 
 def available():

@@ -414,9 +414,7 @@ def refused(bent, *, cipher=Cipher.AES128):
     "iterations", [-1, 0, 1, 999, 1_000_001, 10**9, 2**63, 2**2000], ids=lambda n: f"{n.bit_length()} bits"
 )
 def test_C254_iterations_outside_the_limits_are_refused_without_deriving(derivations, iterations):
-    begun = time.perf_counter()
-    refused(attrs.evolve(Bent(), iterations=iterations, wrapped=bytes(32)))
-    assert time.perf_counter() - begun < 0.2
+    refused(Bent(iterations=iterations, wrapped=bytes(32)))
     assert derivations == []
 
 
@@ -543,6 +541,14 @@ def test_C254_several_password_recipients_are_refused(derivations):
     assert derivations == []
 
 
+def test_C258_a_request_in_the_clear_is_refused_for_ec_keys_too():
+    request = make.csr(private_key=EC_DEVICE.key)
+    signed = make.message(request, signer=EC_DEVICE)
+    for content in (request, signed, tlv.sequence(tlv.oid(names.DATA), tlv.explicit(0, tlv.octet_string(request)))):
+        assert reason(content) is Reason.envelope_invalid
+    assert reason(b"") is Reason.envelope_missing
+
+
 # Which kinds of recipient are taken
 
 
@@ -663,7 +669,7 @@ def test_C255_other_threads_run_while_a_key_is_derived():
         time.sleep(0.001)
     thread.join()
     # With the interpreter locked there would be one or two.
-    assert len(moments) > 10
+    assert len(moments) > 5
 
 
 # Whatever is flipped

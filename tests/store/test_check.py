@@ -1,19 +1,28 @@
 """The self-check finds what was planted, and nothing in a sound store."""
 
 import sqlite3
+from datetime import timedelta
 
 import pytest
 
+from scepd.records import Revocation, RevocationReason
 from scepd.refusal import Reason
 from scepd.store.check import check_store
 
 from .building import (
+    BEGIN,
     TRAIL,
+    Clock,
     Device,
     Issuer,
     add_challenge,
+    after,
     certificate_of,
+    certificate_row,
+    enrol,
+    make_crl,
     make_intent,
+    make_petition,
     open_repository,
     sign,
 )
@@ -76,6 +85,78 @@ PLANTED = {
     "UPDATE audit SET actor = 'x' WHERE sequence = 1": "audit alpha/0 row 1: its content was changed",
     "DELETE FROM audit WHERE action = 'transaction_rejected'": "transaction 3: is REJECTED without audit row",
 }
+
+
+@pytest.fixture
+def asked(directory, issuer):
+    """A store with transactions 1 issued and 2 its renewal, 3 pending, 4 approved, 5 expired, 6 rejected; two CRLs."""
+    clock = Clock()
+    repository = open_repository(directory, clock)
+    devices = [Device.make(f"CN=r{number}") for number in range(5)]
+    first = certificate_row(repository, enrol(repository, issuer, devices[0]))
+    enrol(repository, issuer, devices[0], transaction_id="renewal", lineage=after(first))
+    for device in devices[1:]:
+        challenge = add_challenge(repository, expires=BEGIN + timedelta(days=30)).id
+        valid = timedelta(days=1 if device is devices[3] else 9)
+        repository.petition(make_petition(issuer, device, challenge=challenge, valid=valid))
+    repository.decide(4, approve=True, who="ann")
+    repository.decide(6, approve=False, who="ann")
+    clock.moment += timedelta(days=2)
+    assert repository.expire_pending() == 1
+    revocation = Revocation(BEGIN, RevocationReason.keyCompromise, BEGIN - timedelta(days=1))
+    repository.revoke("main", first.serial, revocation, who="ann")
+    for number in (1, 2):
+        moment = BEGIN + timedelta(days=number)
+        repository.add_crl(make_crl(issuer, number, moment, serials=[first.serial]), who="alpha/0")
+    assert check_store(repository, {"main": issuer.der}) == []
+    yield repository
+    repository.close()
+
+
+LATER = "2026-04-01T12:00:00.000000+00:00"
+ASKED = {
+    "UPDATE certificate SET revocation_reason = 7 WHERE id = 1": "is revoked with the revocation reason 7",
+    "UPDATE certificate SET revocation_reason = NULL WHERE id = 1": "is revoked with the revocation reason None",
+    "UPDATE certificate SET revocation_reason = 1 WHERE id = 2": "is issued with the revocation reason 1",
+    f"UPDATE certificate SET invalid_since = '{LATER}' WHERE id = 1": f"is invalid since {LATER}, revoked 2026-03-01",
+    "DELETE FROM audit WHERE action = 'certificate_revoked'": "is revoked without audit row certificate_revoked",
+    "UPDATE certificate SET predecessor = 99 WHERE id = 2": "its predecessor, row 99, is not before it",
+    "UPDATE certificate SET predecessor = 2 WHERE id = 2": "its predecessor, row 2, is not before it",
+    "UPDATE certificate SET renewals = 3 WHERE id = 2": "is renewal 3 since 2026-03-01",
+    f"UPDATE certificate SET first_issued = '{LATER}' WHERE id = 2": f"is renewal 1 since {LATER}",
+    "UPDATE certificate SET renewals = 1 WHERE id = 1": "counts renewals without a predecessor",
+    "UPDATE 'transaction' SET predecessor = NULL WHERE id = 2": "renews certificate row None, its certificate row 1",
+    "UPDATE 'transaction' SET draft_der = x'3000' WHERE id = 3": "its certificate is missing, its draft there",
+    "UPDATE 'transaction' SET expires = NULL WHERE id = 3": "transaction 3: is PENDING without end",
+    "UPDATE 'transaction' SET decided = NULL WHERE id = 4": "was decided None by ann",
+    "UPDATE 'transaction' SET decided = NULL, decided_by = NULL WHERE id = 4": "transaction 4: is APPROVED by nobody",
+    "UPDATE challenge_use SET state = 'released' WHERE \"transaction\" = 3": "transaction 3: is PENDING, its use",
+    "UPDATE challenge_use SET state = 'spent' WHERE \"transaction\" = 4": "transaction 4: is APPROVED, its use",
+    "UPDATE challenge_use SET state = 'reserved' WHERE \"transaction\" = 5": "transaction 5: is EXPIRED, its use",
+    "UPDATE challenge_use SET state = 'reserved' WHERE \"transaction\" = 6": "transaction 6: is REJECTED, its use",
+    "DELETE FROM audit WHERE action = 'transaction_approved'": "transaction 4: is APPROVED without audit row",
+    "DELETE FROM audit WHERE action = 'transaction_expired'": "transaction 5: is EXPIRED without audit row",
+    "DELETE FROM audit WHERE action = 'transaction_pending'": "transaction 3: is PENDING without audit row",
+    "UPDATE crl SET this_update = '2026-02-01T12:00:00.000000+00:00' WHERE number = 2": "CRL main 2: is of 2026-02-01",
+    f"UPDATE crl SET this_update = '{LATER}' WHERE number = 2": "is not after",
+    "UPDATE crl SET number = 7 WHERE number = 2": "CRL main 7: its bytes are number 2 with 1 entries",
+    "UPDATE crl SET entries = 7 WHERE number = 2": "CRL main 2: its bytes are number 2 with 1 entries",
+    "UPDATE crl SET der = x'3003020100' WHERE number = 2": "CRL main 2: cannot be read",
+    "UPDATE crl SET issuer = 'other' WHERE number = 2": "CRL other 2: its issuer is not known",
+}
+
+
+@pytest.mark.parametrize("statement", ASKED)
+def test_a_planted_discrepancy_of_approval_revocation_or_lineage_is_found(directory, issuer, asked, statement):
+    plant(directory, statement)
+    found = check_store(asked, {"main": issuer.der})
+    assert any(ASKED[statement] in problem for problem in found), found
+
+
+def test_a_crl_of_another_signer_is_found(directory, issuer, asked):
+    forged = make_crl(Issuer(key=Issuer.make().key, der=issuer.der), 2, serials=[1])
+    plant(directory, "UPDATE crl SET der = ? WHERE number = 2", forged.der)
+    assert check_store(asked, {"main": issuer.der}) == ["CRL main 2: its issuer's key did not sign it"]
 
 
 @pytest.mark.parametrize("statement", PLANTED)

@@ -7,11 +7,21 @@ import time
 
 import pytest
 
-from scepd.records import ChallengeState, TransactionState
+from scepd.records import ChallengeState, Revocation, RevocationReason, TransactionState
 from scepd.refusal import Reason
 from scepd.store.check import check_store
 
-from .building import TRAIL, Device, add_challenge, certificate_of, make_intent, open_repository
+from .building import (
+    BEGIN,
+    TRAIL,
+    Device,
+    add_challenge,
+    certificate_of,
+    make_crl,
+    make_intent,
+    make_petition,
+    open_repository,
+)
 
 FORK = multiprocessing.get_context("fork")
 SCALE = int(os.environ.get("SCALE", "1"))
@@ -106,6 +116,61 @@ def test_S34_killed_while_giving_up_the_challenge_is_not_lost(directory, issuer,
         repository.abandon(transaction, Reason.interrupted, "", TRAIL)
     repository.retire(transaction)
     assert enrol(repository, issuer, device, challenge).state is TransactionState.ISSUED
+    assert check_store(repository, {"main": issuer.der}) == []
+    repository.close()
+
+
+@pytest.mark.parametrize("act", ["petition", "decide", "proceed"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_C217_C219_killed_anywhere_an_approved_request_gets_exactly_one_certificate(
+    directory, issuer, device, act, moment
+):
+    setup = open_repository(directory)
+    challenge = add_challenge(setup).id
+    setup.close()
+    request = {"challenge": challenge}
+
+    def approve_and_enrol(repository):
+        waiting, _ = repository.petition(make_petition(issuer, device, **request))
+        repository.decide(waiting.id, approve=True, who="ann")
+        approved = repository.recall(waiting.key)
+        if approved.state is TransactionState.APPROVED:
+            repository.proceed(approved, make_intent(issuer, device, **request))
+        claimed = repository.recall(waiting.key)
+        if claimed.state is TransactionState.ISSUING:
+            finish(repository, issuer, device, claimed)
+
+    assert run_child(directory, killed_at(f"{act}.{moment}_commit"), approve_and_enrol) == -signal.SIGKILL
+    repository = recovered(directory, issuer, device)
+    assert check_store(repository, {"main": issuer.der}) == []
+    approve_and_enrol(repository)
+    [issued] = repository.transactions()
+    assert issued.state is TransactionState.ISSUED
+    assert [c.der for c in repository.certificates()] == [issued.certificate_der]
+    assert repository.challenge(challenge).state is ChallengeState.SPENT
+    assert check_store(repository, {"main": issuer.der}) == []
+    repository.close()
+
+
+@pytest.mark.parametrize("act", ["revoke", "release", "add_crl"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_while_revoking_or_publishing_the_store_is_sound(directory, issuer, device, act, moment):
+    repository = open_repository(directory)
+    issued = enrol(repository, issuer, device, add_challenge(repository).id)
+    news = repository.generation()
+    repository.close()
+
+    def revoke_and_publish(store):
+        store.revoke("main", issued.serial, Revocation(BEGIN, RevocationReason.certificateHold), who="ann")
+        store.add_crl(make_crl(issuer, 1, serials=[issued.serial]), who="alpha/0")
+        store.release("main", issued.serial, who="ann")
+
+    assert run_child(directory, killed_at(f"{act}.{moment}_commit"), revoke_and_publish) == -signal.SIGKILL
+    done = ["revoke", "add_crl", "release"].index(act) + (moment == "after")
+    repository = open_repository(directory)
+    assert repository.generation() == news + done
+    assert (repository.certificate("main", issued.serial).revocation is not None) == (done in {1, 2})
+    assert repository.latest_crl_number("main") == (done >= 2)
     assert check_store(repository, {"main": issuer.der}) == []
     repository.close()
 

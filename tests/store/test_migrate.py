@@ -10,17 +10,20 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from scepd.refusal import OperatorError, Unavailable
 from scepd.store import migrate
+from scepd.store.check import check_store
 from scepd.store.engines import StoreConnection, open_engine
 from scepd.store.schema import METADATA, SCHEMA_VERSION
 from scepd.store.version import read_versions
 
-from .building import URL, add_challenge, open_repository
+from .building import URL, Device, add_challenge, certificate_row, enrol, make_intent, open_repository, prepare
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -94,6 +97,57 @@ def test_a_migration_that_breaks_references_is_taken_back(directory, monkeypatch
     database = sqlite3.connect(directory / "scepd.sqlite")
     assert database.execute("SELECT count(*) FROM challenge_use").fetchone() == (0,)
     database.close()
+
+
+def make_first_version(directory, monkeypatch):
+    """Make a store with the first version's tables."""
+
+    def run_first(connection):
+        config = Config()
+        config.set_main_option("script_location", migrate.SCRIPTS)
+        config.attributes["connection"] = connection.connection
+        command.upgrade(config, "0001")
+
+    directory.mkdir()
+    monkeypatch.setattr(migrate, "_run_scripts", run_first)
+    assert migrate.upgrade(URL, directory) == (0, 1)
+    monkeypatch.undo()
+
+
+def copy_rows(source, target):
+    """Copy what both stores have columns for."""
+    database = sqlite3.connect(target / "scepd.sqlite", isolation_level=None)
+    database.execute("ATTACH ? AS source", (str(source / "scepd.sqlite"),))
+    tables = [row[0] for row in database.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")]
+    for table in set(tables) - {"meta", "alembic_version"}:
+        columns = ", ".join(f'"{row[1]}"' for row in database.execute(f"PRAGMA main.table_info('{table}')"))
+        database.execute(f"INSERT INTO main.'{table}' ({columns}) SELECT {columns} FROM source.'{table}'")
+    database.close()
+
+
+def test_S135_a_store_of_the_first_version_keeps_its_rows(tmp_path, issuer, monkeypatch):
+    new, old = tmp_path / "new", tmp_path / "old"
+    new.mkdir()
+    prepare(new)
+    repository = open_repository(new)
+    devices = [Device.make(f"CN=r{number}") for number in range(3)]
+    issued = enrol(repository, issuer, devices[0], challenge=add_challenge(repository).id)
+    repository.claim(make_intent(issuer, devices[1], challenge=add_challenge(repository).id))
+    repository.retire(enrol(repository, issuer, devices[2]))
+    before = [repository.transactions(), repository.certificates(), repository.challenges(), repository.audit()]
+    repository.close()
+    make_first_version(old, monkeypatch)
+    copy_rows(new, old)
+    with pytest.raises(OperatorError, match="needs schema 2"):
+        open_repository(old)
+    assert migrate.upgrade(URL, old) == (1, 2)
+    repository = open_repository(old)
+    after = [repository.transactions(), repository.certificates(), repository.challenges(), repository.audit()]
+    assert after == before
+    assert certificate_row(repository, issued).id == 1
+    assert repository.generation() == 0
+    assert check_store(repository, {"main": issuer.der}) == []
+    repository.close()
 
 
 def test_S135_an_older_program_refuses_a_newer_store(directory):

@@ -6,6 +6,8 @@ from twisted.internet.defer import maybeDeferred
 from scepd.app.endpoints import make_endpoints
 from scepd.app.successions import successions_of
 from scepd.config.load import load
+from scepd.enroll.raw import respond_raw
+from scepd.enroll.respond import respond
 from scepd.message.algorithms import Cipher, CryptoPolicy, Digest
 from scepd.message.certrep import read_certrep, read_certs_only
 from scepd.message.enveloped import decrypt, parse_envelope
@@ -19,13 +21,17 @@ from tests.world import NOW, STATIC, make_world
 ANYTHING = CryptoPolicy(digests=frozenset(Digest), ciphers=frozenset(Cipher), minimum_signer_rsa=1024)
 
 
-def settings_of(keys, directory, profiles, *, issuer=None):
+CRL_URL = "http://pki.example.net/crl/devices.crl"
+
+
+def settings_of(keys, directory, profiles):
     """Compile a configuration whose issuer has these keys; `profiles` are tables by name."""
     files = {
         **pki.good(),
         "devices-ca.pem": _pem(keys.ca_der),
         "devices-ra-sign.pem": _pem(keys.sign_der),
         "devices-ra-decrypt.pem": _pem(keys.decrypt_der),
+        "tls.pem": pki.pem(pki.certificate("ec-tls", name="pki", dns=("pki.example.net",), begin=NOW - pki.DAY)),
     }
     for name, content in files.items():
         (directory / name).write_bytes(content)
@@ -33,8 +39,7 @@ def settings_of(keys, directory, profiles, *, issuer=None):
     for name, content in {**pki.secrets(), "static": STATIC.encode() + b"\n"}.items():
         pki.write_secret(directory / name, content)
     tables = pki.base()
-    del tables["listener"]["tls"]
-    tables["issuer"]["devices"] |= issuer or {}
+    tables["issuer"]["devices"]["crl_urls"] = [CRL_URL]
     challenge = [{"method": "one-time"}, {"method": "static", "secret": {"file": "static"}}]
     tables["profile"] = {
         name: {"issuer": "devices", "challenge": challenge, "default": number == 0, **table}
@@ -58,8 +63,11 @@ class Directly:
     def run(self, function):
         return maybeDeferred(function, self.world.context)
 
-    async def answer(self, profile, body, _origin):
-        return self.world.respond(body, profile=profile.name).answer
+    async def answer(self, profile, body, origin):
+        return respond(self.world.context, profile, body, origin).answer
+
+    async def answer_raw(self, profile, body, origin):
+        return respond_raw(self.world.context, profile, body, origin).answer
 
 
 class Server:
@@ -76,9 +84,9 @@ class Server:
             successions=successions_of(self.settings.issuers),
         )
         directly = Directly(self.world)
-        endpoints = make_endpoints(self.settings, directly, directly, self.world.clock)
+        self.endpoints = make_endpoints(self.settings, directly, directly, self.world.clock)
         default = self.settings.default_profile.segment
-        self.setting = Setting(ScepResource(endpoints, default=default))
+        self.setting = Setting(ScepResource(self.endpoints, default=default))
         self.ra = make.Party(keys.decrypt, keys.decrypt_der)
         self.path = f"/scep/{default}".encode()
 

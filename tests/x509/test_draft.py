@@ -8,7 +8,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from scepd.message import tlv
 from scepd.message.algorithms import Digest
-from scepd.x509.draft import EcPlaceholder, RsaPlaceholder, SealError, placeholder, seal, split, verifies
+from scepd.x509.draft import (
+    EcPlaceholder,
+    RsaPlaceholder,
+    SealError,
+    placeholder,
+    seal,
+    signature_algorithm,
+    split,
+    verifies,
+)
 from tests.x509.material import (
     ca_key,
     draft,
@@ -155,3 +164,9 @@ def test_S110_a_placeholder_signature_never_verifies(kind):
     made = draft(kind)
     assert not verifies(*split(made.der), issuer(kind).public_key)
     assert isinstance(issuer("rsa").public_key, rsa.RSAPublicKey)
+
+
+def test_S26_no_algorithm_for_an_old_digest():
+    for key in (ca_key("rsa"), ca_key("p256")):
+        with pytest.raises(ValueError, match="SHA1 signs no certificate"):
+            signature_algorithm(key.public_key(), Digest.SHA1)

@@ -304,14 +304,6 @@ def test_C141_ed25519_requests_verify_whatever_digests_the_policy_takes(digest):
         assert refusal(attrs.evolve(request, signature=signature)) is Reason.csr_signature_invalid
 
 
-def test_C143_md5_with_pss_only_with_its_switch_too():
-    request = pss(16, hashes.MD5())
-    verify_csr(request, LEGACY)
-    with pytest.raises(Reject) as refused:
-        verify_csr(request, CryptoPolicy())
-    assert refused.value.reason is Reason.csr_algorithm_refused
-
-
 def edwards():
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name.from_rfc4514_string("CN=r1"))
     return parse_csr(builder.sign(ed_key("device"), None).public_bytes(serialization.Encoding.DER))

@@ -195,13 +195,35 @@ def test_S110_what_cannot_be_read_may_not_be_signed(der):
     assert [finding.rule for finding in lint(der, issuer(), "leaf")] == ["readable"]
 
 
-def test_S62_an_extension_twice_may_not_be_signed():
+@pytest.mark.parametrize("index", range(8))
+def test_S62_an_extension_twice_may_not_be_signed(index):
     tbs, algorithm, signature = split(draft().der)
     fields = tbs_fields(tbs)
     extensions = tlv.read(fields[7]).inner()
-    twice = tlv.explicit(3, tlv.sequence(*[child.der for child in extensions.children], extensions.children[0].der))
+    twice = tlv.explicit(3, tlv.sequence(*[child.der for child in extensions.children], extensions.children[index].der))
     found = lint(frame([*fields[:7], twice], algorithm, signature), issuer(), "leaf")
     assert [finding.rule for finding in found] == ["readable"]
+
+
+@pytest.mark.parametrize("critical", [tlv.boolean(True), b""])
+@pytest.mark.parametrize("value", [bytes(19), bytes(20)])
+def test_S62_C278_a_subject_key_identifier_twice_may_not_be_signed(critical, value):
+    tbs, algorithm, signature = split(draft().der)
+    fields = tbs_fields(tbs)
+    extra = tlv.sequence(tlv.oid("2.5.29.14"), critical, tlv.octet_string(tlv.octet_string(value)))
+    twice = tlv.explicit(3, tlv.sequence(tlv.read(fields[7]).inner().content, extra))
+    found = lint(frame([*fields[:7], twice], algorithm, signature), issuer(), "leaf")
+    assert [finding.rule for finding in found] == ["readable"]
+
+
+def test_what_certificates_have_in_common_is_judged_for_each_issuer_and_kind():
+    der = draft().der
+    for _ in range(2):
+        assert lint(der, issuer(), "leaf") == []
+        assert "authority_key_identifier" in broken(lint(der, issuer("p256"), "leaf"))
+        assert "signature_algorithm_fits_issuer" in broken(lint(der, issuer("p256"), "leaf"))
+        assert broken(lint(der, issuer(), "ra")) == {"purposes_of_service"}
+        assert "ca_is_ca" in broken(lint(der, issuer(), "ca"))
 
 
 def test_an_unknown_key_type_may_not_be_signed():

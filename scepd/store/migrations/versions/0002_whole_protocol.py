@@ -73,7 +73,7 @@ def _extend_certificate() -> None:
     op.create_index(
         "ix_certificate_revoked",
         "certificate",
-        ["issuer", "id", "not_after", "serial", "revoked", "revocation_reason", "invalid_since"],
+        ["issuer", "id", "state", "not_after", "serial", "revoked", "revocation_reason", "invalid_since"],
         sqlite_where=sa.text("state = 'revoked'"),
     )
 

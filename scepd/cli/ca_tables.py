@@ -1,0 +1,138 @@
+"""The lines of an issuer in the operator's configuration: written, shown, and put into the file on wish.
+
+The file is the operator's: comments, order and spelling stay. A line is only ever inserted or replaced where the
+result, read as TOML, says exactly what is meant; otherwise the lines are for the operator to paste.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from scepd.cli.ca_keys import Made
+from scepd.cli.files import create
+from scepd.cli.init_layout import quoted
+from scepd.config.load import load
+from scepd.config.settings import CrlSettings, IssuerSettings
+from scepd.refusal import OperatorError
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
+
+
+def find_table(config: Path, issuer: str) -> tuple[Path, dict[str, Any]]:
+    """Return the file that has [issuer.NAME], the configuration or one that it includes, and that table."""
+    first = tomllib.loads(config.read_text())
+    included = sorted(path for pattern in first.get("include", ()) for path in config.parent.glob(pattern))
+    for path in (config, *included):
+        table = tomllib.loads(path.read_text()).get("issuer", {}).get(issuer)
+        if table is not None:
+            return path, table
+    raise OperatorError(f"there is no [issuer.{issuer}] in {config}", "scepd ca show")
+
+
+def issuer_table(name: str, made: Mapping[str, Made], model: IssuerSettings) -> dict[str, Any]:
+    """Return the table of a new issuer that publishes as its model does, under its own name."""
+    table: dict[str, Any] = {"key": made[""].uri, "certificate": str(made[""].certificate)}
+    table |= {word: pair(one) for word, one in made.items() if word}
+    if model.ca_is_ra:
+        table["insecurely_ca_is_ra"] = True
+    if model.crl is None:
+        table["crl"] = False
+    elif model.crl != CrlSettings():
+        table["crl"] = {"valid": duration(model.crl.valid), "every": duration(model.crl.every)}
+    for word in ("crl_urls", "ocsp_urls", "issuer_urls"):
+        urls: tuple[str, ...] = getattr(model, word)
+        if urls:
+            # In the path alone: the host may be called like the issuer.
+            own_name = rf"(?<=[^/:]/){re.escape(model.name)}(?=\.|/|$)"
+            table[word] = [re.sub(own_name, name, url) for url in urls]
+    return table
+
+
+def pair(made: Made) -> dict[str, str]:
+    """Return a key and its certificate as the configuration names them."""
+    return {"key": made.uri, "certificate": str(made.certificate)}
+
+
+def duration(span: timedelta) -> str:
+    """Return a duration as the configuration spells it."""
+    seconds = round(span.total_seconds())
+    size, unit = next((size, unit) for size, unit in _UNITS if seconds % size == 0)
+    return f"{seconds // size}{unit}"
+
+
+def lines(table: Mapping[str, Any]) -> list[str]:
+    """Return a table's lines."""
+    return [f"{word} = {value(one)}" for word, one in table.items()]
+
+
+def value(one: Any) -> str:
+    """Return a value as TOML on one line."""
+    match one:
+        case bool():
+            return "true" if one else "false"
+        case datetime():
+            return f"{one.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        case Mapping():
+            return "{ " + ", ".join(f"{word} = {value(part)}" for word, part in one.items()) + " }"
+        case list():
+            return "[" + ", ".join(value(part) for part in one) + "]"
+        case _:
+            return quoted(one)
+
+
+def with_table(text: str, name: str, table: Mapping[str, Any]) -> str:
+    """Return the text with a new [issuer.NAME] at its end."""
+    return "\n".join([text.rstrip("\n"), "", f"[issuer.{name}]", *lines(table), ""])
+
+
+def with_keys(text: str, issuer: str, keys: Mapping[str, Any]) -> str:
+    """Return the text with those keys of [issuer.NAME] set: lines of the same keys go, the new follow the header."""
+    name = re.escape(issuer)
+    header = re.compile(
+        rf"""^[ \t]*\[[ \t]*issuer[ \t]*\.[ \t]*(?:{name}|"{name}"|'{name}')[ \t]*\][^\n]*\n""", re.MULTILINE
+    )
+    found = header.search(text)
+    if found is None:
+        return text
+    head, body = text[: found.end()], text[found.end() :]
+    following = re.search(r"^[ \t]*\[", body, re.MULTILINE)
+    end = len(body) if following is None else following.start()
+    own, rest = body[:end], body[end:]
+    for word in keys:
+        own = re.sub(rf"^[ \t]*{word}[ \t]*=[^\n]*\n", "", own, flags=re.MULTILINE)
+    return head + "".join(f"{line}\n" for line in lines(keys)) + own + rest
+
+
+def rewrite(path: Path, change: Callable[[str], str], mean: Callable[[dict[str, Any]], None], config: Path) -> None:
+    """Change a file of the configuration in one step, once the whole is proven to load.
+
+    `change` edits the text, `mean` the same in the parsed tables. Raises `OperatorError` where the two differ, since
+    the file is then written in a way that only its author should edit.
+    """
+    old = path.read_text()
+    new, meant = change(old), tomllib.loads(old)
+    mean(meant)
+    try:
+        same = tomllib.loads(new) == meant
+    except tomllib.TOMLDecodeError:
+        same = False
+    if not same:
+        raise OperatorError(f"{path} is not written line by line; nothing was changed in it", "paste the lines above")
+    _replace(path, new, config)
+
+
+def _replace(path: Path, text: str, config: Path) -> None:
+    passing, status = path.with_name(f".{path.name}.new"), path.stat()
+    passing.unlink(missing_ok=True)
+    owner = (status.st_uid, status.st_gid) if os.geteuid() == 0 else None
+    create(passing, text.encode(), status.st_mode & 0o777, owner)
+    try:
+        if path == config:
+            load(passing)
+        passing.replace(path)
+    finally:
+        passing.unlink(missing_ok=True)

@@ -1,0 +1,448 @@
+"""Duties and news over a real store: who does them, when, and what happens when something is in the way."""
+
+import threading
+from datetime import timedelta
+from types import SimpleNamespace
+
+import attrs
+import pytest
+from cryptography import x509
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.task import Clock as FakeReactor
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import globalLogPublisher
+
+from scepd.app.clerk import Clerk
+from scepd.app.crl_duty import CrlDuty
+from scepd.app.crl_mark import CrlMark
+from scepd.app.duties import Duties, Ended, Housekeeping, Pause
+from scepd.app.leases import Lease
+from scepd.app.news import News
+from scepd.ca.local import LocalIssuer
+from scepd.ca.publish import Publisher
+from scepd.ca.shelf import CrlShelf
+from scepd.hsm.faults import TokenFault
+from scepd.profile.model import Profile, RenewalRule
+from scepd.records import CertificateState, Revocation, RevocationReason, TransactionState
+from scepd.refusal import OperatorError, Unavailable
+from tests.store.building import BEGIN, Clock, Device, Issuer, after, enrol, make_petition, open_repository, prepare
+from tests.x509 import material
+
+DAY = timedelta(days=1)
+
+
+@attrs.frozen
+class Terms:
+    every: timedelta = DAY
+    valid: timedelta = 7 * DAY
+
+
+class Inline:
+    """A clerk, or a lane, that works while one waits."""
+
+    def __init__(self, own):
+        self.own, self.fault, self.calls = own, None, 0
+
+    def run(self, function):
+        self.calls += 1
+        return fail(self.fault) if self.fault else maybeDeferred(function, self.own)
+
+
+class Worker:
+    """What one worker has of the duty of publishing."""
+
+    def __init__(self, town, number):
+        self.store = town.open(f"alpha/{number}.duties")
+        self.clerk = Inline(self.store)
+        self.lane = Inline(SimpleNamespace(issuers={"main": town.issuer}))
+        self.shelf = CrlShelf()
+        publisher = Publisher(issuer="main", certificate=town.issuer.certificate, terms=Terms(), shelf=self.shelf)
+        self.duty = CrlDuty(
+            publisher=publisher,
+            lease=Lease("crl:main", self.store.owner, town.clock),
+            clerk=self.clerk,
+            lanes=self.lane,
+            mark=CrlMark(town.directory / "crl-number-main"),
+            clock=town.clock,
+            monotonic=lambda: town.clock.moment.timestamp(),
+        )
+
+    def attend(self):
+        done = []
+        Deferred.fromCoroutine(self.duty.attend()).addBoth(done.append)
+        assert done == [None]
+
+    @property
+    def number(self):
+        return self.store.latest_crl_number("main")
+
+
+class Town:
+    def __init__(self, directory):
+        self.directory, self.clock, self.repositories = directory, Clock(), []
+        self.ca = Issuer(material.ca_key("p256"), material.ca_der("p256"))
+        self.issuer = LocalIssuer("main", material.issuer("p256"), material.ca_key("p256"))
+        self.store = self.open("alpha/0.0")
+
+    def open(self, owner):
+        self.repositories.append(open_repository(self.directory, self.clock, owner=owner))
+        return self.repositories[-1]
+
+    def wait(self, seconds):
+        self.clock.moment += timedelta(seconds=seconds)
+
+    def enrol(self, name="r1", **changes):
+        return enrol(self.store, self.ca, Device.make(f"CN={name}"), **changes)
+
+    def revoke(self, serial):
+        self.store.revoke("main", serial, Revocation(self.clock.now(), RevocationReason.superseded), who="ann")
+
+
+@pytest.fixture
+def town(tmp_path):
+    prepare(tmp_path)
+    town = Town(tmp_path)
+    yield town
+    for repository in town.repositories:
+        repository.close()
+
+
+@pytest.fixture
+def log():
+    observer = EventLoggingObserver()
+    globalLogPublisher.addObserver(observer)
+    yield lambda name: [event for event in observer if event.get("event") == name]
+    globalLogPublisher.removeObserver(observer)
+
+
+def test_C290_a_crl_appears_at_once_on_schedule_and_on_revocation(town, log):
+    worker, serial = Worker(town, 0), town.enrol().serial
+    worker.attend()
+    assert worker.number == 1
+    for _ in range(3):
+        town.wait(1)
+        worker.attend()
+    assert worker.number == 1
+    town.revoke(serial)
+    worker.attend()
+    assert worker.number == 2
+    assert worker.store.latest_crl("main").entries == 1
+    town.wait(DAY.total_seconds() - 1)
+    worker.attend()
+    assert worker.number == 2
+    town.wait(1)
+    worker.attend()
+    assert [event["number"] for event in log("crl_published")] == [1, 2, 3]
+    assert worker.lane.calls == 3
+
+
+def test_S112_what_lists_nothing_new_costs_no_signature_and_is_not_looked_at_twice(town):
+    worker, other = Worker(town, 0), town.enrol("r2")
+    worker.attend()
+    town.store.retire(other)
+    town.revoke(other.serial)
+    worker.attend()
+    assert (worker.number, worker.lane.calls) == (2, 2)
+    reads = []
+    entries = worker.store.revoked_entries
+    worker.store.revoked_entries = lambda *arguments, **options: reads.append(1) or entries(*arguments, **options)
+    for _ in range(5):
+        town.wait(1)
+        worker.attend()
+    assert (reads, worker.lane.calls) == ([], 2)
+
+
+def test_S112_a_storm_of_revocations_makes_crls_for_a_tenth_of_the_time_at_most(town):
+    worker = Worker(town, 0)
+    serials = [town.enrol(f"r{count}").serial for count in range(10)]
+    worker.attend()
+    sign = worker.lane.run
+
+    def slow(function):
+        town.wait(2)
+        return sign(function)
+
+    worker.lane.run = slow
+    for serial in serials:
+        town.revoke(serial)
+        town.wait(1)
+        worker.attend()
+    assert worker.number == 2
+    town.wait(20)
+    worker.attend()
+    assert worker.number == 3
+    assert worker.store.latest_crl("main").entries == 10
+
+
+def test_C290_what_is_revoked_while_a_crl_is_made_is_in_the_next(town):
+    worker = Worker(town, 0)
+    one, other = (town.enrol(name).serial for name in ("r1", "r2"))
+    town.revoke(one)
+    sign = worker.lane.run
+
+    def meanwhile(function):
+        worker.lane.run = sign
+        town.revoke(other)
+        return sign(function)
+
+    worker.lane.run = meanwhile
+    worker.attend()
+    assert worker.store.latest_crl("main").entries == 1
+    town.wait(1)
+    worker.attend()
+    assert worker.store.latest_crl("main").entries == 2
+
+
+def test_C290_one_worker_has_the_lease_and_another_follows_when_it_dies(town):
+    first, second = Worker(town, 0), Worker(town, 1)
+    first.attend()
+    serial = town.enrol().serial
+    for _ in range(30):  # it renews the lease: the other never gets a turn
+        town.wait(1)
+        first.attend()
+        second.attend()
+    town.revoke(serial)
+    second.attend()
+    assert first.number == 1
+    assert second.lane.calls == 0
+    for _ in range(21):  # the first says nothing any more
+        town.wait(1)
+        second.attend()
+    assert second.number == 2
+    assert second.lane.calls == 1
+
+
+def test_C290_a_worker_that_leaves_hands_over_at_once(town):
+    first, second = Worker(town, 0), Worker(town, 1)
+    first.attend()
+    town.revoke(town.enrol().serial)
+    duties = Duties(FakeReactor(), first.clerk, [first.duty])
+    duties.start()
+    assert first.number == 2
+    Deferred.fromCoroutine(duties.stop())
+    town.revoke(town.enrol("r2").serial)
+    second.attend()
+    assert second.number == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause", "hint"),
+    [
+        (Unavailable("the token is away"), "the token is away", "scepd status"),
+        (TokenFault("device", "CKR_DEVICE_ERROR"), "CKR_DEVICE_ERROR", "scepd status"),
+        (OperatorError("no such key", "scepd hsm list"), "no such key", "scepd hsm list"),
+    ],
+)
+def test_C295_while_generation_fails_the_old_one_stays_and_the_log_says_why_and_what_next(
+    town, log, fault, cause, hint
+):
+    worker = Worker(town, 0)
+    worker.attend()
+    old = worker.store.latest_crl("main")
+    town.wait(DAY.total_seconds())
+    worker.lane.fault = fault
+    worker.attend()
+    (alarm,) = log("crl_overdue")
+    assert (alarm["cause"], alarm["hint"], alarm["log_level"].name) == (cause, hint, "error")
+    assert alarm["valid_until"] == old.next_update.isoformat()
+    assert worker.shelf.newest(worker.store, "main", town.clock.now()) == old
+    for _ in range(60):
+        town.wait(1)
+        worker.attend()
+    assert 4 <= len(log("crl_overdue")) <= 8  # ever more seldom
+    town.wait(4 * DAY.total_seconds())
+    worker.attend()
+    assert log("crl_overdue")[-1]["log_level"].name == "critical"
+    worker.lane.fault = None
+    town.wait(61)
+    worker.attend()
+    assert worker.number == 2 + 0 * len(log("crl_overdue"))
+    assert worker.shelf.newest(worker.store, "main", town.clock.now()).number == worker.number
+
+
+def test_C295_the_alarm_of_an_issuer_without_any_crl_is_critical(town, log):
+    worker = Worker(town, 0)
+    worker.lane.fault = Unavailable("the token is away")
+    worker.attend()
+    (alarm,) = log("crl_overdue")
+    assert (alarm["log_level"].name, alarm["valid_until"]) == ("critical", None)
+
+
+def test_S110_a_wrong_signature_is_an_alarm_and_nothing_is_published(town, log):
+    worker = Worker(town, 0)
+    worker.lane.own = SimpleNamespace(issuers={"main": attrs.evolve(town.issuer, key=material.ec_key("other"))})
+    worker.attend()
+    assert worker.number == 0
+    (alarm,) = log("crl_overdue")
+    assert "does not verify" in alarm["cause"]
+    assert alarm["hint"] == "scepd hsm probe"
+
+
+def test_C290_S105_after_a_restore_numbers_go_on_above_the_mark(town):
+    worker = Worker(town, 0)
+    worker.attend()
+    CrlMark(town.directory / "crl-number-main").write(41)
+    restored = Worker(town, 0)
+    restored.attend()
+    assert restored.number == 42
+    crl = x509.load_der_x509_crl(restored.store.latest_crl("main").der)
+    assert crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 42
+    assert CrlMark(town.directory / "crl-number-main").read() == 42
+
+
+def test_a_mark_that_cannot_be_read_or_written_puts_the_crl_off(town, log):
+    mark = town.directory / "crl-number-main"
+    assert CrlMark(mark).read() == 0
+    mark.write_text("seven")
+    worker = Worker(town, 0)
+    worker.attend()
+    assert worker.number == 0
+    assert "crl-number-main" in log("crl_overdue")[0]["cause"]
+    with pytest.raises(Unavailable, match="cannot be written"):
+        CrlMark(town.directory / "nowhere" / "mark").write(1)
+    CrlMark(mark).write(7)
+    assert mark.stat().st_mode & 0o777 == 0o600
+
+
+def housekeeping(town, clerk, *profiles):
+    lease = Lease("housekeeping", "alpha/0.duties", town.clock)
+    return Housekeeping(
+        SimpleNamespace(profiles=profiles), lease, clerk, town.clock, lambda: town.clock.moment.timestamp()
+    )
+
+
+def test_C185_housekeeping_expires_requests_and_revokes_what_was_renewed(town, log):
+    device = Device.make("CN=r1")
+    old = enrol(town.store, town.ca, device)
+    before = town.store.certificate("main", old.serial)
+    enrol(town.store, town.ca, device, lineage=after(before), transaction_id="renewal")
+    waiting, _ = town.store.petition(make_petition(town.ca, Device.make("CN=r2"), valid=timedelta(hours=1)))
+    clerk = Inline(town.store)
+    renewing = Profile(name="routers", renewal=RenewalRule(revoke_previous=timedelta(days=7)))
+    duty = housekeeping(town, clerk, renewing, Profile(name="p", renewal=None), Profile(name="q"))
+
+    def attend():
+        Deferred.fromCoroutine(duty.attend())
+        return town.store.transaction(waiting.id).state, town.store.certificate("main", old.serial).state
+
+    assert attend() == (TransactionState.PENDING, CertificateState.ISSUED)
+    town.wait(3601)
+    assert attend() == (TransactionState.EXPIRED, CertificateState.ISSUED)
+    calls = clerk.calls
+    town.wait(30)
+    attend()
+    assert clerk.calls == calls  # once a minute
+    town.wait(7 * DAY.total_seconds())
+    assert attend() == (TransactionState.EXPIRED, CertificateState.REVOKED)
+    assert [(event["expired"], event["revoked"]) for event in log("housekeeping")] == [(1, 0), (0, 1)]
+
+
+def test_housekeeping_is_the_lease_holders_alone(town):
+    town.store.take_lease("housekeeping", "beta/0.duties", BEGIN + DAY)
+    waiting, _ = town.store.petition(make_petition(town.ca, Device.make("CN=r2"), valid=timedelta(seconds=1)))
+    town.wait(60)
+    Deferred.fromCoroutine(housekeeping(town, Inline(town.store)).attend())
+    assert town.store.transaction(waiting.id).state is TransactionState.PENDING
+
+
+class Breaking:
+    """A duty that raises."""
+
+    def __init__(self, town, *errors):
+        self.lease, self.errors, self.calls = Lease("breaking", "alpha/0.duties", town.clock), list(errors), 0
+
+    async def attend(self):
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+
+
+def test_a_duty_that_breaks_is_logged_and_ends_neither_itself_nor_the_others(town, log):
+    reactor = FakeReactor()
+    bad = Breaking(
+        town, ValueError("x"), Unavailable("store: locked"), OperatorError("no store", "restore it"), Ended()
+    )
+    good = Breaking(town)
+    duties = Duties(reactor, Inline(town.store), [bad, good])
+    duties.start()
+    reactor.pump([1.0] * 4)
+    assert (bad.calls, good.calls) == (5, 4)  # after the end of a pause nothing more is begun
+    (failure,) = log("duty_failed")
+    assert failure["duty"] == "breaking"
+    assert [event["cause"] for event in log("duty_put_off")] == ["store: locked", "no store"]
+
+
+def test_stopping_without_a_store_is_quiet(town):
+    clerk = Inline(town.store)
+    duties = Duties(FakeReactor(), clerk, [])
+    assert Deferred.fromCoroutine(duties.stop()).called
+    assert clerk.calls == 0
+    duties.start()
+    clerk.fault = OperatorError("there is no store", "restore the backup")
+    stopped = []
+    Deferred.fromCoroutine(duties.stop()).addBoth(stopped.append)
+    assert stopped == [None]
+
+
+def test_a_pause_is_short_and_ends_the_work_with_the_process():
+    pause = Pause()
+    pause()
+    pause.end()
+    with pytest.raises(Ended):
+        pause()
+
+
+def test_news_tells_of_each_crl_once_and_of_a_fault_once(town, log):
+    reactor, told, worker = FakeReactor(), [], Worker(town, 0)
+    clerk = Inline(town.store)
+    news = News(reactor, clerk, CrlShelf(), ["main", "empty"], lambda crl: told.append(crl.number))
+    news.start()
+    assert told == []
+    worker.attend()
+    reactor.advance(0.25)
+    reactor.advance(0.25)
+    assert told == [1]
+    clerk.fault = Unavailable("store: locked")
+    reactor.pump([0.25] * 4)
+    assert len(log("news_lost")) == 1
+    clerk.fault = None
+    town.revoke(town.enrol().serial)
+    worker.attend()
+    reactor.advance(0.25)
+    assert told == [1, 2]
+    news.stop()
+    news.stop()
+    assert not reactor.getDelayedCalls()
+
+
+def test_a_clerk_works_in_its_own_thread_and_tries_to_open_the_store_again(town):
+    reactor, found, opened = EPollReactor(), [], []
+
+    def open_store():
+        opened.append(threading.current_thread().name)
+        if len(opened) == 1:
+            raise Unavailable("store: locked")
+        return open_repository(town.directory, town.clock)
+
+    clerk = Clerk(reactor, "news", open_store)
+
+    async def work():
+        for _ in range(3):
+            try:
+                found.append(await clerk.run(lambda repository: repository.generation()))
+            except Unavailable as trouble:
+                found.append(trouble.cause)
+        await clerk.stop()
+
+    clerk.start()
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(work()).addBoth(lambda _: reactor.stop()))
+    reactor.callLater(10, reactor.stop)
+    reactor.run(installSignalHandlers=False)
+    assert found[0] == "store: locked"
+    assert found[1] == found[2] == town.store.generation()
+    assert opened == ["news", "news"]
+
+
+def test_a_clerk_that_never_began_stops_at_once():
+    assert Clerk(FakeReactor(), "news", lambda: None).stop().called
