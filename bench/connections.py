@@ -177,10 +177,15 @@ def _body(head: bytes, data: bytes) -> bytes | None:
     return body
 
 
-async def drive(target: Target, prepared: Sequence[Prepared], clients: int, pids: Sequence[int] = ()) -> Run:
-    """Send every request over `clients` connections and return what was measured; raises `Broken`."""
+async def drive(
+    target: Target, prepared: Sequence[Prepared], clients: int, pids: Sequence[int] = (), *, head: bytes | None = None
+) -> Run:
+    """Send every request over `clients` connections and return what was measured; raises `Broken`.
+
+    `head` is that of another operation than PKIOperation, with %d where the length of a body goes.
+    """
     parts = urlsplit(target.url)
-    head = (
+    head = head or (
         f"POST {parts.path or '/'}?operation=PKIOperation HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         "Content-Type: application/x-pki-message\r\nContent-Length: %d\r\n\r\n"
     ).encode()

@@ -24,8 +24,8 @@ from scepd.refusal import Reject
 COMMON_NAME = "2.5.4.3"
 
 # Whatever a server under test answers with is read: this program judges speed and sense, not taste.
-_ANYTHING = CryptoPolicy(digests=frozenset(Digest), ciphers=frozenset(Cipher))
-_OK = 200
+ANYTHING = CryptoPolicy(digests=frozenset(Digest), ciphers=frozenset(Cipher))
+OK = 200
 _FRAGMENT = 1000  # octets of an OCTET STRING's pieces, as Bouncy Castle (jscep) makes them
 _INDEFINITE = 0x80
 _CONSTRUCTED_OCTETS = 0x24
@@ -131,7 +131,7 @@ def _pieces(tag: int, octets: tlv.Element) -> bytes:
 
 def verify(request: Prepared, status: int, body: bytes, ca: Sequence[bytes]) -> str | None:
     """Return what is wrong with a reply: it must be a SUCCESS that holds a certificate for the request's key."""
-    if status != _OK:
+    if status != OK:
         return f"HTTP {status}: {body[:80]!r}"
     try:
         return _verify(request, body, ca)
@@ -140,13 +140,13 @@ def verify(request: Prepared, status: int, body: bytes, ca: Sequence[bytes]) -> 
 
 
 def _verify(request: Prepared, body: bytes, ca: Sequence[bytes]) -> str | None:
-    reply = read_certrep(body, trusted=ca, policy=_ANYTHING)
+    reply = read_certrep(body, trusted=ca, policy=ANYTHING)
     if reply.status != PkiStatus.SUCCESS:
         reason = "" if reply.fail_info is None else f", {reply.fail_info.name}"
         return f"{reply.status.name}{reason}, {reply.fail_info_text or 'no words'}"
     if reply.recipient_nonce != request.nonce or reply.transaction_id != request.transaction_id:
         return "the answer to another request"
-    certificates = read_certs_only(decrypt(reply.content, request.certificate_der, request.key, _ANYTHING))
+    certificates = read_certs_only(decrypt(reply.content, request.certificate_der, request.key, ANYTHING))
     for der in certificates:
         certificate = x509.load_der_x509_certificate(der)
         if certificate.public_key() == request.key.public_key():

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from scepd.config.problems import Place, Refused
-from scepd.config.profile_sections import ApprovalSection, ProfileSection
+from scepd.config.profile_sections import ApprovalSection, ProfileSection, RenewalSection
 from scepd.config.sections import ListenerSection, RootSection
 from scepd.config.settings import IssuerSettings
 from scepd.config.succession import followers
@@ -26,6 +26,7 @@ def judge_agreement(root: RootSection, issuers: Mapping[str, IssuerSettings | No
         )
         for key, refused in found:
             (here / key).refuse(refused)
+        _judge_renewal(name, profile, root, here / "renewal" / "profiles")
 
 
 def _judge_issuer(profile: ProfileSection, issuer: IssuerSettings) -> Iterator[tuple[str, Refused]]:
@@ -67,6 +68,19 @@ def _judge_raw(
             "insecurely_accept_raw_csr",
             Refused("a request that nobody signed needs a challenge, and none is asked", hint),
         )
+
+
+def _judge_renewal(name: str, profile: ProfileSection, root: RootSection, place: Place) -> None:
+    """Note other profiles whose certificates are renewed here in words, but come from an issuer that is not."""
+    renewal, issuers, profiles = profile.renewal, root.issuer or {}, root.profile or {}
+    if not isinstance(renewal, RenewalSection) or place.is_noted:
+        return
+    known = {*followers(profile.issuer or "", issuers), *(renewal.issuers or ())}
+    for index, other in enumerate(renewal.profiles or ()):
+        issuer = profiles[other].issuer if other in profiles else None
+        if other != name and issuer is not None and issuer in issuers and known.isdisjoint(followers(issuer, issuers)):
+            reason = f"the certificates of {other} come from issuer {issuer}, which is not renewed here"
+            (place / index).problem(reason, f'issuers = ["{issuer}"] beside it')
 
 
 def _judge_keys(profile: ProfileSection) -> Iterator[tuple[str, Refused]]:

@@ -3,6 +3,7 @@
 import re
 from ipaddress import ip_address
 
+from scepd.challenge.none import NoChallenge
 from scepd.enroll.authorize import Authorization
 from scepd.profile.model import ApprovalRule, AutomaticWhen
 from scepd.records import Template
@@ -11,7 +12,11 @@ from scepd.x509.names import OIDS
 
 def needs_person(rule: ApprovalRule | None, authorization: Authorization, address: str) -> bool:
     """Return whether the profile's rule asks a person about what was authorized; `address` is the client's."""
-    if rule is None or authorization.approved:
+    if authorization.approved:
+        return False
+    if authorization.identity.method == NoChallenge.name:
+        return True  # nobody has vouched for anything: no rule can make that enough
+    if rule is None:
         return False
     if rule.automatic is None:
         return True

@@ -9,6 +9,7 @@ from scepd.enroll.context import Context
 from scepd.enroll.recall import answer_again, finish, is_over
 from scepd.message.csr import CertificationRequest, parse_csr
 from scepd.ports import SerialTaken
+from scepd.profile.model import ApprovalRule
 from scepd.records import Answered, Intent, Pending, Petition, Transaction, TransactionState
 from scepd.refusal import Reason, Reject
 from scepd.x509.keys import spki_digest
@@ -24,18 +25,20 @@ class Wanted:
     spki_der: bytes
     csr_der: bytes  # challengePassword removed
     csr_fingerprint: str
+    csr_fingerprint_sha1: str
     wishes: bytes
 
     @classmethod
     def of_request(cls, csr: CertificationRequest) -> "Wanted":
         """Return what a request asks with."""
-        return cls(csr.spki_der, csr.without_challenge_der, csr.fingerprint, csr.wishes)
+        return cls(csr.spki_der, csr.without_challenge_der, csr.fingerprint, csr.fingerprint_sha1, csr.wishes)
 
     @classmethod
     def of_transaction(cls, transaction: Transaction) -> "Wanted":
         """Return what a stored request asked with."""
         csr = parse_csr(transaction.csr_der)
-        return cls(csr.spki_der, transaction.csr_der, transaction.csr_fingerprint, transaction.wishes)
+        fingerprints = transaction.csr_fingerprint, transaction.csr_fingerprint_sha1
+        return cls(csr.spki_der, transaction.csr_der, *fingerprints, transaction.wishes)
 
 
 def issue(context: Context, asking: Asking, csr: CertificationRequest, authorization: Authorization) -> Answered:
@@ -77,8 +80,7 @@ def issue_approved(context: Context, asking: Asking, transaction: Transaction) -
 
 
 def _wait(context: Context, asking: Asking, wanted: Wanted, authorization: Authorization) -> Answered:
-    rule = asking.profile.approval
-    assert rule is not None  # else no person would be needed
+    rule = asking.profile.approval or ApprovalRule()
     petition = Petition(
         key=asking.key,
         message_type=asking.message_type,
@@ -95,6 +97,8 @@ def _wait(context: Context, asking: Asking, wanted: Wanted, authorization: Autho
         most=rule.most,
         trail=asking.trail.steps,
         lineage=authorization.lineage,
+        csr_fingerprint_sha1=wanted.csr_fingerprint_sha1,
+        request_id=asking.origin.request_id,
     )
     transaction, created = context.store.petition(petition)
     if not created:
@@ -146,4 +150,6 @@ def _intent(context: Context, asking: Asking, wanted: Wanted, authorization: Aut
         trail=(),
         lineage=authorization.lineage,
         unique_subject=asking.profile.unique_subject,
+        csr_fingerprint_sha1=wanted.csr_fingerprint_sha1,
+        request_id=asking.origin.request_id,
     )

@@ -71,6 +71,11 @@ class CertificationRequest:
         """SHA-256 of the PKCS#10 as received, hex (C-160)."""
         return hashlib.sha256(self.der).hexdigest()
 
+    @property
+    def fingerprint_sha1(self) -> str:
+        """SHA-1 of the PKCS#10 as received, hex: what older devices show of their requests (C-160)."""
+        return hashlib.sha1(self.der, usedforsecurity=False).hexdigest()
+
     def check(self) -> None:
         """Raise `Reject(csr_invalid)` for duplicates, counts, lengths and versions; to be called after possession."""
         if self.faults:

@@ -57,7 +57,12 @@ class Repository(Petitions, Revocations, Crls, Leases):
         What the approval was given for stays: identity, request and predecessor of the stored row. Raises as `claim`
         does, and leaves the transaction APPROVED then.
         """
-        intent = attrs.evolve(intent, identity=transaction.identity, lineage=transaction.lineage)
+        intent = attrs.evolve(
+            intent,
+            identity=transaction.identity,
+            lineage=transaction.lineage,
+            trail=intent.trail or transaction.trail,
+        )
         with self._act("proceed") as now:
             moved = self._connection.change(
                 sql.PROCEED_TRANSACTION, proceed_values(intent, transaction.id, self.owner, now)

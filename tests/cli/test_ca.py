@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 import tomllib
 from datetime import UTC, datetime, timedelta
 
@@ -29,6 +27,7 @@ from scepd.x509.issuer import IssuerCertificate
 from scepd.x509.keys import encode_public_key
 from scepd.x509.names import from_text, to_text
 from tests.cli.conftest import Installation, initialise
+from tests.founding import found
 
 AT = "2030-01-01T00:00:00Z"
 REQUEST_AGENT = ObjectIdentifier("1.3.6.1.4.1.311.20.2.1")
@@ -206,7 +205,7 @@ def test_C055_a_fresh_ra_decryption_key_leaves_the_old_one_accepted(site):
 
 
 def test_E12_a_ca_that_is_its_own_ra_is_followed_by_another_such(site):
-    single(site, "insecurely_ca_is_ra = true", ca=True)
+    found(site.config, "ca")
     result = site.scepd("ca", "rollover", "devices", "--from", AT, "--write")
     assert "insecurely_ca_is_ra = true" in result.stdout
     issuer = load(site.config).issuer["devices-2"]
@@ -219,7 +218,7 @@ def test_E12_a_ca_that_is_its_own_ra_is_followed_by_another_such(site):
 
 
 def test_a_single_ra_key_is_followed_by_another_such_and_not_rotated_alone(site):
-    single(site, None, ca=False)
+    found(site.config, "both")
     refused = site.scepd("ca", "ra", "devices", "--write", check=False)
     assert refused.returncode == 1
     assert "no decryption key of its own" in refused.stderr
@@ -229,59 +228,6 @@ def test_a_single_ra_key_is_followed_by_another_such_and_not_rotated_alone(site)
     assert keys_of(site)["devices-2-ra"] == ["decrypt", "sign"]
     assert usages(read(site.directory / "devices-2-ra.pem")) == {"digital_signature", "key_encipherment"}
     assert "token" in json.loads(site.scepd("check", "--hsm", "--json").stdout)["passed"]
-
-
-def single(site, line, *, ca):
-    """Give the issuer one key with both roles: the CA's own, or an RA's."""
-    script = """
-import sys
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-import os
-from scepd.ca.ceremony import Ceremony
-from scepd.cli.ca_keys import _key
-from scepd.cli.configured import load_settings
-from scepd.cli.hsm import log_in
-from scepd.cli.init_ceremony import made_once
-from scepd.hsm.attributes import KeyRules
-from scepd.hsm.keys import KeyName, Opening, open_signing_key, parse_uri, signing_key_for
-from scepd.x509.issuer import IssuerCertificate
-from scepd.x509.names import from_text
-config, ca = Path(sys.argv[1]), sys.argv[2] == "True"
-settings = load_settings(config)
-session = log_in(settings).session(writable=True)
-both = Opening(rules=KeyRules(both_roles=True))
-public = _key(session, "single", "rsa:2048", "both")
-now = datetime.now(UTC)
-if ca:
-    ceremony = Ceremony(signing_key_for(session, KeyName(label="single"), public, both), now, os.urandom)
-    make = lambda: ceremony.found_ca(from_text("CN=Single"), timedelta(days=3650), transport=True)
-else:
-    issuer = settings.issuers[0]
-    key = open_signing_key(session, parse_uri(issuer.key), issuer.certificate_der)
-    ceremony = Ceremony(key, now, os.urandom)
-    certificate = IssuerCertificate.load(issuer.certificate_der)
-    make = lambda: ceremony.certify_ra(certificate, from_text("CN=Single RA"), public, "both")
-made_once(config.parent / "single.pem", public, make)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(site.config), str(ca)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    text = site.config.read_text().splitlines()
-    kept = [one for one in text if not one.startswith(("ra_sign", "ra_decrypt"))]
-    pair = f'{{ key = "pkcs11:token=scepd;object=single", certificate = "{site.directory}/single.pem" }}'
-    if ca:
-        kept = [one for one in kept if "devices-ca" not in one]
-        lines = ['key = "pkcs11:token=scepd;object=single"', f'certificate = "{site.directory}/single.pem"', line]
-    else:
-        lines = [f"ra = {pair}"]
-    position = kept.index("[issuer.devices]") + 1
-    site.config.write_text("\n".join([*kept[:position], *lines, *kept[position:]]) + "\n")
 
 
 # Without a token.

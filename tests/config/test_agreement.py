@@ -150,3 +150,26 @@ def test_settings_of_the_whole_protocol_travel_unchanged(compiled):
     }
     settings = compiled(tables)
     assert restore(dump(settings)) == settings
+
+
+def test_S43_other_profiles_are_renewed_with_their_issuers(refused, compiled):
+    tables = base()
+    tables["issuer"]["devices-2"] = following()
+    tables["profile"]["lab"]["issuer"] = "devices-2"
+    tables["profile"]["routers"]["renewal"] = {"profiles": ["routers", "lab"]}
+    (problem,) = refused(tables)
+    assert (problem.path, problem.hint) == (
+        "$.profile.routers.renewal.profiles[1]",
+        'issuers = ["devices-2"] beside it',
+    )
+    tables["profile"]["routers"]["renewal"]["issuers"] = ["devices-2"]
+    assert compiled(tables).profiles[0].renewal.issuers == ("devices-2",)
+
+
+def test_S43_an_issuer_that_follows_is_known(compiled):
+    tables = base()
+    tables["issuer"]["devices-2"] = following()
+    tables["issuer"]["devices"] |= {"next": "devices-2", "next_from": date(2031, 3, 1)}
+    tables["profile"]["lab"]["issuer"] = "devices-2"
+    tables["profile"]["routers"]["renewal"] = {"profiles": ["lab"]}
+    assert compiled(tables).profiles[0].renewal.profiles == ("lab",)

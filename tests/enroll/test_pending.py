@@ -263,6 +263,14 @@ def test_C149_without_any_challenge_a_person_decides(keys, tmp_path):
     assert device.certificates(device.send(device.poll()))
 
 
+@pytest.mark.parametrize("rule", [None, ApprovalRule(automatic=AutomaticWhen())], ids=["no rule", "automatic"])
+def test_C149_no_rule_issues_to_somebody_whom_nobody_knows(keys, tmp_path, rule):
+    device = Device(
+        make_world(keys, tmp_path, profiles=[default_profile(approval=rule, challenge=(NoChallengeRule(),))])
+    )
+    assert status(device, device.request(challenge=None)) == 3
+
+
 def when(**conditions):
     return ApprovalRule(automatic=AutomaticWhen(**conditions))
 

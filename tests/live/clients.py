@@ -60,7 +60,7 @@ def _strongswan(trust, url, directory, files, cn, options):
     key, certificate = files
     usages = {
         path: run("openssl", "x509", "-inform", "der", "-in", path, "-noout", "-ext", "keyUsage").stdout
-        for path in sorted(directory.glob("ra*.der"))
+        for path in (*sorted(directory.glob("ra*.der")), directory / "ca.der")  # the CA last: it may be its own RA
     }
     encryption = next(path for path, usage in usages.items() if "Key Encipherment" in usage)
     signature = next(path for path, usage in usages.items() if "Digital Signature" in usage)

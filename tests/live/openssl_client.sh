@@ -44,6 +44,10 @@ serial() { # CERTIFICATE-FILE: the content of its serialNumber in hex
 
 authorities() { # GetCACert, and which of its certificates encrypts and which signs
     curl -sf "$url?operation=GetCACert" -o ca.p7
+    if openssl x509 -inform der -in ca.p7 -out ca-1.pem 2>single.txt; then # one certificate: the CA is its own RA
+        encrypt_to=ca-1.pem authority=ca-1.pem
+        return
+    fi
     openssl pkcs7 -inform der -in ca.p7 -print_certs -outform pem | awk '/BEGIN CERT/{n++} n{print > ("ca-" n ".pem")}'
     for file in ca-*.pem; do
         usage=$(openssl x509 -in "$file" -noout -ext keyUsage)

@@ -108,7 +108,7 @@ def sscep(server, *, serial_end=b"\0", **fields):
 
 def micromdm(server, *, constructed=True, recipients=None, digest=Digest.SHA1, cipher=Cipher.DES):
     """Single DES and SHA-1 whatever is announced; an entry for each certificate of GetCACert."""
-    party = signer("micromdm", serial=b"\x01", days=1 / 24, extensions=(SIGNATURE_AND_ENCIPHERMENT,))
+    party = signer("micromdm", serial=b"\x5c" * 16, days=1 / 24, extensions=(SIGNATURE_AND_ENCIPHERMENT,))
     request = csr("micromdm", password(), digest=digest)
     everybody = recipients or [server.ra, make.Party(server.keys.sign, server.keys.sign_der)]
     content_key = b"\x5b" * cipher.key_size

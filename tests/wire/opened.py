@@ -1,13 +1,10 @@
-"""Replies opened by hands that are not ours: the openssl command, and asn1crypto with cryptography where it cannot."""
-
-import hashlib
+"""Replies opened by hands that are not ours: the openssl command; asn1crypto tells which algorithms they use."""
 
 from asn1crypto import cms
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.message.oracles import openssl, pem_key, signed_attributes, signed_data
+from tests.message.oracles import openssl, pem_key, signed_data
 
 PROVIDERS = ("-provider", "legacy", "-provider", "default")
 
@@ -22,24 +19,6 @@ def verify(message, certificate_der):
         "cms", "-verify", "-inform", "DER", "-binary", "-noverify", "-certfile", "{signer}", "-nointern",
         stdin=message, files={"signer": pem(certificate_der)},
     )  # fmt: skip
-
-
-def verify_pss(message, certificate_der):
-    """The content of SignedData signed with RSASSA-PSS over MD5, which openssl does not do in CMS."""
-    (info,) = signed_data(message)["signer_infos"]
-    name = info["digest_algorithm"]["algorithm"].native
-    parameters = info["signature_algorithm"]["parameters"]
-    content = signed_data(message)["encap_content_info"]["content"].native or b""
-    attributes = signed_attributes(message)
-    assert attributes["1.2.840.113549.1.9.4"].native == hashlib.new(name, content).digest()
-    from scepd.message.algorithms import Digest
-
-    algorithm = Digest[name.upper()].hash
-    assert parameters["hash_algorithm"]["algorithm"].native == name
-    scheme = padding.PSS(padding.MGF1(algorithm), parameters["salt_length"].native)
-    key = x509.load_der_x509_certificate(certificate_der).public_key()
-    key.verify(info["signature"].native, info["signed_attrs"].untag().dump(), scheme, algorithm)
-    return content
 
 
 def decrypt(envelope, party):
