@@ -13,7 +13,7 @@ from scepd.app.checkpoint import Checkpoints
 from scepd.app.clock import UtcClock
 from scepd.app.keys import ca_rules, key_checks, ra_rules
 from scepd.app.successions import successions_of
-from scepd.ca.local import LocalIssuer
+from scepd.ca.local import LocalIssuer, Locations
 from scepd.ca.shelf import CrlShelf
 from scepd.challenge.none import NoChallenge
 from scepd.challenge.one_time import OneTimeChallenge
@@ -166,7 +166,13 @@ def owner_name(settings: Settings, slot: int, lane: int) -> str:
 def _open_issuer(session: Session, issuer: IssuerSettings) -> LocalIssuer:
     opening = Opening(rules=ca_rules(issuer))
     key = open_signing_key(session, parse_uri(issuer.key), issuer.certificate_der, opening)
-    return LocalIssuer(issuer.name, IssuerCertificate.load(issuer.certificate_der), key, issuer.chain)
+    return LocalIssuer(
+        issuer.name,
+        IssuerCertificate.load(issuer.certificate_der),
+        key,
+        issuer.chain,
+        Locations(issuer.crl_urls, issuer.ocsp_urls, issuer.issuer_urls),
+    )
 
 
 def _challenge_methods(profile: Profile, store_key: bytes) -> tuple[ChallengeMethod, ...]:

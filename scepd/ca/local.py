@@ -14,6 +14,15 @@ from scepd.x509.lint import lint
 
 
 @attrs.frozen
+class Locations:
+    """Where what an issuer publishes is found, as its certificates say it (RFC 5280 sections 4.2.1.13 and 4.2.2.1)."""
+
+    crl_urls: tuple[str, ...] = ()
+    ocsp_urls: tuple[str, ...] = ()
+    issuer_urls: tuple[str, ...] = ()
+
+
+@attrs.frozen
 class LocalIssuer:
     """An issuer whose key signs in the token; `chain` are the certificates above it, nearest first."""
 
@@ -21,6 +30,7 @@ class LocalIssuer:
     certificate: IssuerCertificate
     key: SigningKey
     chain: tuple[bytes, ...] = ()
+    locations: Locations = Locations()
 
     def draft(
         self,
@@ -36,6 +46,10 @@ class LocalIssuer:
         ends too soon (RFC 5280 section 4.1; the token is not asked for anything).
         """
         serial = new_serial(random)
+        where = self.locations
+        template = attrs.evolve(
+            template, crl_urls=where.crl_urls, ocsp_urls=where.ocsp_urls, issuer_urls=where.issuer_urls
+        )
         draft = draft_certificate(template, spki_der, self.certificate, serial=serial, now=now)
         self.check(draft.der)
         return serial, draft

@@ -162,9 +162,6 @@ def _compile_certificate(section: ProfileSection, issuer: IssuerSettings | None,
     if issuer is not None:
         values |= {
             "issuer": issuer.name,
-            "crl_urls": issuer.crl_urls,
-            "ocsp_urls": issuer.ocsp_urls,
-            "issuer_urls": issuer.issuer_urls,
             "get_crl": answers_get_crl(section, issuer),
         }
         _judge_against_issuer(section, issuer, place)

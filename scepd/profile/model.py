@@ -220,9 +220,6 @@ class Profile:
     unknown_extensions: Literal["drop", "refuse"] = "drop"
     validity: timedelta = timedelta(days=365)
     backdate: timedelta = timedelta(minutes=5)
-    crl_urls: tuple[str, ...] = ()
-    ocsp_urls: tuple[str, ...] = ()
-    issuer_urls: tuple[str, ...] = ()
     reply_chain: Literal["none", "issuer", "full"] = "issuer"
     serve_root: bool = False
     advertise_sha384: bool = True  # strongSwan 5.9.8 picks AES only if SHA-384 is listed

@@ -21,9 +21,6 @@ def plain_template(profile: Profile, subject: Name, names: tuple[GeneralName, ..
         extended_key_usage=profile.extended_key_usage,
         validity=profile.validity,
         backdate=profile.backdate,
-        crl_urls=profile.crl_urls,
-        ocsp_urls=profile.ocsp_urls,
-        issuer_urls=profile.issuer_urls,
     )
 
 

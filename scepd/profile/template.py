@@ -31,7 +31,4 @@ def make_template(profile: Profile, csr: CertificationRequest, identity: Identit
         extended_key_usage=profile.extended_key_usage,
         validity=profile.validity,
         backdate=profile.backdate,
-        crl_urls=profile.crl_urls,
-        ocsp_urls=profile.ocsp_urls,
-        issuer_urls=profile.issuer_urls,
     )

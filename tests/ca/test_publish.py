@@ -1,6 +1,9 @@
 """When CRLs are published and what they list, over a real store."""
 
+import resource
+import sqlite3
 import threading
+import time
 from datetime import timedelta
 
 import attrs
@@ -9,6 +12,7 @@ from cryptography import x509
 
 from scepd.records import Crl, Revocation, RevocationReason
 from scepd.refusal import OperatorError
+from scepd.store.rows import serial_text, time_text
 from scepd.x509.crl import sign_crl
 from scepd.x509.draft import SealError
 from scepd.x509.issuer import IssuerCertificate
@@ -202,6 +206,40 @@ def test_drafting_pauses_between_slices_and_ends_where_the_pause_raises(town):
     assert publisher.draft(town.store, town.clock.now()).entries == 3
     with pytest.raises(InterruptedError):
         publisher.draft(town.store, town.clock.now())
+
+
+def revoke_many(town, count):
+    """Write revoked certificates past the acts of the store, which take a write transaction each."""
+    begin, end = time_text(BEGIN - DAY), time_text(BEGIN + 30 * DAY)
+    rows = (
+        ("main", serial_text((0x5C << 136) + number), "revoked", "p", "CN=x", "[]", b"", begin, end, begin, begin, 4)
+        for number in range(count)
+    )
+    with sqlite3.connect(town.directory / "scepd.sqlite") as connection:
+        connection.executemany(
+            "INSERT INTO certificate (issuer, serial, state, profile, subject, names, public_key, not_before, not_after,"
+            f" created, revoked, revocation_reason) VALUES ({', '.join('?' * 12)})",
+            rows,
+        )
+    connection.close()
+
+
+def test_S112_a_hundred_thousand_entries_take_seconds_little_memory_and_short_slices(town):
+    revoke_many(town, 100_000)
+    slices, last = [], [time.thread_time()]
+
+    def pause():
+        now = time.thread_time()
+        slices.append(now - last[0])
+        last[0] = now
+
+    begun, memory = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    crl = town.publish(town.make_publisher(pause=pause))
+    assert time.perf_counter() - begun < 10
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200 * 1024
+    assert crl.entries == len(x509.load_der_x509_crl(crl.der)) == 100_000
+    assert len(slices) == 500
+    assert max(slices) < 0.05
 
 
 class Counting:

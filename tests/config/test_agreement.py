@@ -32,7 +32,6 @@ def test_a_crl_by_hours(compiled):
 def test_C283_certificates_name_the_crl_that_a_plain_listener_serves(compiled):
     settings = compiled(publishing())
     assert list(settings.issuer["devices"].crl_urls) == SERVED
-    assert [list(profile.crl_urls) for profile in settings.profiles] == [SERVED, SERVED]
     assert settings.listeners[0].serves == ("scep", "publication")
 
 

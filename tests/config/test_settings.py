@@ -160,15 +160,6 @@ def test_a_profile_alone_is_the_default_one(compiled):
     assert compiled(tables).default_profile.name == "routers"
 
 
-def test_urls_of_the_issuer_reach_its_profiles(compiled):
-    tables = base()
-    urls = {f"{kind}_urls": [f"http://pki.example.net/{kind}"] for kind in ("crl", "ocsp", "issuer")}
-    tables["issuer"]["devices"].update(urls)
-    settings = compiled(tables)
-    for holder in (settings.issuers[0], settings.profiles[0], settings.profiles[1]):
-        assert {name: list(getattr(holder, name)) for name in urls} == urls
-
-
 def test_workers_are_the_cores_where_nothing_is_written(compiled):
     tables = base()
     del tables["workers"]

@@ -5,6 +5,7 @@ from datetime import timedelta
 import attrs
 import pytest
 
+from scepd.ports import SerialTaken
 from scepd.records import CertificateState, Lineage, Revocation, RevocationReason, TransactionKey
 from scepd.refusal import Reason, Reject
 from tests.store.building import (
@@ -68,7 +69,7 @@ def test_S49_a_certificate_has_one_successor(store, issuer, device, first):
 def test_S49_the_tables_themselves_hold_one_successor(store, issuer, device, first, monkeypatch):
     store.claim(make_intent(issuer, with_new_key(device), lineage=after(first)))
     monkeypatch.setattr("scepd.store.repository.require_renewable", lambda _connection, _lineage: None)
-    with pytest.raises(Exception, match="main"):  # taken for a serial: the caller draws another, and fails again
+    with pytest.raises(SerialTaken):  # as the constraint is taken: the caller draws another serial, and fails again
         store.claim(make_intent(issuer, with_new_key(device), lineage=after(first)))
     assert len(store.certificates()) == 2
 

@@ -2,9 +2,11 @@
 
 from datetime import timedelta
 
+import attrs
 import pytest
 from cryptography import x509
 
+from scepd.ca.local import Locations
 from scepd.enroll.succession import Succession
 from tests import make
 from tests.enroll.conftest import Device
@@ -88,3 +90,17 @@ def test_a_poll_after_the_switch_finds_what_was_issued_before_it(world, keys, ne
     world.clock.time = SWITCH
     new = client(world, next_keys)
     assert new.certificates(new.send(new.poll()))[0] == leaf
+
+
+def test_C283_a_certificate_names_what_its_own_issuer_publishes(world, keys, next_keys):
+    issuers = dict(world.context.issuers)
+    for name, issuer in issuers.items():
+        where = Locations((f"http://pki.example.net/crl/{name}.crl",), (), (f"http://pki.example.net/ca/{name}.cer",))
+        issuers[name] = attrs.evolve(issuer, locations=where)
+    world.context.issuers = issuers
+    for name, held in (("devices", keys), ("devices-2", next_keys)):
+        leaf = x509.load_der_x509_certificate(client(world, held).enrol(transaction_id=name))
+        [point] = leaf.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+        [access] = leaf.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+        assert point.full_name[0].value == f"http://pki.example.net/crl/{name}.crl"
+        assert access.access_location.value == f"http://pki.example.net/ca/{name}.cer"

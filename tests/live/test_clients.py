@@ -93,7 +93,15 @@ def test_nothing_but_openssl_is_refused_with_a_wrong_challenge(server, tmp_path)
     assert "refused: failInfo 2 challenge rejected" in result.words
 
 
-@pytest.mark.parametrize("options", [(), ("--get",), ("--oaep", "sha256"), ("--cipher", "aes256", "--digest", "sha512")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--get",),
+        ("--transport", "oaep-sha256", "--signature", "pss"),
+        ("--cipher", "aes256", "--digest", "sha512", "--transport", "oaep-sha1"),
+    ],
+)
 def test_our_own_client_enrols(server, tmp_path, options):
     for url, trust in ((server.url, ()), (server.tls_url, ("--ca-file", server.ca))):
         challenge = server.challenge("--cn", "own")

@@ -71,21 +71,20 @@ def refused(reason, request, identity=ALICE, **fields):
 
 
 def test_C156_S53_the_template_is_the_profiles():
-    urls = {"crl_urls": ("http://c/",), "ocsp_urls": ("http://o/",), "issuer_urls": ("http://i/",)}
     template = make(
         csr(),
         key_usage=frozenset({"digitalSignature"}),
         extended_key_usage=("serverAuth",),
         validity=timedelta(days=7),
         backdate=timedelta(hours=1),
-        **urls,
     )
     assert to_text(template.subject) == "CN=r1.example.com,O=Example"
     assert template.names == ()
     assert template.key_usage == {"digitalSignature"}
     assert template.extended_key_usage == ("serverAuth",)
     assert (template.validity, template.backdate) == (timedelta(days=7), timedelta(hours=1))
-    assert {field: getattr(template, field) for field in urls} == urls
+    # Where things are published is the word of the issuer that signs, which a rollover changes.
+    assert (template.crl_urls, template.ocsp_urls, template.issuer_urls) == ((), (), ())
 
 
 # Subject (S-53)

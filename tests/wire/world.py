@@ -5,6 +5,7 @@ from twisted.internet.defer import maybeDeferred
 
 from scepd.app.endpoints import make_endpoints
 from scepd.app.successions import successions_of
+from scepd.ca.local import Locations
 from scepd.config.load import load
 from scepd.enroll.raw import respond_raw
 from scepd.enroll.respond import respond
@@ -83,12 +84,19 @@ class Server:
             others=others,
             successions=successions_of(self.settings.issuers),
         )
+        context = self.world.context
+        context.issuers = {name: self._at_its_places(held) for name, held in context.issuers.items()}
         directly = Directly(self.world)
         self.endpoints = make_endpoints(self.settings, directly, directly, self.world.clock)
         default = self.settings.default_profile.segment
         self.setting = Setting(ScepResource(self.endpoints, default=default))
         self.ra = make.Party(keys.decrypt, keys.decrypt_der)
         self.path = f"/scep/{default}".encode()
+
+    def _at_its_places(self, issuer):
+        """The issuer with the URLs that its settings say."""
+        said = self.settings.issuer[issuer.name]
+        return attrs.evolve(issuer, locations=Locations(said.crl_urls, said.ocsp_urls, said.issuer_urls))
 
     def ask(self, request):
         """Send the octets of one HTTP request and return the reply."""

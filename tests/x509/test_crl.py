@@ -43,7 +43,7 @@ def entry_extensions(revoked):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_C290_C285_a_crl_has_version_2_our_name_times_and_both_extensions(kind):
+def test_C290_C285_C294_a_crl_has_version_2_our_name_times_and_both_extensions(kind):
     crl = parsed(entry(), kind=kind)
     assert crl.is_signature_valid(issuer(kind).certificate.public_key())
     assert crl.issuer.public_bytes() == issuer(kind).subject_der
