@@ -9,8 +9,7 @@ from typing import Any
 import attrs
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from scepd.ca.local import LocalIssuer
-from scepd.enroll.context import Context, Registration
+from scepd.enroll.context import Context
 from scepd.message.algorithms import KeyTransport
 from scepd.message.certrep import ReplySigner
 from scepd.ports import DecryptionKey
@@ -124,14 +123,14 @@ def recorded(context: Context, memory: Memory, *, sign_replies: bool) -> dict[st
     """
     return {
         "issuers": {
-            name: LocalIssuer(name, issuer.certificate, _stand_in(issuer.key, memory), issuer.chain)
+            name: attrs.evolve(issuer, key=_stand_in(issuer.key, memory))
             for name, issuer in context.issuers.items()
         },
         "registrations": {
-            name: Registration(
-                registration.signer if sign_replies else _signer_of_zeros(registration.signer),
-                registration.recipients,
-                tuple(RecordedDecryption(key, memory) for key in registration.decryption),
+            name: attrs.evolve(
+                registration,
+                signer=registration.signer if sign_replies else _signer_of_zeros(registration.signer),
+                decryption=tuple(RecordedDecryption(key, memory) for key in registration.decryption),
             )
             for name, registration in context.registrations.items()
         },

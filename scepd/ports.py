@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+import attrs
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scepd.message.algorithms import KeyTransport
@@ -14,6 +15,7 @@ from scepd.records import (
     Crl,
     Identity,
     Intent,
+    Notice,
     Petition,
     Refusal,
     Secret,
@@ -136,6 +138,43 @@ class ChallengeMethod(Protocol):
 
         Raises `Reject` when the challenge is this method's and may not be used (expired, spent, another device's).
         """
+
+
+@attrs.frozen
+class Question:
+    """What a remote method is asked: a request whose writer is proved, before anything is promised.
+
+    `identity` is set where the compliance of somebody known is asked; `renews` is the serial of a certificate that
+    is being renewed.
+    """
+
+    profile: str
+    transaction_id: str
+    message_type: int
+    csr: CertificationRequest
+    address: str
+    request_id: str
+    identity: Identity | None = None
+    renews: int | None = None
+
+
+class RemoteMethod(Protocol):
+    """A challenge method that asks somebody over the network; it lives on the reactor."""
+
+    name: str
+
+    async def ask(self, question: Question) -> Identity | None:
+        """Return who asks; None when the challenge is none of this method's.
+
+        Raises `Reject` for a definite no, `Unavailable` when it cannot tell: never a certificate then.
+        """
+
+
+class Notifier(Protocol):
+    """Somebody outside who is told how requests end."""
+
+    async def notify(self, notice: Notice) -> None:
+        """Tell; raises `Unavailable` to be asked again later."""
 
 
 class Passwords(Protocol):

@@ -100,6 +100,7 @@ class Identity:
     name: str
     challenge_id: int | None = None
     names: tuple[str, ...] = ()  # subjectAltNames that the method vouches for, as "dns:host"
+    attributes: tuple[tuple[str, str], ...] = ()  # of the subject, as pairs of short name and value, which it vouches for
 
 
 @attrs.frozen
@@ -369,6 +370,23 @@ class Rejected:
 
     reason: Reason
     detail: str = ""
+
+
+@attrs.frozen
+class Notice:
+    """What an outside service is told of a request's end: `outcome` is issued, pending or rejected."""
+
+    profile: str
+    transaction_id: str
+    request_id: str
+    outcome: str
+    reason: str = ""
+    subject: str = ""
+    serial: int | None = None
+    not_after: datetime | None = None
+    certificate_der: bytes | None = None
+    identity_method: str = ""
+    identity_name: str = ""
 
 
 @attrs.frozen

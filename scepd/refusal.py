@@ -60,6 +60,12 @@ class Reason(enum.Enum):
     challenge_expired = "challenge_expired"
     challenge_replayed = "challenge_replayed"
     challenge_not_for_request = "challenge_not_for_request"
+    challenge_backend_denied = "challenge_backend_denied"
+    compliance_denied = "compliance_denied"
+    client_certificate_missing = "client_certificate_missing"
+    client_certificate_refused = "client_certificate_refused"
+    identity_limit = "identity_limit"
+    profile_disabled = "profile_disabled"
     subject_refused = "subject_refused"
     name_refused = "name_refused"
     extension_refused = "extension_refused"
@@ -121,6 +127,12 @@ WIRE: Mapping[Reason, tuple[FailInfo, str]] = MappingProxyType(
         Reason.challenge_expired: (FailInfo.badRequest, "challenge rejected"),
         Reason.challenge_replayed: (FailInfo.badRequest, "challenge rejected"),
         Reason.challenge_not_for_request: (FailInfo.badRequest, "challenge rejected"),
+        Reason.challenge_backend_denied: (FailInfo.badRequest, "challenge rejected"),
+        Reason.compliance_denied: (FailInfo.badRequest, "device not compliant"),
+        Reason.client_certificate_missing: (FailInfo.badRequest, "client certificate missing"),
+        Reason.client_certificate_refused: (FailInfo.badRequest, "client certificate not accepted"),
+        Reason.identity_limit: (FailInfo.badRequest, "too many active certificates"),
+        Reason.profile_disabled: (FailInfo.badRequest, "profile not enabled"),
         Reason.subject_refused: (FailInfo.badRequest, "subject not allowed"),
         Reason.name_refused: (FailInfo.badRequest, "subject alternative name not allowed"),
         Reason.extension_refused: (FailInfo.badRequest, "extension not allowed"),

@@ -55,6 +55,8 @@ def _addressed_by_key(context: Context, case: Case, envelope: Envelope) -> Addre
     registration, index = keys[chosen]
     if registration.issuer not in accepted(case.profile.issuer, context.successions, now):
         over = is_superseded(registration.issuer, context.successions, now)
+        if over:  # whoever has only the old certificates could not verify a refusal by the new RA
+            case.registration = registration
         reason = Reason.issuer_superseded if over else Reason.recipient_unknown
         raise Reject(reason, f"encrypted to the RA of {registration.issuer}")
     key = registration.decryption[index]
