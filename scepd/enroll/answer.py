@@ -12,6 +12,7 @@ from scepd.enroll.context import Context
 from scepd.enroll.raw import respond_raw
 from scepd.enroll.reply import Answer
 from scepd.enroll.respond import Response, respond
+from scepd.observe.legacy import LegacyWatch
 from scepd.profile.model import Profile
 from scepd.records import Origin, Refusal
 from scepd.refusal import WIRE, Reason, Unavailable
@@ -57,16 +58,17 @@ class Answerer:
         self._slot = slot
         self._refusals: deque[Refusal] = deque(maxlen=kept)
         self._log = Logger(namespace="scepd.enroll")
+        self.legacy = LegacyWatch(timer.seconds)
 
     async def answer(self, profile: Profile, body: bytes, origin: Origin) -> Answer:
         """Return the answer to one PKIOperation; every failure of ours becomes a 503, never a FAILURE."""
-        return await self._answer(origin, lambda context: respond(context, profile, body, origin))
+        return await self._answer(profile, origin, lambda context: respond(context, profile, body, origin))
 
     async def answer_raw(self, profile: Profile, body: bytes, origin: Origin) -> Answer:
         """Return the answer to a bare PKCS#10 on the raw route of a profile that takes such (C-108)."""
-        return await self._answer(origin, lambda context: respond_raw(context, profile, body, origin))
+        return await self._answer(profile, origin, lambda context: respond_raw(context, profile, body, origin))
 
-    async def _answer(self, origin: Origin, act: Callable[[Context], Response]) -> Answer:
+    async def _answer(self, profile: Profile, origin: Origin, act: Callable[[Context], Response]) -> Answer:
         begun = self._timer.seconds()
         try:
             response: Response = await self._lanes.run(act)
@@ -78,6 +80,7 @@ class Answerer:
             return Answer(
                 b"", "unavailable", status=503, reason="unexpected", detail=repr(failure.value), retry_after=5
             )
+        self._tell_legacy(profile, response.answer, origin)
         if response.refusal is not None:
             self._refusals.append(response.refusal)
         if response.answer.reason in _UNIFORM_REASONS:
@@ -92,6 +95,12 @@ class Answerer:
         self._refusals.clear()
         await self._lanes.run(lambda context: context.store.refused(batch))
         return len(batch)
+
+    def _tell_legacy(self, profile: Profile, answer: Answer, origin: Origin) -> None:
+        for switch in answer.legacy:
+            if self.legacy.note(profile.name, switch, origin.address):
+                fields = {"profile": profile.name, "switch": switch, "address": origin.address}
+                self._log.warn(event="legacy_used", **fields)
 
     def _until_slot(self, begun: float) -> "Deferred[None]":
         elapsed = self._timer.seconds() - begun

@@ -110,7 +110,14 @@ def _refused(case: RawCase, rejected: Rejected) -> Answer:
 
 
 def _answer(case: RawCase, body: bytes, outcome: str, **words: Any) -> Answer:
-    return Answer(body, outcome, transaction_id=case.key.transaction_id, subject=to_text(case.csr.subject), **words)
+    return Answer(
+        body,
+        outcome,
+        transaction_id=case.key.transaction_id,
+        subject=to_text(case.csr.subject),
+        legacy=("insecurely_accept_raw_csr",),
+        **words,
+    )
 
 
 def _refusal(context: Context, case: RawCase, rejected: Rejected) -> Refusal:

@@ -25,3 +25,4 @@ class Answer:
     subject: str = ""
     retry_after: int | None = None  # seconds
     again: bool = False
+    legacy: tuple[str, ...] = ()  # the profile's switches that the request needed

@@ -6,6 +6,7 @@ import attrs
 
 from scepd.enroll.case import Case, Trail
 from scepd.enroll.context import Context, Registration
+from scepd.enroll.legacy import legacy_uses
 from scepd.enroll.pipeline import decide
 from scepd.enroll.recall import recover
 from scepd.enroll.reply import Answer
@@ -145,6 +146,7 @@ def _answer(case: Case, body: bytes, outcome: str, *, subject: str | None = None
         message_type=_type_name(case.message.message_type),
         transaction_id=case.message.transaction_id,
         subject=case.subject if subject is None else subject,
+        legacy=legacy_uses(case),
         **words,
     )
 

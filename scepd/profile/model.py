@@ -8,12 +8,46 @@ from typing import Literal
 import attrs
 
 from scepd.message.algorithms import CryptoPolicy
-from scepd.records import Attribute, Secret
+from scepd.profile.access import (
+    ChallengeRule,
+    ClientCertificateGate,
+    ClientCertificateRule,
+    EntityRule,
+    IntuneRule,
+    NoChallengeRule,
+    OneTimeRule,
+    SignedRule,
+    StaticRule,
+    WebhookRule,
+)
+from scepd.records import Attribute
 from scepd.refusal import Reject
 from scepd.x509.keys import KeyPolicy
 from scepd.x509.names import OIDS, check_attribute
 from scepd.x509.strings import is_host_name
 from scepd.x509.usages import EXTENDED_KEY_USAGES, KEY_USAGES
+
+__all__ = (
+    "FORBIDDEN_PURPOSES",
+    "SUBJECT_ATTRIBUTES",
+    "ApprovalRule",
+    "AutomaticWhen",
+    "ChallengeRule",
+    "ClientCertificateGate",
+    "ClientCertificateRule",
+    "EntityRule",
+    "IntuneRule",
+    "NamePolicy",
+    "NoChallengeRule",
+    "OneTimeRule",
+    "Profile",
+    "RenewalRule",
+    "SignedRule",
+    "SigningTimeRule",
+    "StaticRule",
+    "SubjectPolicy",
+    "WebhookRule",
+)
 
 # scepclient always sends C, O and OU; Cisco IOS sends serialNumber, unstructuredName and unstructuredAddress.
 SUBJECT_ATTRIBUTES = ("CN", "O", "OU", "C", "ST", "L", "serialNumber", "unstructuredName", "unstructuredAddress")
@@ -86,28 +120,6 @@ class NamePolicy:
         if self.common_name is None:
             return not (self.dns or self.ip or self.email or self.uri)
         return self.common_name
-
-
-@attrs.frozen
-class OneTimeRule:
-    """Challenge method `one-time`: how long a new challenge is valid."""
-
-    valid: timedelta = timedelta(hours=1)
-
-
-@attrs.frozen
-class StaticRule:
-    """Challenge method `static`: the shared secret, which the worker digests under the store key at its start."""
-
-    secret: Secret
-
-
-@attrs.frozen
-class NoChallengeRule:
-    """Challenge method `none`: anybody may ask, and a person decides about each request."""
-
-
-ChallengeRule = OneTimeRule | StaticRule | NoChallengeRule
 
 
 def _fraction(_: object, attribute: "attrs.Attribute[float]", value: float) -> None:
@@ -205,7 +217,10 @@ class Profile:
     name: str
     path: str = ""  # the URL segment after /scep/; empty = the name
     issuer: str = ""
-    challenge: tuple[ChallengeRule, ...] = ()
+    challenge: tuple[ChallengeRule, ...] = ()  # asked in this order
+    compliance: WebhookRule | None = None  # asked after authentication, also of renewals, before anything is issued
+    notify: tuple[WebhookRule, ...] = ()  # told how each request ends
+    client_certificate: ClientCertificateGate | None = None  # None: not served under /scep-mtls/
     default: bool = False  # also answers /scep and /cgi-bin/pkiclient.exe
     crypto: CryptoPolicy = attrs.field(factory=CryptoPolicy)
     csr_crypto: CryptoPolicy = attrs.field(factory=CryptoPolicy)
