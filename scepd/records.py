@@ -93,6 +93,21 @@ class Template:
 
 
 @attrs.frozen
+class Ticket:
+    """A signed challenge that one transaction may use: the store refuses it to every other.
+
+    `digest` is SHA-256 over the key that signed it and its own identifier; it can be used until `expires`. Of its
+    `device` at most `most` are taken within `window` (0 = no limit).
+    """
+
+    digest: bytes
+    device: str
+    expires: datetime
+    most: int = 0
+    window: timedelta = timedelta(days=1)
+
+
+@attrs.frozen
 class Identity:
     """Who asked, as a challenge method established it."""
 
@@ -101,6 +116,7 @@ class Identity:
     challenge_id: int | None = None
     names: tuple[str, ...] = ()  # subjectAltNames that the method vouches for, as "dns:host"
     attributes: tuple[tuple[str, str], ...] = ()  # of the subject, as pairs of short name and value, which it vouches for
+    ticket: Ticket | None = None  # taken with the claim; not kept with the transaction
 
 
 @attrs.frozen
@@ -183,6 +199,8 @@ class Intent:
     unique_subject: bool = False  # refuse while another key holds a live certificate of that subject
     csr_fingerprint_sha1: str = ""  # C-160: what older devices show
     request_id: str = ""  # of the request's log line
+    notify: tuple[str, ...] = ()  # names of the notifiers that hear of the outcome
+    enclosure: bytes | None = None  # the PKCS#10 as received, sealed, for notifiers that send it back
 
 
 @attrs.frozen
@@ -209,6 +227,8 @@ class Petition:
     lineage: Lineage | None = None
     csr_fingerprint_sha1: str = ""
     request_id: str = ""
+    notify: tuple[str, ...] = ()
+    enclosure: bytes | None = None
 
 
 @attrs.frozen
@@ -387,6 +407,18 @@ class Notice:
     certificate_der: bytes | None = None
     identity_method: str = ""
     identity_name: str = ""
+    number: int = 0  # of its row in the outbox: the same each time that it is told
+    csr_der: bytes | None = attrs.field(default=None, repr=False)  # as received, for services that want it back
+
+
+@attrs.frozen
+class Posting:
+    """A notice for one notifier: a row of the outbox, with how often it was tried."""
+
+    kind: str  # the notifier's name
+    notice: Notice
+    enclosure: bytes | None = attrs.field(default=None, repr=False)
+    attempts: int = 0
 
 
 @attrs.frozen

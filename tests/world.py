@@ -11,6 +11,7 @@ from scepd.ca.shelf import CrlShelf
 from scepd.challenge.digest import keyed_digest
 from scepd.challenge.none import NoChallenge
 from scepd.challenge.one_time import OneTimeChallenge
+from scepd.challenge.order import RemotePlace
 from scepd.challenge.passwords import ProfilePasswords
 from scepd.challenge.static import StaticChallenge
 from scepd.enroll.context import Context, Registration
@@ -18,7 +19,8 @@ from scepd.enroll.respond import respond
 from scepd.hsm.software import software_decryption_key
 from scepd.message.certrep import ReplySigner
 from scepd.message.enveloped import Recipient
-from scepd.profile.model import OneTimeRule, Profile, StaticRule
+from scepd.profile.access import NoChallengeRule, OneTimeRule, StaticRule
+from scepd.profile.model import Profile
 from scepd.records import Attribute, Origin, Secret
 from scepd.store.engines import open_engine
 from scepd.store.migrate import upgrade
@@ -224,4 +226,4 @@ def _method(rule, profile):
         return OneTimeChallenge(profile.name, STORE_KEY)
     if isinstance(rule, StaticRule):
         return StaticChallenge.from_secret(rule.secret, STORE_KEY)
-    return NoChallenge()
+    return NoChallenge() if isinstance(rule, NoChallengeRule) else RemotePlace("webhook")

@@ -8,18 +8,13 @@ import attrs
 from scepd.ports import SigningKey
 from scepd.records import Template
 from scepd.refusal import Reason, Reject
-from scepd.x509.certificate import IssuerCertificate, draft_certificate, new_serial
+from scepd.x509.certificate import IssuerCertificate, Locations, draft_certificate, new_serial
 from scepd.x509.draft import Draft, seal
 from scepd.x509.lint import lint
 
+__all__ = ["LocalIssuer", "Locations"]
 
-@attrs.frozen
-class Locations:
-    """Where what an issuer publishes is found, as its certificates say it (RFC 5280 sections 4.2.1.13 and 4.2.2.1)."""
-
-    crl_urls: tuple[str, ...] = ()
-    ocsp_urls: tuple[str, ...] = ()
-    issuer_urls: tuple[str, ...] = ()
+_NOWHERE = Locations()
 
 
 @attrs.frozen
@@ -30,7 +25,7 @@ class LocalIssuer:
     certificate: IssuerCertificate
     key: SigningKey
     chain: tuple[bytes, ...] = ()
-    locations: Locations = Locations()
+    locations: Locations = _NOWHERE
 
     def draft(
         self,
@@ -46,11 +41,9 @@ class LocalIssuer:
         ends too soon (RFC 5280 section 4.1; the token is not asked for anything).
         """
         serial = new_serial(random)
-        where = self.locations
-        template = attrs.evolve(
-            template, crl_urls=where.crl_urls, ocsp_urls=where.ocsp_urls, issuer_urls=where.issuer_urls
+        draft = draft_certificate(
+            template, spki_der, self.certificate, serial=serial, now=now, locations=self.locations
         )
-        draft = draft_certificate(template, spki_der, self.certificate, serial=serial, now=now)
         self.check(draft.der)
         return serial, draft
 

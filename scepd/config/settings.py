@@ -15,6 +15,8 @@ from scepd.records import Secret
 LogFormat = Literal["logfmt", "text", "json"]
 LogLevel = Literal["debug", "info", "warn", "error"]
 TlsMinimum = Literal["1.2", "1.3"]
+ClientCertificates = Literal["off", "optional", "required"]
+AddressHeader = Literal["X-Forwarded-For", "CF-Connecting-IP"]
 
 
 @attrs.frozen
@@ -136,12 +138,20 @@ class TlsSettings:
 
 @attrs.frozen
 class ListenerSettings:
-    """A listener: (host, port) pairs, TLS or not, and what it serves; port 0 lets the system choose."""
+    """A listener: (host, port) pairs, TLS or not, and what it serves; port 0 lets the system choose.
+
+    `trusted_proxies` is a file of networks that is read again when it changes: only a peer in one of them is believed
+    what it says of its client, by `client_address_header` or by the PROXY protocol.
+    """
 
     name: str
     addresses: tuple[tuple[str, int], ...]
     tls: TlsSettings | None
     serves: tuple[str, ...]
+    client_certificates: ClientCertificates = "off"  # whether TLS asks for one; the profile judges it
+    trusted_proxies: Path | None = None
+    client_address_header: AddressHeader | None = None
+    proxy_protocol: bool = False  # every connection begins with a PROXY header
 
 
 @attrs.frozen
@@ -160,6 +170,23 @@ class LimitSettings:
     connections_per_address: int = 100
     in_flight_bytes: int = 64 * 1024 * 1024
     requests_per_network: int = 0  # a minute, of all workers, for each IPv4 /24 or IPv6 /48; 0 = no limit
+    # Refused authentications, a minute, of all workers; 0 = no limit (threats F).
+    failures_per_network: int = 0  # for each IPv4 /24 or IPv6 /48
+    failures_per_profile: int = 0
+    failures_per_key: int = 0  # for each key that signs requests
+
+
+@attrs.frozen
+class TenantSettings:
+    """A tenant: the profiles that answer under /<name>/scep, and nowhere else, and who administers them.
+
+    `default` is the profile that answers /<name>/scep itself.
+    """
+
+    name: str
+    profiles: tuple[str, ...]
+    default: str | None = None
+    administrators: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -184,6 +211,8 @@ class Settings:
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     insecure: tuple[str, ...] = ()  # "profile.routers.insecurely_accept_sha1", ...
+    tenants: tuple[TenantSettings, ...] = ()
+    warnings: tuple[str, ...] = ()  # what can be used as it stands, and will still surprise somebody
 
     @property
     def default_profile(self) -> Profile:

@@ -1,7 +1,9 @@
 """The one door from the reactor into the enrolment path."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -11,13 +13,18 @@ from twisted.python.failure import Failure
 from scepd.enroll.context import Context
 from scepd.enroll.raw import respond_raw
 from scepd.enroll.reply import Answer
-from scepd.enroll.respond import Response, respond
+from scepd.enroll.respond import Response, respond, respond_again
+from scepd.enroll.suspended import Suspended, Verdict
 from scepd.observe.legacy import LegacyWatch
+from scepd.ports import RemoteMethod
 from scepd.profile.model import Profile
 from scepd.records import Origin, Refusal
-from scepd.refusal import WIRE, Reason, Unavailable
+from scepd.refusal import WIRE, Reason, Reject, Unavailable
 
 T = TypeVar("T")
+
+# By profile and place: an index into its challenge methods, or COMPLIANCE.
+Remotes = Mapping[str, Mapping[int, RemoteMethod]]
 
 # What depends on decrypted bytes that nobody has answered for yet.
 _UNIFORM_REASONS = frozenset(
@@ -49,12 +56,22 @@ class Answerer:
 
     `slot` are the seconds to which the answers that depend on decrypted bytes are rounded up, so that their time
     tells nothing. `kept` bounds the refusals that wait to be written: on an attacker's packet nothing is fsynced.
+    `remotes` are what must be asked over the network, by profile and by their place in its order of methods.
     """
 
-    def __init__(self, lanes: RunsInLane, timer: Timer, *, slot: float = 0.05, kept: int = 1000) -> None:
+    def __init__(
+        self,
+        lanes: RunsInLane,
+        timer: Timer,
+        *,
+        remotes: Remotes = MappingProxyType({}),
+        slot: float = 0.05,
+        kept: int = 1000,
+    ) -> None:
         """Keep the collaborators."""
         self._lanes = lanes
         self._timer = timer
+        self._remotes = remotes
         self._slot = slot
         self._refusals: deque[Refusal] = deque(maxlen=kept)
         self._log = Logger(namespace="scepd.enroll")
@@ -68,10 +85,10 @@ class Answerer:
         """Return the answer to a bare PKCS#10 on the raw route of a profile that takes such (C-108)."""
         return await self._answer(profile, origin, lambda context: respond_raw(context, profile, body, origin))
 
-    async def _answer(self, profile: Profile, origin: Origin, act: Callable[[Context], Response]) -> Answer:
+    async def _answer(self, profile: Profile, origin: Origin, act: Callable[[Context], Response | Suspended]) -> Answer:
         begun = self._timer.seconds()
         try:
-            response: Response = await self._lanes.run(act)
+            response = await self._run(act)
         except Unavailable as trouble:
             return Answer(b"", "unavailable", status=503, detail=trouble.cause, retry_after=trouble.retry_after)
         except Exception:  # noqa: BLE001 - the request boundary: no input may end the process
@@ -86,6 +103,21 @@ class Answerer:
         if response.answer.reason in _UNIFORM_REASONS:
             await self._until_slot(begun)
         return response.answer
+
+    async def _run(self, act: Callable[[Context], Response | Suspended]) -> Response:
+        """Run in a lane, and again after each question that the reactor asked the network."""
+        reached: Response | Suspended = await self._lanes.run(act)
+        while isinstance(reached, Suspended):
+            verdict = await self._ask(reached)
+            reached = await self._lanes.run(partial(respond_again, suspended=reached, verdict=verdict))
+        return reached
+
+    async def _ask(self, suspended: Suspended) -> Verdict:
+        method = self._remotes[suspended.case.profile.name][suspended.index]
+        try:
+            return await method.ask(suspended.question)
+        except (Reject, Unavailable) as verdict:
+            return verdict
 
     async def flush(self) -> int:
         """Write the refusals that were kept, in one transaction of one lane; return how many."""

@@ -14,7 +14,7 @@ def needs_person(rule: ApprovalRule | None, authorization: Authorization, addres
     """Return whether the profile's rule asks a person about what was authorized; `address` is the client's."""
     if authorization.approved:
         return False
-    if authorization.identity.method == NoChallenge.name:
+    if authorization.undecided or authorization.identity.method == NoChallenge.name:
         return True  # nobody has vouched for anything: no rule can make that enough
     if rule is None:
         return False

@@ -18,13 +18,15 @@ _MAKER = object()
 class Authorization:
     """Proof that an authorizer allowed this template to this identity; `issue` takes nothing less.
 
-    `lineage` is that of a renewal; `approved` says that a person has decided already.
+    `lineage` is that of a renewal; `approved` says that a person has decided already, `undecided` that only a person
+    can.
     """
 
     identity: Identity
     template: Template
     lineage: Lineage | None
     approved: bool
+    undecided: bool
 
     def __init__(
         self,
@@ -34,35 +36,48 @@ class Authorization:
         *,
         lineage: Lineage | None = None,
         approved: bool = False,
+        undecided: bool = False,
     ) -> None:
         """Refuse every maker but this module."""
         if maker is not _MAKER:
             raise TypeError("an Authorization is made by enroll.authorize alone")
-        self.__attrs_init__(identity, template, lineage, approved)
+        self.__attrs_init__(identity, template, lineage, approved, undecided)
 
 
-def authorize_by_challenge(context: Context, profile: Profile, csr: CertificationRequest) -> Authorization:
-    """Judge a PKCSReq by the profile's challenge methods in their order, then by its template (RFC 8894 section 2.4).
+def identify(
+    context: Context, profile: Profile, csr: CertificationRequest, previous: Certificate | None, *, start: int = 0
+) -> Identity | int:
+    """Return who asks: by the profile's challenge methods in their order from `start` on, or by the certificate renewed.
 
-    Raises `Reject` (challenge_..., subject_refused, name_refused, extension_refused).
+    The index of a remote method where its turn comes. A renewal needs no challenge unless the profile wants one as
+    well (C-172). Raises `Reject` (challenge_...).
     """
-    identity = authenticate_in_order(context.challenges[profile.name], csr, context.store, context.clock.now())
-    return Authorization(_MAKER, identity, make_template(profile, csr, identity))
+    rule = profile.renewal
+    if previous is not None and (rule is None or rule.challenge == "ignored"):
+        return Identity("renewal", previous.subject, names=previous.names)
+    return authenticate_in_order(context.challenges[profile.name], csr, context.store, context.clock.now(), start=start)
 
 
-def authorize_by_certificate(
-    context: Context, profile: Profile, csr: CertificationRequest, previous: Certificate
+def authorize(
+    profile: Profile, csr: CertificationRequest, identity: Identity, previous: Certificate | None
 ) -> Authorization:
-    """Let a certificate that `enroll.renewal` has judged stand for its holder (RFC 8894 section 2.3).
+    """Judge what somebody known asks for by the profile (RFC 8894 sections 2.3 and 2.4).
 
-    Where the profile wants the challenge as well, that is asked too (C-172). Raises `Reject` as the others.
+    `previous` is the certificate being renewed, as `enroll.renewal` has judged it: its names are those of the new one.
+    Raises `Reject` (subject_refused, name_refused, extension_refused, renewal_names_changed).
     """
+    if previous is None:
+        return Authorization(_MAKER, identity, make_template(profile, csr, identity))
     assert previous.der is not None  # only an issued certificate is found by its octets
     template = renewal_template(profile, csr, load_certificate(previous.der).subject_der, previous.names)
-    identity = Identity("renewal", previous.subject, names=previous.names)
-    if profile.renewal is not None and profile.renewal.challenge == "required":
-        identity = authenticate_in_order(context.challenges[profile.name], csr, context.store, context.clock.now())
     return Authorization(_MAKER, identity, template, lineage=_next_of_line(previous))
+
+
+def leave_undecided(authorization: Authorization) -> Authorization:
+    """Return the same for a person to decide, where the service that should have known did not answer."""
+    return Authorization(
+        _MAKER, authorization.identity, authorization.template, lineage=authorization.lineage, undecided=True
+    )
 
 
 def _next_of_line(previous: Certificate) -> Lineage:

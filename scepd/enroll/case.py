@@ -78,7 +78,7 @@ class Case:
         """The messageType of RFC 8894 section 3.2.1.2."""
         return self.message.message_type
 
-    @property
+    @cached_property
     def needs_password(self) -> bool:
         """Whether only a password can protect the reply (RFC 8894 section 3.1)."""
         return not can_encrypt(self.signer.public_key())

@@ -8,10 +8,11 @@ from typing import Protocol
 import attrs
 
 from scepd.ca.local import LocalIssuer
+from scepd.challenge.order import Methods
 from scepd.enroll.succession import Succession
 from scepd.message.certrep import ReplySigner
 from scepd.message.enveloped import Recipient
-from scepd.ports import ChallengeMethod, Clock, DecryptionKey, Passwords, Store
+from scepd.ports import Clock, DecryptionKey, Passwords, Store
 from scepd.records import Crl
 
 
@@ -47,7 +48,7 @@ class Context:
     owner: str  # "node/slot.lane", unique among everything that writes to the store
     issuers: Mapping[str, LocalIssuer]
     registrations: Mapping[str, Registration]  # by issuer name
-    challenges: Mapping[str, tuple[ChallengeMethod, ...]]  # by profile name
+    challenges: Mapping[str, Methods]  # by profile name
     clock: Clock
     random: Callable[[int], bytes]
     monotonic: Callable[[], float]  # seconds

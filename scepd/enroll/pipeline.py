@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from scepd.enroll.authorize import authorize_by_certificate, authorize_by_challenge
+import attrs
+
+from scepd.enroll.authorize import authorize, identify, leave_undecided
 from scepd.enroll.case import Case
 from scepd.enroll.context import Context
 from scepd.enroll.envelope import open_envelope
@@ -12,17 +14,18 @@ from scepd.enroll.lookup import get_cert, get_crl
 from scepd.enroll.poll import poll
 from scepd.enroll.possession import prove_possession, prove_renewal
 from scepd.enroll.recall import answer_again, recall
-from scepd.enroll.renewal import judge_key, previous_of
+from scepd.enroll.renewal import answer_renewed, judge_key, previous_of
+from scepd.enroll.suspended import COMPLIANCE, Suspended, Verdict
 from scepd.message.csr import CertificationRequest, parse_csr
 from scepd.message.names import MessageType
 from scepd.message.request import verify_message
-from scepd.records import Answered, Certificate, Outcome, Transaction, TransactionState
-from scepd.refusal import Reason, Reject
+from scepd.records import Answered, Certificate, Identity, Outcome, Transaction, TransactionState
+from scepd.refusal import Reason, Reject, Unavailable
 from scepd.x509.keys import spki_digest
 
 
-def decide(context: Context, case: Case) -> Outcome:
-    """Return the outcome of a parsed PKIMessage; every refusal is a `Reject`.
+def decide(context: Context, case: Case) -> Outcome | Suspended:
+    """Return the outcome of a parsed PKIMessage; every refusal is a `Reject`. A `Suspended` waits for an answer from outside.
 
     The order is fixed: algorithms and signature from clear data, then the time, then the message type, then the
     envelope; what depends on decrypted bytes is refused uniformly until the requester has proved that it wrote them.
@@ -48,7 +51,7 @@ def _check_signing_time(context: Context, case: Case) -> None:
         raise Reject(Reason.signing_time_refused, f"signed {moment:%Y-%m-%d %H:%M:%S}Z")
 
 
-def request(context: Context, case: Case) -> Outcome:
+def request(context: Context, case: Case) -> Answered | Suspended:
     """PKCSReq and RenewalReq (RFC 8894 section 3.3.1): possession, recall, authorization, issue."""
     previous = previous_of(context, case)
     csr = _read_request(context, case)
@@ -61,10 +64,11 @@ def request(context: Context, case: Case) -> Outcome:
     if known is not None:
         return _answer_known(context, case, known)
     if previous is not None:
-        return _renew(context, case, csr, previous)
-    authorization = authorize_by_challenge(context, case.profile, csr)
-    case.trail.step("authorized", authorization.identity.method)
-    return issue(context, case, csr, authorization)
+        renewed = answer_renewed(context, case, csr, previous)
+        if renewed is not None:
+            return renewed
+        judge_key(context, case, previous, spki_digest(csr.spki_der))
+    return _identify(context, case, csr, previous)
 
 
 def _read_request(context: Context, case: Case) -> CertificationRequest:
@@ -85,40 +89,64 @@ def _answer_known(context: Context, case: Case, known: Transaction) -> Answered:
     return answer_again(context, known, known.wishes)
 
 
-def _renew(context: Context, case: Case, csr: CertificationRequest, previous: Certificate) -> Answered:
-    renewed = _answer_renewed(context, case, csr, previous)
-    if renewed is not None:
-        return renewed
-    judge_key(context, case, previous, spki_digest(csr.spki_der))
-    authorization = authorize_by_certificate(context, case.profile, csr, previous)
-    case.trail.step("authorized", authorization.identity.method)
+def _identify(
+    context: Context, case: Case, csr: CertificationRequest, previous: Certificate | None, *, start: int = 0
+) -> Answered | Suspended:
+    identity = identify(context, case.profile, csr, previous, start=start)
+    if isinstance(identity, int):
+        return Suspended(case=case, csr=csr, previous=previous, index=identity)
+    if case.profile.compliance is not None:
+        return Suspended(case=case, csr=csr, previous=previous, index=COMPLIANCE, identity=identity)
+    return _authorize(context, case, csr, identity, previous)
+
+
+def resume(context: Context, suspended: Suspended, verdict: Verdict) -> Answered | Suspended:
+    """Go on with a request after what it waited for was asked; raises `Reject` and `Unavailable` as `decide` does."""
+    case, csr, previous = suspended.case, suspended.csr, suspended.previous
+    if isinstance(verdict, Reject):
+        raise verdict
+    if isinstance(verdict, Unavailable):
+        return _leave_undecided(context, suspended, verdict)
+    if suspended.index == COMPLIANCE:
+        assert suspended.identity is not None  # `_identify` asks of nobody unknown
+        return _authorize(context, case, csr, suspended.identity, previous)
+    if verdict is None:
+        return _identify(context, case, csr, previous, start=suspended.index + 1)
+    if case.profile.compliance is not None:
+        return attrs.evolve(suspended, index=COMPLIANCE, identity=verdict)
+    return _authorize(context, case, csr, verdict, previous)
+
+
+def _leave_undecided(context: Context, suspended: Suspended, trouble: Unavailable) -> Answered:
+    """Let a person decide where the profile says so and nobody answers; else the device comes again (503)."""
+    case = suspended.case
+    rule = case.profile.compliance if suspended.index == COMPLIANCE else case.profile.challenge[suspended.index]
+    if getattr(rule, "on_failure", "refuse") != "pending":
+        raise trouble
+    identity = suspended.identity or Identity(context.challenges[case.profile.name][suspended.index].name, "undecided")
+    authorization = authorize(case.profile, suspended.csr, identity, suspended.previous)
+    case.trail.step("undecided", trouble.cause)
+    return issue(context, case, suspended.csr, leave_undecided(authorization))
+
+
+def _authorize(
+    context: Context, case: Case, csr: CertificationRequest, identity: Identity, previous: Certificate | None
+) -> Answered:
+    authorization = authorize(case.profile, csr, identity, previous)
+    case.trail.step("authorized", identity.method)
     try:
         return issue(context, case, csr, authorization)
     except Reject as refused:
+        if refused.reason is not Reason.renewal_superseded or previous is None:
+            raise
         # Another lane may have renewed the certificate since it was looked at: the store lets one win.
-        renewed = _answer_renewed(context, case, csr, previous)
-        if refused.reason is not Reason.renewal_superseded or renewed is None:
+        renewed = answer_renewed(context, case, csr, previous)
+        if renewed is None:
             raise
         return renewed
 
 
-def _answer_renewed(context: Context, case: Case, csr: CertificationRequest, previous: Certificate) -> Answered | None:
-    """Return the answer of the renewal that a certificate has had; whoever comes with another key may hold a stolen one.
-
-    None where it was never renewed. Raises Reject(renewal_superseded) and leaves an audit row (threats S-49).
-    """
-    successor = context.store.successor(previous.id)
-    if successor is None:
-        return None
-    if successor.public_key == spki_digest(csr.spki_der) and successor.transaction is not None:
-        transaction = context.store.transaction(successor.transaction)
-        assert transaction is not None  # a foreign key
-        return answer_again(context, transaction, csr.wishes)
-    context.store.suspect_clone(previous.id, case.key, case.origin.address)
-    raise Reject(Reason.renewal_superseded, f"certificate {previous.serial:x} has been renewed with another key")
-
-
-Handler = Callable[[Context, Case], Outcome]
+Handler = Callable[[Context, Case], Outcome | Suspended]
 
 # Default deny: a type that is not here is refused before anything is decrypted.
 HANDLERS: Mapping[int, Handler] = MappingProxyType(

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from scepd.enroll.authorize import authorize_by_challenge
+from scepd.enroll.authorize import authorize, identify
 from scepd.enroll.case import Trail
 from scepd.enroll.context import Context, Registration
 from scepd.enroll.issue import issue, issue_approved
@@ -18,7 +18,7 @@ from scepd.message.csr import CertificationRequest, parse_csr
 from scepd.message.names import CERTS_ONLY_TYPE, MessageType
 from scepd.profile.model import Profile
 from scepd.records import Answered, Issued, Origin, Pending, Refusal, Rejected, TransactionKey, TransactionState
-from scepd.refusal import Reject, Unavailable
+from scepd.refusal import Reason, Reject, Unavailable
 from scepd.x509.keys import check_public_key, load_public_key, spki_digest, verify_csr
 from scepd.x509.names import to_text
 
@@ -93,9 +93,11 @@ def _decide(context: Context, case: RawCase) -> Answered:
         return issue_approved(context, case, known)
     if known is not None:
         return answer_again(context, known, csr.wishes)
-    authorization = authorize_by_challenge(context, profile, csr)
-    case.trail.step("authorized", authorization.identity.method)
-    return issue(context, case, csr, authorization)
+    identity = identify(context, profile, csr, None)
+    if isinstance(identity, int) or profile.compliance is not None:
+        raise Reject(Reason.challenge_invalid, "a bare request cannot wait for an answer from outside")
+    case.trail.step("authorized", identity.method)
+    return issue(context, case, csr, authorize(profile, csr, identity, None))
 
 
 def _reply(context: Context, case: RawCase, outcome: Issued | Pending) -> Answer:

@@ -2,11 +2,14 @@
 
 from scepd.enroll.case import Case
 from scepd.enroll.context import Context
+from scepd.enroll.recall import answer_again
 from scepd.enroll.succession import generations
+from scepd.message.csr import CertificationRequest
 from scepd.message.names import MessageType
 from scepd.profile.model import RenewalRule
-from scepd.records import Certificate, CertificateState
+from scepd.records import Answered, Certificate, CertificateState
 from scepd.refusal import Reason, Reject
+from scepd.x509.keys import spki_digest
 
 
 def find_previous(context: Context, case: Case) -> Certificate | None:
@@ -95,3 +98,19 @@ def judge_key(context: Context, case: Case, previous: Certificate, public_key: b
             raise Reject(Reason.renewal_key_unchanged, "the profile wants a new key")
     elif context.store.is_key_certified(public_key, context.clock.now(), besides=previous.id):
         raise Reject(Reason.renewal_key_taken, "another live certificate has the key")
+
+
+def answer_renewed(context: Context, case: Case, csr: CertificationRequest, previous: Certificate) -> Answered | None:
+    """Return the answer of the renewal that a certificate has had; whoever comes with another key may hold a stolen one.
+
+    None where it was never renewed. Raises Reject(renewal_superseded) and leaves an audit row (threats S-49).
+    """
+    successor = context.store.successor(previous.id)
+    if successor is None:
+        return None
+    if successor.public_key == spki_digest(csr.spki_der) and successor.transaction is not None:
+        transaction = context.store.transaction(successor.transaction)
+        assert transaction is not None  # a foreign key
+        return answer_again(context, transaction, csr.wishes)
+    context.store.suspect_clone(previous.id, case.key, case.origin.address)
+    raise Reject(Reason.renewal_superseded, f"certificate {previous.serial:x} has been renewed with another key")

@@ -1,5 +1,6 @@
 """From the bytes of a PKIMessage to the bytes of its CertRep: the frame around the pipeline, inside one lane hop."""
 
+from collections.abc import Callable
 from typing import Any, assert_never
 
 import attrs
@@ -7,10 +8,11 @@ import attrs
 from scepd.enroll.case import Case, Trail
 from scepd.enroll.context import Context, Registration
 from scepd.enroll.legacy import legacy_uses
-from scepd.enroll.pipeline import decide
+from scepd.enroll.pipeline import decide, resume
 from scepd.enroll.recall import recover
 from scepd.enroll.reply import Answer
 from scepd.enroll.succession import serving
+from scepd.enroll.suspended import Suspended, Verdict
 from scepd.message.algorithms import PKCS1V15, Cipher
 from scepd.message.certrep import failure, pending, success
 from scepd.message.errors import MessageError
@@ -29,8 +31,8 @@ class Response:
     refusal: Refusal | None = None
 
 
-def respond(context: Context, profile: Profile, body: bytes, origin: Origin) -> Response:
-    """Return the answer to one PKIOperation.
+def respond(context: Context, profile: Profile, body: bytes, origin: Origin) -> Response | Suspended:
+    """Return the answer to one PKIOperation, or what must be asked outside first: `respond_again` goes on from there.
 
     Unreadable bytes become HTTP 400, our own troubles HTTP 503, everything else a signed CertRep (RFC 8894 section
     3.3.2). Faults of the token propagate, for the lane to rebuild its context and ask again.
@@ -46,13 +48,27 @@ def respond(context: Context, profile: Profile, body: bytes, origin: Origin) -> 
         return Response(Answer(b"", "malformed", status=400, reason="malformed_message", detail="no senderNonce"))
     trail.step("parsed")
     case = Case(message, profile, origin, trail, registration_of(context, profile))
+    return _respond(context, case, lambda: decide(context, case))
+
+
+def respond_again(context: Context, suspended: Suspended, verdict: Verdict) -> Response | Suspended:
+    """Go on with what `respond` left, in whichever lane: the keys are this lane's."""
+    if context.owes:
+        recover(context)
+    case = suspended.case
+    case.registration = context.registrations[case.registration.issuer]
+    case.trail.step("asked")
+    return _respond(context, case, lambda: resume(context, suspended, verdict))
+
+
+def _respond(context: Context, case: Case, act: Callable[[], Outcome | Suspended]) -> Response | Suspended:
     try:
-        outcome = decide(context, case)
+        outcome = act()
     except Reject as reject:
         outcome = Rejected(reject.reason, reject.detail)
     except Unavailable as trouble:
         return Response(_unavailable(case, trouble))
-    return _reply(context, case, outcome)
+    return outcome if isinstance(outcome, Suspended) else _reply(context, case, outcome)
 
 
 def _reply(context: Context, case: Case, outcome: Outcome) -> Response:

@@ -11,8 +11,9 @@ from scepd.message.cbc import decrypt_blocks, encrypt_blocks
 from scepd.message.certificate import SignerCertificate, load_certificate
 from scepd.message.errors import MessageError
 from scepd.message.names import DATA, ENVELOPED_DATA
-from scepd.message.password import PasswordRecipient, unwrap_password, wrap_password
-from scepd.message.recipients import KeyTransRecipient, Recipient, read_recipients
+from scepd.message.password import unwrap_password, wrap_password
+from scepd.message.plain_envelope import read_plain_envelope
+from scepd.message.recipients import Envelope, KeyTransRecipient, Recipient, read_recipients
 from scepd.message.signature import SigningKey
 from scepd.message.signed import write_content_info, write_issuer_and_serial
 from scepd.message.tlv import Element
@@ -42,20 +43,6 @@ _TAGGED_1 = 0xA1
 _ENCRYPTED_CONTENT = frozenset({0x80, 0xA0})
 
 
-@attrs.frozen
-class Envelope:
-    """An EnvelopedData whose clear parts have passed the policy; nothing is decrypted or derived.
-
-    `passwords` holds the one entry by password where the policy takes such (a tuple as there is none otherwise).
-    """
-
-    cipher: Cipher
-    iv: bytes
-    ciphertext: bytes
-    recipients: tuple[KeyTransRecipient, ...]
-    passwords: tuple[PasswordRecipient, ...] = ()
-
-
 def parse_envelope(content: bytes | None, policy: CryptoPolicy) -> Envelope:
     """Return the envelope, judged by its clear data alone.
 
@@ -66,7 +53,7 @@ def parse_envelope(content: bytes | None, policy: CryptoPolicy) -> Envelope:
     if not content:
         raise Reject(Reason.envelope_missing)
     try:
-        return _read(content, policy)
+        return read_plain_envelope(content, policy) or _read(content, policy)
     except MessageError as error:
         raise Reject(Reason.envelope_invalid, error.detail) from None
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import attrs
 
 from scepd.message import tlv
-from scepd.message.algorithms import CryptoPolicy, KeyTransport
+from scepd.message.algorithms import Cipher, CryptoPolicy, KeyTransport
 from scepd.message.certificate import load_certificate
 from scepd.message.errors import LimitExceeded, MessageError
 from scepd.message.password import PasswordRecipient, read_password_recipient
@@ -51,6 +51,20 @@ class KeyTransRecipient:
         if self.key_identifier is not None:
             return self.key_identifier == recipient.key_identifier
         return (self.issuer_der, self.serial) == (recipient.issuer_der, recipient.serial)
+
+
+@attrs.frozen
+class Envelope:
+    """An EnvelopedData whose clear parts have passed the policy; nothing is decrypted or derived.
+
+    `passwords` holds the one entry by password where the policy takes such (a tuple as there is none otherwise).
+    """
+
+    cipher: Cipher
+    iv: bytes
+    ciphertext: bytes
+    recipients: tuple[KeyTransRecipient, ...]
+    passwords: tuple[PasswordRecipient, ...] = ()
 
 
 def read_recipients(

@@ -21,6 +21,7 @@ from scepd.x509.usages import fitting_usages, key_usage_extension, purpose_oid
 
 __all__ = [
     "IssuerCertificate",
+    "Locations",
     "RaRole",
     "draft_ca_certificate",
     "draft_certificate",
@@ -44,19 +45,35 @@ _SERIAL_PREFIX = b"\x5c"
 _SERIAL_RANDOM = 17  # octets
 
 
+@attrs.frozen
+class Locations:
+    """Where what an issuer publishes is found, as its certificates say it (RFC 5280 sections 4.2.1.13 and 4.2.2.1)."""
+
+    crl_urls: tuple[str, ...] = ()
+    ocsp_urls: tuple[str, ...] = ()
+    issuer_urls: tuple[str, ...] = ()
+
+
 def new_serial(random: Callable[[int], bytes]) -> int:
     """Return a serial number: a fixed octet and 136 random bits, positive, 18 octets (C-275, threats S-103)."""
     return int.from_bytes(_SERIAL_PREFIX + random(_SERIAL_RANDOM), "big")
 
 
 def draft_certificate(
-    template: Template, spki_der: bytes, issuer: IssuerCertificate, *, serial: int, now: datetime
+    template: Template,
+    spki_der: bytes,
+    issuer: IssuerCertificate,
+    *,
+    serial: int,
+    now: datetime,
+    locations: Locations | None = None,
 ) -> Draft:
     """Write a certificate for a device's key (RFC 5280 section 4, checklist P).
 
     It begins `template.backdate` before `now` and never outlives the issuer, nor begins before it. Key usages that
-    the kind of key cannot serve are left out. Raises Reject(key_refused, subject_refused, name_refused,
-    validity_exhausted); Unavailable when the issuer is not valid yet, since then our clock is wrong.
+    the kind of key cannot serve are left out; `locations` stand in for the template's. Raises Reject(key_refused,
+    subject_refused, name_refused, validity_exhausted); Unavailable when the issuer is not valid yet, since then our
+    clock is wrong.
     """
     key = load_public_key(spki_der)
     usages = fitting_usages(template.key_usage, key)
@@ -65,10 +82,11 @@ def draft_certificate(
     subject_der = encode(template.subject)
     if template.subject and issuer.is_named(template.subject):
         raise Reject(Reason.subject_refused, "the subject is the issuer's own name")
+    where = template if locations is None else locations
     extensions = (
         _END_ENTITY
         + _key_usage(usages)
-        + _profile_extensions(template.extended_key_usage, template.crl_urls, template.ocsp_urls, template.issuer_urls)
+        + _profile_extensions(template.extended_key_usage, where.crl_urls, where.ocsp_urls, where.issuer_urls)
     )
     if template.names:
         names = x509.SubjectAlternativeName(map(to_x509_general_name, template.names))

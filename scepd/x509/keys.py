@@ -19,6 +19,7 @@ from scepd.message.algorithms import (
     CryptoPolicy,
     Digest,
 )
+from scepd.message.certificate import load_key
 from scepd.message.csr import CertificationRequest
 from scepd.message.errors import MessageError
 from scepd.refusal import Reason, Reject
@@ -60,10 +61,7 @@ def encode_public_key(key: PublicKey) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-@lru_cache(maxsize=8)  # the request's key is the draft's
-def read_public_key(spki_der: bytes) -> object:
-    """Return the key in a SubjectPublicKeyInfo, of whatever kind; ValueError or UnsupportedAlgorithm when unreadable."""
-    return serialization.load_der_public_key(spki_der)
+read_public_key = load_key  # one cache: the key of the signer is the request's and the draft's
 
 
 @lru_cache(maxsize=8)  # one request asks for its key several times
@@ -113,7 +111,7 @@ def _check_rsa(numbers: rsa.RSAPublicNumbers, policy: KeyPolicy) -> None:
         raise Reject(Reason.key_refused, f"RSA modulus of {size} bits")
     if exponent not in policy.rsa_exponents:
         raise Reject(Reason.key_refused, "RSA exponent")
-    if math.gcd(modulus % _PRIMORIAL, _PRIMORIAL) != 1:
+    if math.gcd(modulus, _PRIMORIAL) != 1:
         raise Reject(Reason.key_refused, "RSA modulus with a small factor")
     if _has_roca_fingerprint(modulus):
         raise Reject(Reason.key_refused, "RSA modulus with the ROCA fingerprint")

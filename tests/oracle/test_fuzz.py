@@ -243,12 +243,12 @@ def test_S132_the_inputs_of_the_fuzz_are_good_ones(judge):
 
 
 def test_S132_a_pipeline_that_lets_everybody_in_is_found(judge, monkeypatch):
-    authorize = pipeline.authorize_by_challenge
+    identify = pipeline.identify
 
-    def let_in(context, profile, csr):
-        return authorize(context, profile, attrs.evolve(csr, challenge=Secret(STATIC)))
+    def let_in(context, profile, csr, previous, **fields):
+        return identify(context, profile, attrs.evolve(csr, challenge=Secret(STATIC)), previous, **fields)
 
-    monkeypatch.setattr(pipeline, "authorize_by_challenge", let_in)
+    monkeypatch.setattr(pipeline, "identify", let_in)
     assert judge.send(UNAUTHORIZED[0]) is not None
 
 
