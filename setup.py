@@ -30,6 +30,7 @@ setup(
         "sqlalchemy>=2.0.30",
         "alembic>=1.13",
         "click>=8.1",
+        "pyjwt>=2.13",  # 2.12 and older: crit ignored, allow list passed by
     ],
     extras_require={
         "test": [
@@ -37,6 +38,7 @@ setup(
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",
             "coverage>=7.6",
+            "trustme>=1.2",
             "mypy~=2.4.1",
             "ruff~=0.17.6",
             "import-linter~=2.16",

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import http, table
+from bench import crl, http, renewal, table
 from bench.installation import CHALLENGE, ISSUING_KEYS, install, url
 from bench.keys import key_pool
 from bench.load import enrol
@@ -69,11 +69,16 @@ def measure(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
         for issuing_key, template in templates.items():
             say(f"{issuing_key}: over HTTP")
             result["rows"][issuing_key] = http.over_http(template, work / f"http-{issuing_key}", keys, options.count)
+        template = templates[ISSUING_KEYS[0]]
+        say("what enrolled devices ask for")
+        result["renewal"] = renewal.measure(template, work / "renewal", keys, options.count)
+        if options.crl_entries:
+            say(f"a CRL of {options.crl_entries} entries beside enrolments")
+            result["crl"] = crl.measure(template, work / "crl", keys, options.crl_entries)
         result |= table.summarise(result["inside"], result["rows"])
         if options.long:
             say(f"{options.enrolments} enrolments under a watch on memory")
-            template = templates[ISSUING_KEYS[-1]]
-            result["memory"] = http.memory(template, work / "long", keys, options.enrolments)
+            result["memory"] = http.memory(templates[ISSUING_KEYS[-1]], work / "long", keys, options.enrolments)
             result["memory_growth"] = table.growth(result["memory"])
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -87,6 +92,7 @@ def main() -> None:
     parser.add_argument("--long", action="store_true", help="also watch memory over many enrolments")
     parser.add_argument("--enrolments", type=int, default=_LONG, help="how many, with --long")
     parser.add_argument("--count", type=int, default=500, help="enrolments a row")
+    parser.add_argument("--crl-entries", type=int, default=crl.ENTRIES, help="of the CRL that is measured; 0 for none")
     parser.add_argument("--record", action="store_true", help="append the table to bench/RESULTS.md")
     options = parser.parse_args()
     directory = options.directory.absolute()

@@ -185,10 +185,13 @@ async def drive(
     `head` is that of another operation than PKIOperation, with %d where the length of a body goes.
     """
     parts = urlsplit(target.url)
-    head = head or (
-        f"POST {parts.path or '/'}?operation=PKIOperation HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-        "Content-Type: application/x-pki-message\r\nContent-Length: %d\r\n\r\n"
-    ).encode()
+    head = (
+        head
+        or (
+            f"POST {parts.path or '/'}?operation=PKIOperation HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+            "Content-Type: application/x-pki-message\r\nContent-Length: %d\r\n\r\n"
+        ).encode()
+    )
     ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     run = Run()
     shared = Drive(target, deque(prepared), run, ended, head, len(prepared))

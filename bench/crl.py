@@ -83,7 +83,7 @@ def measure(template: Server, place: Path, keys: Sequence[rsa.RSAPrivateKey], en
     """Return seconds, octets, memory and the slowest answers of one generation; raises `Broken`."""
     with serving(template, place, _WORKERS) as server:
         target = Target.find(url(server), CHALLENGE)
-        requests = target.requests(keys, min(_ENROLMENTS, max(400, entries // 25)))
+        requests = target.requests(keys, min(_ENROLMENTS, max(1500, entries // 25)))
         wait_for(server, 1)
         revoke_many(server, entries)
         pids = worker_pids(server)

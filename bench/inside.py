@@ -16,14 +16,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.opened import ORIGIN, Inside, open_inside
+from bench.opened import Inside, answer_of, open_inside
 from bench.operations import by_turns, enrolment, public_operations, raw_operations, token_operations
 from bench.report import Broken, say
 from bench.request import Prepared
 from bench.stand_ins import Memory, repeatable
 from bench.stubbed import Stubbed, stubbed_figures
 from scepd.enroll.context import Context
-from scepd.enroll.respond import respond
 
 
 def measure(inside: Inside, count: int) -> dict[str, Any]:
@@ -77,7 +76,7 @@ def profile_path(inside: Inside, count: int, order: str) -> None:
         with repeatable(stubbed.context, number % len(stubbed.requests)):
             body = stubbed.requests[number % len(stubbed.requests)].body
             profiler.enable()
-            respond(stubbed.context, inside.profile, body, ORIGIN)
+            answer_of(stubbed.context, inside.profile, body)
             profiler.disable()
     pstats.Stats(profiler, stream=sys.stdout).sort_stats(order).print_stats(70)
 

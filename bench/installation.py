@@ -18,6 +18,7 @@ issuer = "devices"
 validity = "90d"
 challenge = [{ method = "static", secret = { file = "static-challenge" } }]
 names = { dns = ["*"] }
+renewal = { earliest = 0.0 }
 """
 
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import Engine, event
 
 from bench.keys import key_pool
+from bench.report import Broken
 from bench.request import Prepared, prepare
 from scepd.app.belongings import Belongings, Outfitter
 from scepd.app.checkpoint import Checkpoints
@@ -20,6 +21,9 @@ from scepd.challenge.digest import load_store_key
 from scepd.config.load import load
 from scepd.config.secret import read_pin
 from scepd.enroll.context import Context
+from scepd.enroll.reply import Answer
+from scepd.enroll.respond import respond
+from scepd.enroll.suspended import Suspended
 from scepd.profile.model import Profile
 from scepd.records import Origin
 from scepd.store.engines import open_engine
@@ -79,6 +83,14 @@ def copy_context(belongings: Belongings, **changes: Any) -> Context:
     return Context(**{**fields, "owes": False, **changes})  # an empty store owes nobody anything
 
 
+def answer_of(context: Context, profile: Profile, body: bytes) -> Answer:
+    """Return the answer of the enrolment path to a PKIMessage; raises `Broken` where something else is asked first."""
+    response = respond(context, profile, body, ORIGIN)
+    if isinstance(response, Suspended):
+        raise Broken("a static challenge asks nobody")
+    return response.answer
+
+
 def open_inside(config: Path, keys: Path | None, challenge: str, directory: Path) -> Inside:
     """Open an installation as a worker's lane does."""
     settings = load(config)
@@ -89,5 +101,6 @@ def open_inside(config: Path, keys: Path | None, challenge: str, directory: Path
     outfitter = Outfitter(settings, 0, store_key, Checkpoints())
     profile = next(profile for profile in settings.profiles if profile.segment == "static")
     issuer = settings.issuer[profile.issuer]
+    assert issuer.ra_decrypt is not None  # as `scepd init` makes it
     certificates = (issuer.ra_sign.certificate_der, issuer.ra_decrypt.certificate_der, issuer.certificate_der)
     return Inside(outfitter.outfit(open_token()), profile, key_pool(keys), challenge, directory, certificates)

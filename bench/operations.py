@@ -9,11 +9,10 @@ import attrs
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from bench.opened import ORIGIN, Inside
+from bench.opened import Inside, answer_of
 from bench.report import Broken
 from bench.request import Prepared
 from scepd.enroll.context import Context
-from scepd.enroll.respond import respond
 from scepd.message.algorithms import PKCS1V15
 from scepd.message.csr import parse_csr
 from scepd.message.enveloped import choose_recipient, decrypt_content, parse_envelope
@@ -118,7 +117,7 @@ def enrolment(inside: Inside, context: Context, requests: Sequence[Prepared]) ->
     """Return (c): the enrolment path, from the PKIMessage's octets to the CertRep's; `Broken` for a refusal."""
 
     def path(number: int) -> None:
-        answer = respond(context, inside.profile, requests[number].body, ORIGIN).answer
+        answer = answer_of(context, inside.profile, requests[number].body)
         if answer.outcome != "issued":
             raise Broken(f"{answer.outcome} {answer.reason} {answer.detail}")
 

@@ -21,6 +21,8 @@ import attrs
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bench.connections import Run, drive
+from bench.http import serving
+from bench.installation import CHALLENGE, pids, url
 from bench.keys import key_pool
 from bench.load import client_tls
 from bench.report import Broken, say
@@ -37,9 +39,12 @@ from scepd.message.names import MessageType, PkiStatus
 from scepd.message.signed import build_message
 from scepd.records import Attribute
 from scepd.refusal import Reject
+from tests.live.server import Server
 
 Judge = Callable[[Prepared, int, bytes, Sequence[bytes]], str | None]
 
+_WORKERS = 2
+_CLIENTS = (1, 16)
 _SMALL = 200_000  # octets: a larger CRL is judged by its status alone
 
 
@@ -214,6 +219,18 @@ class Load:
             return
         run = _drive(self.target, asked, clients, has_next_ca, pids=self.pids, head=head)
         yield {"kind": "get_next_ca", "clients": clients, **run.figures()}
+
+
+def measure(template: Server, place: Path, keys: Sequence[rsa.RSAPrivateKey], count: int) -> list[dict[str, Any]]:
+    """Return a row for each kind of request and number of clients, served by two workers; raises `Broken`."""
+    rows: list[dict[str, Any]] = []
+    with serving(template, place, _WORKERS) as server:
+        load = Load(Target.find(url(server), CHALLENGE), keys, count, pids(server))
+        for clients in _CLIENTS:
+            for row in load.rows(clients):
+                rows.append(row)
+                say("  " + "  ".join(f"{name}={value}" for name, value in row.items()))
+    return rows
 
 
 def main() -> None:

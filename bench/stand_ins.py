@@ -123,8 +123,7 @@ def recorded(context: Context, memory: Memory, *, sign_replies: bool) -> dict[st
     """
     return {
         "issuers": {
-            name: attrs.evolve(issuer, key=_stand_in(issuer.key, memory))
-            for name, issuer in context.issuers.items()
+            name: attrs.evolve(issuer, key=_stand_in(issuer.key, memory)) for name, issuer in context.issuers.items()
         },
         "registrations": {
             name: attrs.evolve(

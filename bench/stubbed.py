@@ -8,13 +8,12 @@ from typing import Any
 
 import attrs
 
-from bench.opened import ORIGIN, Inside, copy_context
+from bench.opened import Inside, answer_of, copy_context
 from bench.operations import BLOCK
 from bench.report import Broken
 from bench.request import Prepared, verify
 from bench.stand_ins import InstantStore, Memory, StillClock, recorded, repeatable
 from scepd.enroll.context import Context
-from scepd.enroll.respond import respond
 
 
 @attrs.frozen
@@ -43,7 +42,7 @@ class Stubbed:
         context = attrs.evolve(self.context, **recorded(self.inside.belongings, self.memory, sign_replies=True))
         for number, request in enumerate(self.requests):
             with repeatable(context, number):
-                answer = respond(context, self.inside.profile, request.body, ORIGIN).answer
+                answer = answer_of(context, self.inside.profile, request.body)
             fault = verify(request, answer.status, answer.body, self.inside.certificates)
             if fault is not None:
                 raise Broken(fault)
@@ -54,7 +53,7 @@ class Stubbed:
         body, profile, context = self.requests[number].body, self.inside.profile, self.context
         with repeatable(context, number):
             begun = time.thread_time()
-            answer = respond(context, profile, body, ORIGIN).answer
+            answer = answer_of(context, profile, body)
             taken = time.thread_time() - begun
         if answer.outcome != "issued":
             raise Broken(f"{answer.outcome} {answer.reason} {answer.detail}")

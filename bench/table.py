@@ -90,6 +90,8 @@ def render(result: Mapping[str, Any]) -> str:
         *_inside_table(result["inside"]),
         *_rim_table(result),
         *_http_table(result["rows"]),
+        *_renewal_table(result.get("renewal", ())),
+        *_crl_table(result.get("crl")),
         *_memory_table(result.get("memory", ())),
         *_aims_table(result),
     ]
@@ -147,6 +149,33 @@ def _http_table(rows: Mapping[str, list[dict[str, Any]]]) -> list[str]:
             values = "".join(f"{row[name]:>14}" for name in names)
             lines.append(f"    {key:<10}{row['workers']:>8}{row['clients']:>8}{values}")
     return [*lines, ""]
+
+
+def _renewal_table(rows: Any) -> list[str]:
+    if not rows:
+        return []
+    names = ("per_second", "p50_ms", "p95_ms", "p99_ms", "cpu_ms")
+    lines = [f"{'(e) enrolled devices':<22}{'clients':>8}" + "".join(f"{name:>14}" for name in names)]
+    lines += [
+        f"    {row['kind']:<18}{row['clients']:>8}" + "".join(f"{row[name]:>14}" for name in names) for row in rows
+    ]
+    return [*lines, ""]
+
+
+def _crl_table(found: Any) -> list[str]:
+    if not found:
+        return []
+    lines = [
+        "a large CRL, made while two workers enrol",
+        _line("    seconds to make, until served", [found["seconds"], found["seconds_until_served"]]),
+        _line("    memory of a worker meanwhile, MiB", [found["memory_growth_mib"]]),
+    ]
+    for name, title in (("reactor_ms", "GetCACaps"), ("lane_ms", "enrolment")):
+        for phase, waits in found[name].items():
+            lines.append(
+                _line(f"    {title} {phase}, ms: p50, p99, most", [waits[key] for key in ("p50", "p99", "most")])
+            )
+    return [*lines, _line("    stalls of a reactor, ms", [found["reactor_stalls_ms"] or "none"]), ""]
 
 
 def _memory_table(samples: Any) -> list[str]:

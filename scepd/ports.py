@@ -17,9 +17,11 @@ from scepd.records import (
     Intent,
     Notice,
     Petition,
+    Posting,
     Refusal,
     Secret,
     Step,
+    Ticket,
     Transaction,
     TransactionKey,
 )
@@ -101,6 +103,12 @@ class Store(Protocol):
 
     def waiting_challenges(self, profile: str, now: datetime, limit: int) -> Sequence[Challenge]:
         """Return free, unexpired challenges that have a sealed text, newest first."""
+
+    def ticket_holder(self, ticket: Ticket) -> Transaction | None:
+        """Return the transaction that has used a signed challenge."""
+
+    def add_notices(self, postings: Sequence[Posting]) -> None:
+        """Keep notices of what never became a transaction, such as a refusal of somebody known."""
 
     def record(self, transaction: Transaction, certificate_der: bytes, trail: tuple[Step, ...]) -> Transaction:
         """In one write transaction: ISSUING → ISSUED, certificate, spent challenge, audit row.
@@ -188,5 +196,5 @@ class Passwords(Protocol):
         `requester`: SHA-256 of the signer's SubjectPublicKeyInfo, which finds its transaction again.
         """
 
-    def of_transaction(self, store: Store, transaction: Transaction) -> Secret | None:
-        """Return the text that a stored transaction was authenticated with, to protect a later reply."""
+    def of_identity(self, store: Store, identity: Identity) -> Secret | None:
+        """Return the text that somebody was authenticated with, to protect a later reply; None where it is not kept."""

@@ -49,11 +49,27 @@ class Secret:
 
 
 @attrs.frozen
+class ClientIdentity:
+    """Who a TLS client proved to be by a certificate that its profile's gate admitted.
+
+    `subject` and `issuer` are names as RFC 4514 text; `names` its subjectAltNames, as "dns:host"; `digest` the SHA-256
+    of its DER.
+    """
+
+    subject: str
+    names: tuple[str, ...]
+    serial: int
+    issuer: str
+    digest: bytes
+
+
+@attrs.frozen
 class Origin:
     """Where a request came from: the client's address as the listener decided it, and its request id."""
 
     address: str
     request_id: str
+    client: ClientIdentity | None = None  # None: on a route without a gate
 
 
 @attrs.frozen

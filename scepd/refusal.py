@@ -60,6 +60,7 @@ class Reason(enum.Enum):
     challenge_expired = "challenge_expired"
     challenge_replayed = "challenge_replayed"
     challenge_not_for_request = "challenge_not_for_request"
+    challenge_device_limit = "challenge_device_limit"
     challenge_backend_denied = "challenge_backend_denied"
     compliance_denied = "compliance_denied"
     client_certificate_missing = "client_certificate_missing"
@@ -127,6 +128,7 @@ WIRE: Mapping[Reason, tuple[FailInfo, str]] = MappingProxyType(
         Reason.challenge_expired: (FailInfo.badRequest, "challenge rejected"),
         Reason.challenge_replayed: (FailInfo.badRequest, "challenge rejected"),
         Reason.challenge_not_for_request: (FailInfo.badRequest, "challenge rejected"),
+        Reason.challenge_device_limit: (FailInfo.badRequest, "challenge rejected"),
         Reason.challenge_backend_denied: (FailInfo.badRequest, "challenge rejected"),
         Reason.compliance_denied: (FailInfo.badRequest, "device not compliant"),
         Reason.client_certificate_missing: (FailInfo.badRequest, "client certificate missing"),

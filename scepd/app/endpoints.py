@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 
 from scepd.app.announcement import Announcement, RunsInLane
 from scepd.app.clock import UtcClock
+from scepd.app.gates import make_gates
 from scepd.app.successions import successions_of
 from scepd.config.settings import IssuerSettings, Settings
 from scepd.enroll.answer import Answerer
@@ -30,19 +31,35 @@ Answering = Callable[[bytes, Origin], Deferred[Answer]]
 def make_endpoints(
     settings: Settings, answerer: Answerer, lanes: RunsInLane, clock: Clock | None = None
 ) -> Mapping[str, Endpoint]:
-    """Return the endpoint of each profile by its path segment; `lanes` sign what GetNextCACert answers."""
+    """Return the endpoint of each profile by the keys of `web.scep.routes`; `lanes` sign what GetNextCACert answers."""
     clock = clock or UtcClock()
     successions = successions_of(settings.issuers)
-    return {
-        profile.segment: Endpoint(
+    gates = make_gates(settings, lanes, clock)
+    endpoints: dict[str, Endpoint] = {}
+    for profile in settings.profiles:
+        endpoint = Endpoint(
             profile_name=profile.name,
             phase=_by_time(_make_phases(profile, settings.issuer, successions, lanes, now=clock.now()), clock),
             answer=_answering(answerer.answer, profile),
             answer_raw=_answering(answerer.answer_raw, profile) if profile.insecurely_accept_raw_csr else None,
             get_only=profile.get_only,
+            gate=gates.get(profile.name),
         )
-        for profile in settings.profiles
-    }
+        endpoints |= dict.fromkeys(_keys(profile), endpoint)
+    return endpoints
+
+
+def default_key(settings: Settings) -> str | None:
+    """Return the key of the endpoint that answers /scep; None where every profile belongs to a tenant."""
+    profile = settings.default_profile
+    return None if profile.tenant else profile.segment
+
+
+def _keys(profile: Profile) -> tuple[str, ...]:
+    if not profile.tenant:
+        return (profile.segment,)
+    own = f"{profile.tenant}/{profile.segment}"
+    return (own, f"{profile.tenant}/") if profile.default else (own,)
 
 
 def _answering(answer: Callable[..., object], profile: Profile) -> Answering:

@@ -1,7 +1,9 @@
-"""Give an inherited socket to the reactor, plain or under TLS."""
+"""Give an inherited socket to the reactor: plain, under TLS, behind a proxy."""
 
 import os
 import socket
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +16,12 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from scepd.app.parcel import Inherited
-from scepd.config.settings import TlsSettings
+from scepd.config.settings import ClientCertificates, ListenerSettings, TlsSettings
+from scepd.profile.networks import read_networks
+from scepd.refusal import OperatorError
+from scepd.web.client_address import Approach, nobody
+from scepd.web.proxy_protocol import ProxyProtocolFactory
+from scepd.web.watched import Watched
 
 _OWNER_ONLY = 0o600
 
@@ -25,8 +32,25 @@ _MINIMUM = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+SHA384:ECDHE+SHA256:!aNULL:!eNULL:!SHA1:!MD5"
 
 
-def tls_context(settings: TlsSettings) -> SSL.Context:
-    """Return the server context of a listener: TLS 1.2 or 1.3 up, no renegotiation, no compression, http/1.1 only."""
+_ASKING = {"optional": SSL.VERIFY_PEER, "required": SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT}
+_HINTS_MAXIMUM = 100  # names of CAs in a handshake; none at all means any
+
+Hints = Callable[[], tuple[x509.Certificate, ...]]
+
+
+def no_hints() -> tuple[x509.Certificate, ...]:
+    """Name no CA in the handshake."""
+    return ()
+
+
+def tls_context(
+    settings: TlsSettings, certificates: ClientCertificates = "off", hints: tuple[x509.Certificate, ...] = ()
+) -> SSL.Context:
+    """Return the server context of a listener: TLS 1.2 or 1.3 up, no renegotiation, no compression, http/1.1 only.
+
+    Sessions are never resumed: a resumed one would carry a certificate that nobody presented (threats S-96). `hints`
+    are the CAs that a client may choose its certificate by.
+    """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(_MINIMUM[settings.minimum])
     context.set_options(
@@ -44,7 +68,30 @@ def tls_context(settings: TlsSettings) -> SSL.Context:
     key: Any = load_pem_private_key(settings.key_pem.reveal().encode(), None)
     context.use_privatekey(key)
     context.check_privatekey()
+    if certificates != "off":
+        _ask_certificate(context, certificates, hints)
     return context
+
+
+def _ask_certificate(
+    context: SSL.Context, certificates: ClientCertificates, hints: tuple[x509.Certificate, ...]
+) -> None:
+    """Have TLS prove that the client holds the key of its certificate; whom that lets in, the profile's gate decides."""
+    try:
+        context.set_verify(_ASKING[certificates], _accept)
+    except MemoryError:
+        raise OperatorError(
+            "client certificates need a callback, for which MemoryDenyWriteExecute= leaves no room",
+            "cp etc/systemd/drop-ins/client-certificates.conf /etc/systemd/system/scepd.service.d/; "
+            "systemctl daemon-reload; systemctl restart scepd",
+        ) from None
+    for anchor in hints if len(hints) <= _HINTS_MAXIMUM else ():
+        context.add_client_ca(anchor)
+
+
+def _accept(*_judgement: object) -> bool:
+    # OpenSSL's opinion of the chain; the proof of possession, which is no opinion, comes after it and does not ask here.
+    return True
 
 
 def _choose_protocol(_connection: SSL.Connection, offered: list[bytes]) -> Any:
@@ -54,17 +101,65 @@ def _choose_protocol(_connection: SSL.Connection, offered: list[bytes]) -> Any:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class _Connections:
-    def __init__(self, context: SSL.Context) -> None:
-        self._context = context
+    """Makes connections from one context, and a new context when the hints have changed."""
+
+    def __init__(self, make: Callable[[tuple[x509.Certificate, ...]], SSL.Context], hints: Hints) -> None:
+        self._make = make
+        self._hints = hints
+        self._hinted = hints()
+        self._context = make(self._hinted)
 
     def serverConnectionForTLS(self, _protocol: Any) -> SSL.Connection:  # noqa: N802 - Twisted's name
+        hinted = self._hints()
+        if hinted != self._hinted:
+            self._hinted, self._context = hinted, self._make(hinted)
         return SSL.Connection(self._context, None)
 
 
-def with_tls(settings: TlsSettings, factory: Any) -> TLSMemoryBIOFactory:
+def with_tls(
+    settings: TlsSettings, factory: Any, certificates: ClientCertificates = "off", hints: Hints = no_hints
+) -> TLSMemoryBIOFactory:
     """Put a factory under TLS: memory BIOs, since the socket belongs to the supervisor."""
-    connections: Any = _Connections(tls_context(settings))
+    connections: Any = _Connections(lambda anchors: tls_context(settings, certificates, anchors), hints)
     return TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=factory)
+
+
+def approach_of(listener: ListenerSettings, seconds: Callable[[], float] = time.monotonic) -> Approach:
+    """Return how clients come to a listener."""
+    proxies = nobody
+    if listener.trusted_proxies is not None:
+        networks = Watched(listener.trusted_proxies, read_networks, seconds=seconds)
+        proxies = lambda: networks.value  # noqa: E731 - a function of the file's state
+    asks = listener.client_certificates != "off" or listener.client_certificate_header is not None
+    # A proxy that speaks the PROXY protocol passes octets on: every header in them is the client's own.
+    certificate_header = None if listener.proxy_protocol else listener.client_certificate_header
+    return Approach(
+        proxies=proxies,
+        address_header=_header(listener.client_address_header),
+        certificate_header=_header(certificate_header),
+        asks_certificate=asks and listener.tls is not None,  # never on plain HTTP
+    )
+
+
+def _header(name: str | None) -> bytes | None:
+    return None if name is None else name.lower().encode("ascii")
+
+
+def check_listener(listener: ListenerSettings) -> None:
+    """Raise OperatorError for a listener whose TLS this process cannot serve."""
+    if listener.tls is not None:
+        tls_context(listener.tls, listener.client_certificates)
+
+
+def make_factory(listener: ListenerSettings, site: Any, hints: Hints = no_hints) -> Any:
+    """Return what a listener's sockets are served by: its site under TLS, after the PROXY header, as it says.
+
+    Raises OperatorError where TLS cannot ask for certificates.
+    """
+    factory = site
+    if listener.tls is not None:
+        factory = with_tls(listener.tls, site, listener.client_certificates, hints)
+    return ProxyProtocolFactory(factory, site.approach, site.reactor) if listener.proxy_protocol else factory
 
 
 class UnixPort(unix.Port):

@@ -34,6 +34,8 @@ class Report:
         self.state = "running"
         for listener, host, port in self._sockets.addresses(generation.places):
             self.log.info(event="listening", listener=listener, host=host, port=port)
+        for warning in generation.settings.warnings:
+            self.log.warn(event="doubtful", doubt=warning.reason, where=warning.path)  # noqa: G010 - the name in twisted.logger
         for switch in generation.settings.insecure:
             self.log.warn(event="insecure", switch=switch)  # noqa: G010 - the name in twisted.logger
         count = generation.settings.workers

@@ -14,9 +14,10 @@ from twisted.python.failure import Failure
 from scepd.app.background import Background
 from scepd.app.belongings import Outfitter
 from scepd.app.checkpoint import Checkpoints
-from scepd.app.endpoints import make_endpoints
+from scepd.app.endpoints import default_key, make_endpoints
+from scepd.app.gates import anchors_of
 from scepd.app.gateway import Gateway, opener
-from scepd.app.listeners import adopt, with_tls
+from scepd.app.listeners import adopt, approach_of, check_listener, make_factory
 from scepd.app.parcel import Parcel
 from scepd.app.recovery import Estates
 from scepd.ca.shelf import CrlShelf
@@ -25,6 +26,7 @@ from scepd.config.settings import LimitSettings, ListenerSettings, Settings
 from scepd.enroll.answer import Answerer
 from scepd.observe.stall import Stall, StallDetector
 from scepd.refusal import Unavailable
+from scepd.web.failures import FailureLimits
 from scepd.web.gcra import RateLimit
 from scepd.web.limits import HttpLimits, Occupancy
 from scepd.web.scep import ScepResource
@@ -53,6 +55,7 @@ class Worker:
             per_network=settings.limits.connections_per_address,
             octets=settings.limits.in_flight_bytes,
         )
+        self._failures = failure_limits(settings.limits, parcel.slots)
         self._patience: Any = None
         self._ports: list[Any] = []
         self._sites: list[ScepSite] = []
@@ -65,6 +68,8 @@ class Worker:
     async def start(self) -> None:
         """Serve: token and lanes, then the listeners; they come first where the token lets them wait."""
         settings, parcel = self._settings, self._parcel
+        for listener in settings.listeners:
+            check_listener(listener)
         if settings.hsm.softhsm2_conf is not None:
             os.environ["SOFTHSM2_CONF"] = str(settings.hsm.softhsm2_conf)
         store_key = load_store_key(settings.store.key_file)
@@ -123,14 +128,17 @@ class Worker:
 
     def _listen(self) -> None:
         assert self._gateway is not None  # made before anything listens
+        endpoints = make_endpoints(self._settings, self._answerer, self._gateway)
         resource = ScepResource(
-            make_endpoints(self._settings, self._answerer, self._gateway),
-            default=self._settings.default_profile.segment,
+            endpoints,
+            default=default_key(self._settings),
             rate=rate_limit(self._settings.limits, self._parcel.slots),
+            failures=self._failures,
         )
+        hints = anchors_of(endpoint.gate for endpoint in endpoints.values() if endpoint.gate is not None)
         listeners = {listener.name: listener for listener in self._settings.listeners}
-        sites = {name: self._make_site(self._tree(listener, resource)) for name, listener in listeners.items()}
-        factories = {name: _factory(listener, sites[name]) for name, listener in listeners.items()}
+        sites = {name: self._make_site(listener, resource) for name, listener in listeners.items()}
+        factories = {name: make_factory(listener, sites[name], hints) for name, listener in listeners.items()}
         self._sites = list(sites.values())
         self._ports = [
             adopt(self._reactor, inherited, factories[inherited.listener]) for inherited in self._parcel.sockets
@@ -141,13 +149,15 @@ class Worker:
         publication = self._background.publication if "publication" in listener.serves else None
         return Tree(scep if "scep" in listener.serves else None, publication)
 
-    def _make_site(self, resource: Any) -> ScepSite:
+    def _make_site(self, listener: ListenerSettings, scep: ScepResource) -> ScepSite:
+        tree: Any = self._tree(listener, scep)
         return ScepSite(
-            resource,
+            tree,
             self._reactor,
             random=os.urandom,
             occupancy=self._occupancy,
             limits=http_limits(self._settings.limits),
+            approach=approach_of(listener),
         )
 
     async def _do_duties(self) -> None:
@@ -163,10 +173,6 @@ class Worker:
     def _tell_stall(self, stall: Stall) -> None:
         milliseconds, stack = round(stall.seconds * 1000), " < ".join(stall.stack[:_STALL_FRAMES])
         self.log.warn(event="reactor_stall", ms=milliseconds, stack=stack)  # noqa: G010 - the name in twisted.logger
-
-
-def _factory(listener: ListenerSettings, site: ScepSite) -> Any:
-    return site if listener.tls is None else with_tls(listener.tls, site)
 
 
 def http_limits(limits: LimitSettings) -> HttpLimits:
@@ -188,6 +194,16 @@ def rate_limit(limits: LimitSettings, workers: int) -> RateLimit | None:
     if not limits.requests_per_network:
         return None
     return RateLimit(limits.requests_per_network / workers, clock=time.monotonic_ns)
+
+
+def failure_limits(limits: LimitSettings, workers: int) -> FailureLimits:
+    """Return the limits of one worker's share of the refused challenges."""
+    return FailureLimits(
+        per_network=limits.failures_per_network / (workers or 1),
+        per_profile=limits.failures_per_profile / (workers or 1),
+        per_key=limits.failures_per_key / (workers or 1),
+        clock=time.monotonic_ns,
+    )
 
 
 def _within(seconds: float, work: Deferred[Any], reactor: Any) -> Deferred[Any]:

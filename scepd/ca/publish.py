@@ -61,7 +61,7 @@ class Publisher:
     def is_due(self, store: PublishedCrls, now: datetime) -> bool:
         """Return whether the schedule wants a CRL: there is none, or the newest is `every` old (C-290)."""
         latest = self.shelf.latest(store, self.issuer)
-        return latest is None or now >= latest.this_update + self.terms.every
+        return latest is None or not latest.this_update <= now < latest.this_update + self.terms.every
 
     def draft(self, store: CrlStore, now: datetime, *, above: int = 0) -> CrlDraft | None:
         """Return the next CRL unsigned; None where the schedule wants none and it would list what the newest lists.

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from scepd.ports import Store
-from scepd.records import Challenge, Secret, Transaction, TransactionKey
+from scepd.records import Challenge, Identity, Secret, TransactionKey
 
 _PURPOSE = b"scepd: sealed challenges, 1"
 _NONCE = 12  # octets
@@ -69,15 +69,15 @@ class ProfilePasswords:
                 distinct.append(text)
         return distinct
 
-    def of_transaction(self, store: Store, transaction: Transaction) -> Secret | None:
-        """Return the text that authenticated a stored transaction.
+    def of_identity(self, store: Store, identity: Identity) -> Secret | None:
+        """Return the text that authenticated somebody.
 
         None where nothing is kept of it, and for a profile with several static challenges: which one it was is
         not on record.
         """
-        if transaction.identity.method == "static":
+        if identity.method == "static":
             return self._statics[0] if len(self._statics) == 1 else None
-        number = transaction.identity.challenge_id
+        number = identity.challenge_id
         challenge = None if number is None else store.challenge(number)
         return None if challenge is None else self._unsealed(challenge)
 
@@ -86,7 +86,7 @@ class ProfilePasswords:
             return
         transaction = store.recall(TransactionKey(self._profile, transaction_id, requester))
         if transaction is not None:
-            yield self.of_transaction(store, transaction)
+            yield self.of_identity(store, transaction.identity)
 
     def _unsealed(self, challenge: Challenge) -> Secret | None:
         return None if challenge.sealed is None else _open(self._key, challenge.sealed, self._profile)

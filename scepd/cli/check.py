@@ -175,6 +175,8 @@ def _certificates(settings: Settings) -> Iterator[tuple[str, bytes]]:
 
 
 def _examine_switches(settings: Settings) -> Iterator[Finding]:
+    for warning in settings.warnings:
+        yield Finding(warning.reason, warning.path, warning.hint, warning=True)
     for switch in settings.insecure:
         yield Finding(f"{switch} is on", hint="leave it out where no device needs it", warning=True)
 

@@ -8,6 +8,10 @@ from scepd.config.sections import ListenerSection, RootSection
 from scepd.config.settings import IssuerSettings
 from scepd.config.succession import followers
 
+# Methods that know a secret, or nothing, and not who uses it.
+_SAY_NO_NAMES = frozenset({"static", "none"})
+_SAY_NO_ATTRIBUTES = _SAY_NO_NAMES | {"one-time"}
+
 
 def judge_agreement(root: RootSection, issuers: Mapping[str, IssuerSettings | None], place: Place) -> None:
     """Note what a profile wants and its issuers or the listeners cannot give; `issuers` has None for faulty ones."""
@@ -23,9 +27,13 @@ def judge_agreement(root: RootSection, issuers: Mapping[str, IssuerSettings | No
             *_judge_raw(profile, listeners),
             *_judge_keys(profile),
             *_judge_unauthenticated(profile, is_read=not (here / "approval").is_noted),
+            *_judge_vouching(profile),
         )
         for key, refused in found:
-            (here / key).refuse(refused)
+            at = here
+            for step in key.split("."):
+                at /= step
+            at.refuse(refused)
         _judge_renewal(name, profile, root, here / "renewal" / "profiles")
 
 
@@ -101,3 +109,18 @@ def _judge_unauthenticated(profile: ProfileSection, *, is_read: bool) -> Iterato
         # Else anybody would be certified (threats S-32).
         reason = "challenge method none lets everybody ask, so a person must decide about each request"
         yield "approval", Refused(reason, 'approval = "manual"')
+
+
+def _judge_vouching(profile: ProfileSection) -> Iterator[tuple[str, Refused]]:
+    """Yield what shall come from the identity, though no method of the profile says such a thing of anybody."""
+    methods = {challenge.method for challenge in profile.challenge or ()}
+    if not methods or None in methods:
+        return
+    if methods <= _SAY_NO_ATTRIBUTES:
+        hint = 'challenge = [{ method = "entity" }], or webhook, intune, signed, client-certificate'
+        for word, source in profile.subject.from_.items():
+            if source == "identity":
+                yield f"subject.from.{word}", Refused("no challenge method of this profile vouches for it", hint)
+    if profile.names.from_identity and methods <= _SAY_NO_NAMES:
+        hint = 'challenge = [{ method = "one-time" }], or any other but static and none'
+        yield "names.from_identity", Refused("no challenge method of this profile vouches for names", hint)

@@ -1,15 +1,15 @@
-"""From [profile.NAME] challenge to the rules that say who is let in."""
+"""From [profile.NAME] challenge to the rules that say who is let in: their order, and what they must be together."""
 
 import math
 import string
 from collections.abc import Iterator
 
+from scepd.config.access_sections import ChallengeSection
+from scepd.config.methods import compile_method
 from scepd.config.problems import Place, Refused
-from scepd.config.profile_sections import ChallengeSection
-from scepd.config.secret import Surroundings, read_secret
-from scepd.profile.model import ChallengeRule, NoChallengeRule, OneTimeRule, StaticRule
+from scepd.config.secret import Surroundings
+from scepd.profile.model import ChallengeRule, StaticRule
 
-_SHORTEST_STATIC = 20  # characters (threats S-30)
 _PASSWORD_BITS = 128  # of a challenge that protects messages too (C-256)
 # What generated secrets are made of, smallest alphabet first; anything else counts as base64.
 _ALPHABETS = tuple(
@@ -17,6 +17,14 @@ _ALPHABETS = tuple(
                     string.digits + string.ascii_uppercase)),
 )  # fmt: skip
 _BASE64 = 64
+
+# Two texts, or two services, are two methods; anything else is there once or twice the same.
+_REPEATABLE = frozenset({"static", "webhook"})
+# What never passes a request on to the method after it.
+_LAST = {
+    "none": "none lets everybody ask",
+    "client-certificate": "whoever gets here has shown a certificate",
+}
 
 
 def compile_challenges(
@@ -34,24 +42,31 @@ def compile_challenges(
         # Without an authenticator anybody would be certified (threats S-32).
         place.problem("no challenge method is listed", 'challenge = [{ method = "one-time", valid = "24h" }]')
     challenges = written or ()
-    methods = [challenge.method for challenge in challenges]
-    if methods.count("one-time") > 1:
-        place.problem("one-time is listed twice", "keep one of them")
-    if "none" in methods[:-1]:
-        (place / methods.index("none")).problem(
-            "none lets everybody ask, so nothing after it is ever tried", "write it last"
-        )
-    rules = [_compile_challenge(entry, surroundings, place / index) for index, entry in enumerate(challenges)]
+    _judge_order([challenge.method for challenge in challenges], place)
+    rules = [compile_method(entry, surroundings, place / index) for index, entry in enumerate(challenges)]
     if passwords:
         for index, (entry, rule) in enumerate(zip(challenges, rules, strict=True)):
             for key, refused in _judge_password(entry, rule):
                 (place / index / key).refuse(refused)
+        if challenges and all(challenge.method not in {"one-time", "static", "none", None} for challenge in challenges):
+            hint = 'challenge = [{ method = "one-time" }]; or leave password_encryption out'
+            place.problem("there is no password to encrypt with", hint)
     return tuple(rule for rule in rules if rule is not None)
+
+
+def _judge_order(methods: list[str | None], place: Place) -> None:
+    for method in dict.fromkeys(methods):
+        if method is not None and method not in _REPEATABLE and methods.count(method) > 1:
+            place.problem(f"{method} is listed twice", "keep one of them")
+    for method, reason in _LAST.items():
+        if method in methods[:-1]:
+            place_of_it = place / methods.index(method)
+            place_of_it.problem(f"{reason}, so nothing after it is ever tried", "write it last")
 
 
 def _judge_password(section: ChallengeSection, rule: ChallengeRule | None) -> Iterator[tuple[str, Refused]]:
     """Yield what keeps a challenge from protecting messages (RFC 8894 section 7.3)."""
-    if isinstance(rule, NoChallengeRule):
+    if section.method == "none":
         yield (
             "method",
             Refused("there is no password to encrypt with", "another method; or leave password_encryption out"),
@@ -71,42 +86,3 @@ def _is_generated(text: str) -> bool:
     """Return whether a text can be what a generator of enough random bits wrote."""
     alphabet = next((len(letters) for letters in _ALPHABETS if letters.issuperset(text)), _BASE64)
     return len(text) * math.log2(alphabet) >= _PASSWORD_BITS and not any(character.isspace() for character in text)
-
-
-def _compile_challenge(section: ChallengeSection, surroundings: Surroundings, place: Place) -> ChallengeRule | None:
-    if section.method == "one-time":
-        if section.secret is not None:
-            (place / "secret").problem(
-                "a one-time challenge has no secret here", "scepd challenge new PROFILE makes them"
-            )
-        if section.insecurely_short:
-            (place / "insecurely_short").problem("one-time challenges are made here, never short", "leave it out")
-        return OneTimeRule() if section.valid is None else OneTimeRule(section.valid)
-    if section.method == "none":
-        for key in ("valid", "secret", "insecurely_short"):
-            if getattr(section, key):
-                (place / key).problem("nothing is asked, so nothing can be said about it", "leave it out")
-        return NoChallengeRule()
-    if section.method != "static":
-        return None
-    if section.valid is not None:
-        (place / "valid").problem("a static challenge does not expire", 'leave it out, or write method = "one-time"')
-    return _compile_static(section, surroundings, place / "secret")
-
-
-def _compile_static(section: ChallengeSection, surroundings: Surroundings, place: Place) -> StaticRule | None:
-    if section.secret is None:
-        place.problem("is missing or cannot be used", 'secret = { credential = "routers-challenge" }')
-        return None
-    try:
-        secret = read_secret(section.secret, surroundings)
-    except Refused as refused:
-        place.refuse(refused)
-        return None
-    text = secret.reveal()
-    if not text.strip() or not text.isprintable():
-        place.problem("the challenge has control characters or nothing but spaces", "write one line of text")
-    elif len(text) < _SHORTEST_STATIC and not section.insecurely_short:
-        hint = "openssl rand -hex 16 makes a good one; insecurely_short = true takes this one all the same"
-        place.problem(f"the challenge is shorter than {_SHORTEST_STATIC} characters", hint)
-    return StaticRule(secret)

@@ -10,6 +10,7 @@ import attrs
 
 from scepd.config.agreement import judge_agreement
 from scepd.config.files import check_directory, check_file
+from scepd.config.gates import judge_gates
 from scepd.config.issuers import IssuerCompiler, published_at
 from scepd.config.listeners import compile_listeners, host_names
 from scepd.config.problems import Place, Refused
@@ -39,6 +40,7 @@ from scepd.config.settings import (
 )
 from scepd.config.structure import read_section
 from scepd.config.succession import judge_successions
+from scepd.config.tenants import compile_tenants, judge_separation, tenants_of
 from scepd.profile.model import Profile
 
 _STORE_KEY = 32  # octets
@@ -57,8 +59,13 @@ def compile_settings(raw: Mapping[str, Any], surroundings: Surroundings, place: 
     listeners = compile_listeners(root.listener or {}, surroundings, place / "listener")
     issuers = _compile_issuers(root, published_at(appliance, listeners), surroundings, place / "issuer")
     reserved = host_names(listeners) | _public_host(appliance)
-    profiles = compile_profiles(root.profile or {}, issuers, surroundings, reserved=reserved, place=place / "profile")
+    owners = tenants_of(root.tenant, root.profile or {}, place / "tenant")
+    profiles = compile_profiles(
+        root.profile or {}, issuers, surroundings, reserved=reserved, owners=owners, place=place / "profile"
+    )
+    judge_separation(root.profile or {}, owners, place / "profile")
     judge_agreement(root, issuers, place)
+    judge_gates(root, place)
     log = _compile_log(root.log, surroundings, place)
     if hsm is None or store is None or place.found:
         return None
@@ -73,6 +80,8 @@ def compile_settings(raw: Mapping[str, Any], surroundings: Surroundings, place: 
         limits=LimitSettings(**attrs.asdict(root.limits)),
         log=log,
         insecure=_switches_on(issuers, profiles),
+        tenants=compile_tenants(root.tenant, profiles),
+        warnings=place.warnings,
     )
 
 

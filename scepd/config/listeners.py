@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import cast
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepd.config import certificates as judge
+from scepd.config.key_pair import read_private_key
 from scepd.config.problems import Place, Refused
-from scepd.config.secret import SecretReference, Surroundings, read_octets, refuse_environment
+from scepd.config.proxies import compile_proxies
+from scepd.config.secret import Surroundings
 from scepd.config.sections import ListenerSection, TlsSection
-from scepd.config.settings import ListenerSettings, TlsSettings
-from scepd.records import Secret
+from scepd.config.settings import ClientCertificates, ListenerSettings, TlsSettings
 
 
 def compile_listeners(
@@ -38,9 +39,17 @@ def compile_listener(
     if section.address == ():
         (place / "address").problem("lists no address", 'address = "0.0.0.0:80"')
     tls = None if section.tls is None else _compile_tls(section.tls, surroundings, place / "tls")
+    proxies = compile_proxies(section, surroundings, place)
     if not section.address or (section.tls is not None and tls is None):
         return None
-    return ListenerSettings(name=name, addresses=section.address, tls=tls, serves=section.serves)
+    return ListenerSettings(
+        name=name,
+        addresses=section.address,
+        tls=tls,
+        serves=section.serves,
+        client_certificates=cast("ClientCertificates", section.client_certificates),
+        **proxies,
+    )
 
 
 def host_names(listeners: tuple[ListenerSettings, ...]) -> frozenset[str]:
@@ -82,15 +91,14 @@ def _spell(address: tuple[str, int]) -> str:
 
 def _compile_tls(section: TlsSection, surroundings: Surroundings, place: Place) -> TlsSettings | None:
     certificates = _read_chain(section.certificate, surroundings, place / "certificate")
-    key = _read_key(section.key, surroundings, place / "key")
+    key = read_private_key(section.key, surroundings, place / "key")
     if not certificates or key is None:
         return None
-    pem, public_key = key
-    if public_key != judge.spki(certificates[0]):
+    if key.spki_der != judge.spki(certificates[0]):
         hint = "openssl x509 -noout -pubkey -in CERTIFICATE; openssl pkey -pubout -in KEY; both must print the same"
         (place / "key").problem("is not the key of the certificate", hint)
     certificate_pem = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
-    return TlsSettings(certificate_pem, pem, "1.3" if section.minimum == "1.3" else "1.2")
+    return TlsSettings(certificate_pem, key.pem, "1.3" if section.minimum == "1.3" else "1.2")
 
 
 def _read_chain(name: str | None, surroundings: Surroundings, place: Place) -> list[x509.Certificate]:
@@ -108,29 +116,3 @@ def _read_chain(name: str | None, surroundings: Surroundings, place: Place) -> l
         for fault in judge.judge_issued(below, above):
             place.problem(fault.reason, "write the listener's own certificate first, then the one that signed it")
     return certificates
-
-
-def _read_key(
-    reference: SecretReference | None,
-    surroundings: Surroundings,
-    place: Place,
-) -> tuple[Secret, bytes] | None:
-    """Return the key's PEM and its SubjectPublicKeyInfo."""
-    if reference is None:
-        return None
-    try:
-        refuse_environment(reference, "a private key")
-        pem = read_octets(reference, surroundings)
-    except Refused as refused:
-        place.refuse(refused)
-        return None
-    try:
-        key = load_pem_private_key(pem, None)
-        text = pem.decode("ascii")
-    except TypeError:
-        place.problem("is encrypted with a passphrase", "openssl pkey -in KEY -out tls.key; chmod 600 tls.key")
-        return None
-    except (ValueError, UnsupportedAlgorithm):
-        place.problem("is no readable PEM private key", "openssl pkey -in KEY -noout -text_pub")
-        return None
-    return Secret(text), key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

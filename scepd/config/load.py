@@ -20,7 +20,7 @@ from scepd.config.structure import read_section
 DEFAULT_PATH = Path("/etc/scepd/scepd.toml")
 
 # Tables whose entries may be spread over files; any other key belongs to one file.
-_SPREAD = frozenset({"issuer", "listener", "profile"})
+_SPREAD = frozenset({"issuer", "listener", "profile", "tenant"})
 
 
 def find_configuration(given: Path | None, environ: Mapping[str, str]) -> Path:

@@ -1,5 +1,7 @@
 """From [profile.NAME] to its policies: subject, names, algorithms and keys."""
 
+from collections.abc import Collection
+
 import attrs
 
 from scepd.config.patterns import read_attribute
@@ -28,7 +30,7 @@ def compile_names(section: NamesSection, reserved: frozenset[str]) -> NamePolicy
 
 def compile_subject(section: SubjectSection, place: Place) -> SubjectPolicy:
     """Return which subject attributes may come from a request, and which are fixed."""
-    for key, words in (("patterns", section.patterns), ("set", section.set)):
+    for key, words in (("patterns", section.patterns), ("set", section.set), ("from", section.from_)):
         for word in words:
             try:
                 read_attribute(word)
@@ -41,14 +43,24 @@ def compile_subject(section: SubjectSection, place: Place) -> SubjectPolicy:
                 f"{word} is not allowed, so nothing is matched", f'add "{word}" to allow'
             )
     for index, word in enumerate(section.required):
-        if word not in allow and word not in section.set:
+        if word not in allow and word not in section.set and section.from_.get(word) != "identity":
             (place / "required" / index).problem(f"{word} can come from nowhere", f'add "{word}" to allow, or to set')
+    _judge_sources(section, allow, place / "from")
     return SubjectPolicy(
         allow=allow,
         patterns=tuple(section.patterns.items()),
         fixed=_compile_fixed(section, place / "set"),
         required=section.required,
+        sources=tuple((word, "identity" if source == "identity" else "csr") for word, source in section.from_.items()),
     )
+
+
+def _judge_sources(section: SubjectSection, allow: Collection[str], place: Place) -> None:
+    for word, source in section.from_.items():
+        if word in section.set:
+            (place / word).problem(f"{word} is always the same: it stands in set", "keep one of the two")
+        elif source == "csr" and word in OIDS and word not in allow:
+            (place / word).problem(f"{word} is not allowed in a request", f'add "{word}" to allow')
 
 
 def _compile_fixed(section: SubjectSection, place: Place) -> tuple[Attribute, ...]:
@@ -83,6 +95,9 @@ def switches_on(section: ProfileSection) -> tuple[str, ...]:
     switches = [name for name in names if getattr(section, name)]
     if any(challenge.insecurely_short for challenge in section.challenge or ()):
         switches.append("insecurely_short")
+    plain = [*(one.insecurely_plain for one in section.challenge or ()), *(one.insecurely_plain for one in section.notify)]
+    if any(plain) or (section.compliance is not None and section.compliance.insecurely_plain):
+        switches.append("insecurely_plain")
     return tuple(switches)
 
 

@@ -50,18 +50,19 @@ class Refused(ValueError):  # noqa: N818 - a value is refused; the place is know
 
 @attrs.frozen
 class Place:
-    """A place in the configuration, and the list that collects what is wrong there and below."""
+    """A place in the configuration, and the lists that collect what is wrong or doubtful there and below."""
 
     path: tuple[str | int, ...] = ()
     found: list[tuple[tuple[str | int, ...], str, str]] = attrs.field(factory=list)
+    doubts: list[tuple[tuple[str | int, ...], str, str]] = attrs.field(factory=list)
 
     def __truediv__(self, step: str | int) -> "Place":
         """Return the place one key or index further down."""
-        return Place((*self.path, step), self.found)
+        return Place((*self.path, step), self.found, self.doubts)
 
     def aside(self, variable: str) -> "Place":
         """Return the place of an environment variable."""
-        return Place((_ENVIRONMENT, variable), self.found)
+        return Place((_ENVIRONMENT, variable), self.found, self.doubts)
 
     def problem(self, reason: str, hint: str) -> None:
         """Note a problem at this place."""
@@ -70,6 +71,20 @@ class Place:
     def refuse(self, refused: Refused) -> None:
         """Note a refused value at this place."""
         self.problem(refused.reason, refused.hint)
+
+    def doubt(self, reason: str, hint: str) -> None:
+        """Note what can be used as it stands at this place, but will surprise somebody."""
+        self.doubts.append((self.path, reason, hint))
+
+    @property
+    def above(self) -> "Place":
+        """The table that this place is in."""
+        return Place(self.path[:-1], self.found, self.doubts)
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """The doubts, each once."""
+        return tuple(Problem(write_path(path), reason, hint) for path, reason, hint in dict.fromkeys(self.doubts))
 
     @property
     def is_noted(self) -> bool:

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 import attrs
 
 from scepd.config import scalars
+from scepd.config.access_sections import METHODS, ChallengeSection, ComplianceSection, GateSection, NotifySection
 from scepd.config.fields import (
     Delay,
     Duration,
     Expression,
     Flag,
     Network,
-    Secretly,
     SubjectAttribute,
     Text,
     required,
@@ -23,24 +23,13 @@ from scepd.profile.presets import PRESETS
 
 
 @attrs.frozen
-class ChallengeSection:
-    """One entry of [profile.NAME] challenge."""
-
-    method: Annotated[str, scalars.one_of("one-time", "static", "none")] | None = attrs.field(
-        default=None, metadata=required('method = "one-time"')
-    )
-    valid: Duration | None = None
-    secret: Secretly | None = None
-    insecurely_short: Flag = False
-
-
-@attrs.frozen
 class SubjectSection:
     """[profile.NAME] subject."""
 
     allow: tuple[SubjectAttribute, ...] | None = None
     patterns: Mapping[str, Expression] = attrs.field(factory=dict)
     set: Mapping[str, Text] = attrs.field(factory=dict)
+    from_: Mapping[str, Annotated[str, scalars.one_of("identity", "csr")]] = attrs.field(factory=dict)
     required: tuple[SubjectAttribute, ...] = ()
 
 
@@ -55,6 +44,7 @@ class NamesSection:
     common_name: Flag | None = None
     copy: tuple[SubjectAttribute, ...] = ()
     required: tuple[Annotated[str, scalars.one_of("dns", "ip", "email", "uri")], ...] = ()
+    from_identity: Flag = False
 
 
 @attrs.frozen
@@ -87,7 +77,7 @@ class AutomaticSection:
     """[profile.NAME] approval = { automatic }."""
 
     subject: Mapping[str, Expression] = attrs.field(factory=dict)
-    methods: tuple[Annotated[str, scalars.one_of("one-time", "static")], ...] = ()
+    methods: tuple[Annotated[str, scalars.one_of(*(method for method in METHODS if method != "none"))], ...] = ()
     networks: tuple[Network, ...] = ()
     renewals: Flag | None = None
 
@@ -140,6 +130,12 @@ class ProfileSection:
     approval: ApprovalSection | Annotated[str, scalars.one_of("automatic", "manual")] = "automatic"
     signing_time: SigningTimeSection = SigningTimeSection()
     unique_subject: Flag | None = None
+    unique_key: Flag | None = None
+    most_active: Annotated[int, scalars.whole(1, 1_000_000)] | None = None
+    enabled: Flag | None = None
+    compliance: ComplianceSection | None = None
+    notify: tuple[NotifySection, ...] = ()
+    client_certificate: GateSection | None = None
     get_cert: Annotated[str, scalars.one_of("owner", "public", "off")] | None = None
     get_crl: Flag | None = None
     password_encryption: Flag = False

@@ -1,13 +1,16 @@
 """From [profile.NAME] to `profile.model.Profile`."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from cryptography import x509
 
 from scepd.config import certificates as judge
 from scepd.config.agreement import answers_get_crl
+from scepd.config.backends import compile_webhook
 from scepd.config.challenges import compile_challenges
+from scepd.config.gates import compile_gate
 from scepd.config.patterns import read_path
 from scepd.config.policies import compile_crypto, compile_keys, compile_names, compile_subject, switches_on
 from scepd.config.problems import Place, Refused, suggest
@@ -30,6 +33,9 @@ _AS_WRITTEN = (
     "verisign_extension_request",
     "strict_nonce",
     "unique_subject",
+    "unique_key",
+    "most_active",
+    "enabled",
     "get_cert",
     "get_crl",
     "password_encryption",
@@ -45,11 +51,14 @@ def compile_profiles(
     surroundings: Surroundings,
     *,
     reserved: frozenset[str],
+    owners: Mapping[str, str] = MappingProxyType({}),
     place: Place,
 ) -> tuple[Profile, ...]:
-    """Return the profiles; `issuers` has None for one that is written but faulty, `reserved` the appliance's names."""
-    _judge_paths(sections, place)
-    default = _choose_default(sections, place)
+    """Return the profiles; `issuers` has None for one that is written but faulty, `reserved` the appliance's names.
+
+    `owners` are the tenants of the profiles that have one; each tenant has paths and a default profile of its own.
+    """
+    defaults = _choose_in_each_tenant(sections, owners, place)
     compiled = []
     for name, section in sections.items():
         here = place / name
@@ -60,10 +69,9 @@ def compile_profiles(
             Profile(
                 name=name,
                 path=section.path or name,
-                default=name == default,
-                challenge=compile_challenges(
-                    section.challenge, surroundings, here / "challenge", passwords=section.password_encryption
-                ),
+                tenant=owners.get(name, ""),
+                default=name in defaults,
+                **_compile_access(section, surroundings, here),
                 subject=compile_subject(section.subject, here / "subject"),
                 names=compile_names(section.names, reserved),
                 crypto=crypto,
@@ -77,6 +85,22 @@ def compile_profiles(
             )
         )
     return tuple(compiled)
+
+
+def _compile_access(section: ProfileSection, surroundings: Surroundings, place: Place) -> dict[str, Any]:
+    """Return who is let in: the methods, the gate before them, who is asked afterwards, and who is told."""
+    compliance, gate = section.compliance, section.client_certificate
+    told = (
+        compile_webhook(entry, surroundings, place / "notify" / index) for index, entry in enumerate(section.notify)
+    )
+    return {
+        "challenge": compile_challenges(
+            section.challenge, surroundings, place / "challenge", passwords=section.password_encryption
+        ),
+        "compliance": None if compliance is None else compile_webhook(compliance, surroundings, place / "compliance"),
+        "notify": tuple(rule for rule in told if rule is not None),
+        "client_certificate": None if gate is None else compile_gate(gate, surroundings, place / "client_certificate"),
+    }
 
 
 def apply_preset(raw: object) -> object:
@@ -93,6 +117,18 @@ def _join(preset: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(preset[key], Mapping) and isinstance(raw[key], Mapping)
     }
     return {**preset, **raw, **both}
+
+
+def _choose_in_each_tenant(
+    sections: Mapping[str, ProfileSection], owners: Mapping[str, str], place: Place
+) -> frozenset[str]:
+    """Return the default profiles: one of each tenant, and one of those that have none; note paths that they share."""
+    groups: dict[str, dict[str, ProfileSection]] = {}
+    for name, section in sections.items():
+        groups.setdefault(owners.get(name, ""), {})[name] = section
+    for group in groups.values():
+        _judge_paths(group, place)
+    return frozenset(filter(None, (_choose_default(group, place) for group in groups.values())))
 
 
 def _judge_paths(sections: Mapping[str, ProfileSection], place: Place) -> None:

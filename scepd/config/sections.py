@@ -76,6 +76,9 @@ class LimitSection:
     connections_per_address: Annotated[int, scalars.whole(1, 100_000)] = 100
     in_flight_bytes: Annotated[int, scalars.whole(1_048_576, 1_073_741_824)] = 67_108_864
     requests_per_network: Annotated[int, scalars.whole(0, 1_000_000)] = 0
+    failures_per_network: Annotated[int, scalars.whole(0, 1_000_000)] = 0
+    failures_per_profile: Annotated[int, scalars.whole(0, 1_000_000)] = 0
+    failures_per_key: Annotated[int, scalars.whole(0, 1_000_000)] = 0
 
 
 @attrs.frozen
@@ -136,6 +139,19 @@ class ListenerSection:
     )
     tls: TlsSection | None = None
     serves: tuple[Annotated[str, scalars.one_of("scep", "publication")], ...] = ("scep",)
+    client_certificates: Annotated[str, scalars.one_of("off", "optional", "required")] = "off"
+    trusted_proxies: Text | None = None
+    client_address_header: Annotated[str, scalars.one_of("X-Forwarded-For", "CF-Connecting-IP")] | None = None
+    client_certificate_header: Annotated[str, scalars.one_of("Client-Cert", "X-SSL-Client-Cert")] | None = None
+    proxy_protocol: Flag = False
+
+
+@attrs.frozen
+class TenantSection:
+    """[tenant.NAME]."""
+
+    profiles: tuple[Text, ...] | None = attrs.field(default=None, metadata=required('profiles = ["routers"]'))
+    administrators: tuple[Annotated[str, scalars.read_name], ...] = ()
 
 
 @attrs.frozen
@@ -161,3 +177,4 @@ class RootSection:
     profile: Mapping[str, ProfileSection] = attrs.field(
         default=None, metadata=required('[profile.routers]\nissuer = "devices"')
     )
+    tenant: Mapping[str, TenantSection] = attrs.field(factory=dict)

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from scepd.config.problems import Refused
 from scepd.config.scalars import read_duration, read_text, read_url
+from scepd.x509.strings import is_host_name
 
 _SHORTEST, _LONGEST = timedelta(seconds=1), timedelta(seconds=60)
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62}\.)+[A-Za-z0-9-]{2,63}")
 
 
 def read_service(raw: object) -> str:
@@ -44,7 +44,7 @@ def read_timeout(raw: object) -> timedelta:
 def read_tenant_id(raw: object) -> str:
     """Return the name of an Entra tenant: a GUID, or one of its domains."""
     text = read_text(raw)
-    if not _GUID.fullmatch(text) and not _DOMAIN.fullmatch(text):
+    if not _GUID.fullmatch(text) and not (is_host_name(text) and "." in text):
         raise Refused(f"{text!r} is no tenant", 'write its GUID, or a domain such as "example.onmicrosoft.com"')
     return text
 

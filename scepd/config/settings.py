@@ -9,6 +9,7 @@ from typing import Literal
 
 import attrs
 
+from scepd.config.problems import Problem
 from scepd.profile.model import Profile
 from scepd.records import Secret
 
@@ -17,6 +18,7 @@ LogLevel = Literal["debug", "info", "warn", "error"]
 TlsMinimum = Literal["1.2", "1.3"]
 ClientCertificates = Literal["off", "optional", "required"]
 AddressHeader = Literal["X-Forwarded-For", "CF-Connecting-IP"]
+CertificateHeader = Literal["Client-Cert", "X-SSL-Client-Cert"]
 
 
 @attrs.frozen
@@ -151,6 +153,7 @@ class ListenerSettings:
     client_certificates: ClientCertificates = "off"  # whether TLS asks for one; the profile judges it
     trusted_proxies: Path | None = None
     client_address_header: AddressHeader | None = None
+    client_certificate_header: CertificateHeader | None = None  # of a trusted proxy whose TLS asks for certificates
     proxy_protocol: bool = False  # every connection begins with a PROXY header
 
 
@@ -186,6 +189,7 @@ class TenantSettings:
     name: str
     profiles: tuple[str, ...]
     default: str | None = None
+    issuers: tuple[str, ...] = ()  # those of its profiles
     administrators: tuple[str, ...] = ()
 
 
@@ -212,12 +216,12 @@ class Settings:
     log: LogSettings = LogSettings()
     insecure: tuple[str, ...] = ()  # "profile.routers.insecurely_accept_sha1", ...
     tenants: tuple[TenantSettings, ...] = ()
-    warnings: tuple[str, ...] = ()  # what can be used as it stands, and will still surprise somebody
+    warnings: tuple[Problem, ...] = ()  # what can be used as it stands, and will still surprise somebody
 
     @property
     def default_profile(self) -> Profile:
-        """The one profile that answers /scep and /cgi-bin/pkiclient.exe."""
-        return next(profile for profile in self.profiles if profile.default)
+        """The one profile that answers /scep and /cgi-bin/pkiclient.exe; where tenants have them all, the first one's."""
+        return min((profile for profile in self.profiles if profile.default), key=lambda profile: bool(profile.tenant))
 
     @property
     def issuer(self) -> Mapping[str, IssuerSettings]:

@@ -16,25 +16,30 @@ T = TypeVar("T", bound=attrs.AttrsInstance)
 def read_section(section: type[T], raw: object, place: Place) -> T:
     """Return a section with all that could be read; what could not keeps its default and is noted at `place`."""
     if not isinstance(raw, Mapping):
-        place.problem("must be a table", f"write its keys: {', '.join(attrs.fields_dict(section))}")
+        place.problem("must be a table", f"write its keys: {', '.join(map(key_of, attrs.fields_dict(section)))}")
         return section()
-    fields = attrs.fields_dict(section)
+    fields = {key_of(name): field for name, field in attrs.fields_dict(section).items()}
     for key in raw:
         if key not in fields:
             (place / key).problem("is not a key of this table", suggest(key, fields))
     values = {}
-    for name, field in fields.items():
-        if name not in raw:
+    for key, field in fields.items():
+        if key not in raw:
             if "example" in field.metadata:
-                (place / name).problem("is missing", field.metadata["example"])
+                (place / key).problem("is missing", field.metadata["example"])
             continue
-        entry = raw[name]
+        entry = raw[key]
         if field.metadata.get("single") and not isinstance(entry, list):
             entry = [entry]
-        value = _read(field.type, entry, place / name)
+        value = _read(field.type, entry, place / key)
         if value is not None:
-            values[name] = value
+            values[field.name] = value
     return section(**values)
+
+
+def key_of(name: str) -> str:
+    """Return the key of a field; one that is a word of Python, such as `from_`, ends in an underscore."""
+    return name.removesuffix("_")
 
 
 def _read(kind: Any, raw: object, place: Place) -> Any:

@@ -5,7 +5,7 @@ import attrs
 from scepd.challenge.order import authenticate_in_order
 from scepd.enroll.context import Context
 from scepd.message.certificate import load_certificate
-from scepd.message.csr import CertificationRequest
+from scepd.message.csr import CertificationRequest, parse_csr
 from scepd.profile.model import Profile
 from scepd.profile.renewal import approved_template, renewal_template
 from scepd.profile.template import make_template
@@ -69,7 +69,9 @@ def authorize(
     if previous is None:
         return Authorization(_MAKER, identity, make_template(profile, csr, identity))
     assert previous.der is not None  # only an issued certificate is found by its octets
-    template = renewal_template(profile, csr, load_certificate(previous.der).subject_der, previous.names)
+    subject_der = load_certificate(previous.der).subject_der
+    foreign = previous.profile != profile.name
+    template = renewal_template(profile, csr, subject_der, previous.names, foreign=foreign)
     return Authorization(_MAKER, identity, template, lineage=_next_of_line(previous))
 
 
@@ -91,5 +93,6 @@ def authorize_by_approval(profile: Profile, transaction: Transaction) -> Authori
     """Let the decision of a person stand; the names are those which that person saw."""
     if transaction.state is not TransactionState.APPROVED:
         raise ValueError(f"transaction {transaction.id} is not approved")
-    template = approved_template(profile, transaction.subject, transaction.names)
+    csr = parse_csr(transaction.csr_der)
+    template = approved_template(profile, csr, transaction.subject, transaction.names)
     return Authorization(_MAKER, transaction.identity, template, lineage=transaction.lineage, approved=True)

@@ -9,6 +9,7 @@ import attrs
 
 from scepd.ca.local import LocalIssuer
 from scepd.challenge.order import Methods
+from scepd.enroll.budget import Budget
 from scepd.enroll.succession import Succession
 from scepd.message.certrep import ReplySigner
 from scepd.message.enveloped import Recipient
@@ -60,3 +61,6 @@ class Context:
     )  # by profile name, of those that take PasswordRecipientInfo
     checkpoint: Callable[[str], None] = lambda _name: None
     owes: bool = False
+    derivations: Budget = attrs.field(
+        init=False, default=attrs.Factory(lambda self: Budget(self.monotonic), takes_self=True)
+    )

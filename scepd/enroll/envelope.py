@@ -97,7 +97,8 @@ def _open_by_password(context: Context, case: Case, envelope: Envelope) -> bytes
     # The message does not say which challenge it is encrypted with: a few are tried (C-253).
     candidates = _candidates(context, case)
     for entry in envelope.passwords:
-        opened = unwrap_by_any(entry, candidates, envelope.cipher.key_size)
+        with context.derivations.spend():
+            opened = unwrap_by_any(entry, candidates, envelope.cipher.key_size)
         if opened is not None:
             case.password, content_key = opened
             return decrypt_content(envelope, content_key)

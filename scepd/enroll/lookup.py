@@ -25,9 +25,10 @@ def get_cert(context: Context, case: Case) -> Outcome:
     if case.profile.get_cert == "off":
         raise Reject(Reason.lookup_disabled, "GetCert is off")
     _refuse_unprotectable(case)
+    own = find_previous(context, case)  # by clear data: what it refuses must not hang on the content
     issuer_der, serial = _read(context, case)
     for row in _rows(context, case, issuer_der, serial):
-        if _may_see(context, case, row):
+        if _may_see(context, case, row, own):
             assert row.der is not None
             case.subject = row.subject
             return Found(certificates=(row.der,), subject=row.subject)
@@ -67,15 +68,19 @@ def _rows(context: Context, case: Case, issuer_der: bytes, serial: int) -> Itera
                 yield row
 
 
-def _may_see(context: Context, case: Case, row: Certificate) -> bool:
+def _may_see(context: Context, case: Case, row: Certificate, own: Certificate | None) -> bool:
     if case.profile.get_cert == "public":
         return True
     if row.profile != case.profile.name:
         return False
     if row.public_key == case.key.requester:
         return True
-    own = find_previous(context, case)
-    return own is not None and own.state is CertificateState.ISSUED and own.subject == row.subject
+    return (
+        own is not None
+        and own.state is CertificateState.ISSUED
+        and (own.profile, own.subject) == (row.profile, row.subject)
+        and own.not_before <= context.clock.now() <= own.not_after
+    )
 
 
 def _issuer_meant(context: Context, case: Case, issuer_der: bytes, serial: int) -> str:

@@ -5,7 +5,8 @@ from types import MappingProxyType
 
 import attrs
 
-from scepd.enroll.authorize import authorize, identify, leave_undecided
+from scepd.enroll.approval import needs_person
+from scepd.enroll.authorize import Authorization, authorize, identify, leave_undecided
 from scepd.enroll.case import Case
 from scepd.enroll.context import Context
 from scepd.enroll.envelope import open_envelope
@@ -60,7 +61,7 @@ def request(context: Context, case: Case) -> Answered | Suspended:
     else:
         prove_renewal(context, case, csr, previous)
     _keep_password(case, csr)
-    known = recall(context, case.key, csr.wishes, besides=None if previous is None else previous.der)
+    known = _recall(context, case, csr, previous)
     if known is not None:
         return _answer_known(context, case, known)
     if previous is not None:
@@ -81,6 +82,18 @@ def _keep_password(case: Case, csr: CertificationRequest) -> None:
         if not csr.challenge:
             raise Reject(Reason.reply_unprotectable, "the signer's key cannot encrypt and there is no challenge")
         case.password = csr.challenge
+
+
+def _recall(
+    context: Context, case: Case, csr: CertificationRequest, previous: Certificate | None
+) -> Transaction | None:
+    try:
+        return recall(context, case.key, csr.wishes, besides=None if previous is None else previous.der)
+    except Reject:
+        # Somebody renewed the certificate with another key under this very transactionID: that is worth an alarm.
+        if previous is not None:
+            answer_renewed(context, case, csr, previous)
+        raise
 
 
 def _answer_known(context: Context, case: Case, known: Transaction) -> Answered:
@@ -134,6 +147,7 @@ def _authorize(
 ) -> Answered:
     authorization = authorize(case.profile, csr, identity, previous)
     case.trail.step("authorized", identity.method)
+    _refuse_unrecallable(context, case, authorization)
     try:
         return issue(context, case, csr, authorization)
     except Reject as refused:
@@ -141,9 +155,19 @@ def _authorize(
             raise
         # Another lane may have renewed the certificate since it was looked at: the store lets one win.
         renewed = answer_renewed(context, case, csr, previous)
-        if renewed is None:
+        if renewed is None:  # another renewal of it waits for a person
+            context.store.suspect_clone(previous.id, case.key, case.origin.address)
             raise
         return renewed
+
+
+def _refuse_unrecallable(context: Context, case: Case, authorization: Authorization) -> None:
+    """Refuse what would have to wait and could not be answered then: no challenge is kept that protects the reply."""
+    if not case.needs_password or not needs_person(case.profile.approval, authorization, case.origin.address):
+        return
+    passwords = context.passwords[case.profile.name]
+    if passwords.of_identity(context.store, authorization.identity) is None:
+        raise Reject(Reason.reply_unprotectable, "no challenge is kept that could protect a later reply")
 
 
 Handler = Callable[[Context, Case], Outcome | Suspended]

@@ -25,7 +25,7 @@ def poll(context: Context, case: Case) -> Answered:
     if transaction is None:
         raise Reject(Reason.transaction_unknown, "no transaction of that id and key")
     case.subject = transaction.subject
-    if case.needs_password:
+    if case.needs_password and transaction.state in (TransactionState.ISSUED, TransactionState.APPROVED):
         _find_password(context, case, transaction)
     if transaction.state is TransactionState.APPROVED:
         return issue_approved(context, case, transaction)
@@ -34,6 +34,6 @@ def poll(context: Context, case: Case) -> Answered:
 
 def _find_password(context: Context, case: Case, transaction: Transaction) -> None:
     passwords = context.passwords.get(case.profile.name)
-    case.password = None if passwords is None else passwords.of_transaction(context.store, transaction)
+    case.password = None if passwords is None else passwords.of_identity(context.store, transaction.identity)
     if case.password is None:
         raise Reject(Reason.reply_unprotectable, "no challenge of the transaction is known any more")

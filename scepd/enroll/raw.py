@@ -22,9 +22,7 @@ from scepd.refusal import Reason, Reject, Unavailable
 from scepd.x509.keys import check_public_key, load_public_key, spki_digest, verify_csr
 from scepd.x509.names import to_text
 
-_PEM = re.compile(
-    rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----(.*?)-----END (?:NEW )?CERTIFICATE REQUEST-----", re.DOTALL
-)
+_BEGIN, _END = (re.compile(rb"-----%b (?:NEW )?CERTIFICATE REQUEST-----" % word) for word in (b"BEGIN", b"END"))
 _WAIT = 60  # seconds after which a request that waits for a person may be sent again
 
 
@@ -77,8 +75,9 @@ def respond_raw(context: Context, profile: Profile, body: bytes, origin: Origin)
 
 
 def _read(body: bytes) -> bytes:
-    found = _PEM.search(body)
-    return body if found is None else binascii.a2b_base64(found[1])
+    begin = _BEGIN.search(body)
+    end = None if begin is None else _END.search(body, begin.end())
+    return body if begin is None or end is None else binascii.a2b_base64(body[begin.end() : end.start()])
 
 
 def _decide(context: Context, case: RawCase) -> Answered:

@@ -93,7 +93,9 @@ def registration_of(context: Context, profile: Profile) -> Registration:
 
 def certificates_of(context: Context, profile: Profile, outcome: Issued) -> tuple[bytes, ...]:
     """Return what goes out with a certificate, which comes first: what the profile says of its chain (C-119, C-120)."""
-    issuer = context.issuers[outcome.transaction.issuer]
+    issuer = context.issuers.get(outcome.transaction.issuer)
+    if issuer is None:  # it has left the configuration: its certificate is still the device's
+        return (outcome.certificate_der,)
     above = {"none": (), "issuer": (issuer.certificate.der,), "full": (issuer.certificate.der, *issuer.chain)}
     return (outcome.certificate_der, *above[profile.reply_chain])
 

@@ -82,12 +82,12 @@ def write_attributes(attributes: Attributes) -> bytes:
     if not _PRINTABLE.fullmatch(attributes.transaction_id):
         raise ValueError("transactionID is no PrintableString of 1 to 255 characters")
     said = [
-        _write(names.TRANSACTION_ID, tlv.printable(attributes.transaction_id)),
+        _write_value(names.TRANSACTION_ID, tlv.PRINTABLE_STRING, attributes.transaction_id.encode("ascii")),
         _write_number(names.MESSAGE_TYPE, attributes.message_type),
-        _write(names.SENDER_NONCE, tlv.octet_string(attributes.sender_nonce)),
+        _write_value(names.SENDER_NONCE, tlv.OCTET_STRING, attributes.sender_nonce),
     ]
     if attributes.recipient_nonce is not None:
-        said.append(_write(names.RECIPIENT_NONCE, tlv.octet_string(attributes.recipient_nonce)))
+        said.append(_write_value(names.RECIPIENT_NONCE, tlv.OCTET_STRING, attributes.recipient_nonce))
     if attributes.pki_status is not None:
         said.append(_write_number(names.PKI_STATUS, attributes.pki_status))
     if attributes.fail_info is not None:
@@ -95,16 +95,28 @@ def write_attributes(attributes: Attributes) -> bytes:
     if attributes.fail_info_text is not None:
         said.append(_write(names.FAIL_INFO_TEXT, tlv.utf8(_bounded(attributes.fail_info_text))))
     if attributes.signing_time is not None:
-        said.append(_write(names.SIGNING_TIME, tlv.time(attributes.signing_time)))
+        time = tlv.time(attributes.signing_time)
+        said.append(_write_value(names.SIGNING_TIME, time[0], time[2:]))
     if attributes.content_type is not None:
         said.append(_write_oid(names.CONTENT_TYPE, attributes.content_type))
     if attributes.message_digest is not None:
-        said.append(_write(names.MESSAGE_DIGEST, tlv.octet_string(attributes.message_digest)))
+        said.append(_write_value(names.MESSAGE_DIGEST, tlv.OCTET_STRING, attributes.message_digest))
     return tlv.set_of(said)
 
 
 def _write(oid: str, value: bytes) -> bytes:
     return tlv.sequence(tlv.oid(oid), tlv.write(tlv.SET, value))
+
+
+def _write_value(oid: str, tag: int, value: bytes) -> bytes:
+    return _head(oid, tag, len(value)) + value
+
+
+@lru_cache(maxsize=512)  # of each attribute few lengths; of the transactionID at most 255
+def _head(oid: str, tag: int, length: int) -> bytes:
+    """Return an attribute of one value up to that value's octets."""
+    whole = _write(oid, tlv.write(tag, bytes(length)))
+    return whole[: len(whole) - length]
 
 
 @lru_cache(maxsize=64)

@@ -12,6 +12,7 @@ from scepd.message import names, tlv
 from scepd.message.algorithms import ECDSA_SIGNATURES, ED25519, RSA_SIGNATURES, Digest
 from scepd.message.csr_attributes import Extension, RequestAttributes, read_request_attributes, without_challenge
 from scepd.message.errors import MessageError
+from scepd.message.plain_csr import MAXIMUM_RDNS, read_plain_csr
 from scepd.message.signature import SigningKey, read_algorithm, write_algorithm
 from scepd.message.tlv import Element
 from scepd.records import Attribute, Name, Secret
@@ -19,7 +20,6 @@ from scepd.refusal import Reason, Reject
 
 __all__ = ["CertificationRequest", "Extension", "build_csr", "parse_csr", "read_name", "write_name"]
 
-MAXIMUM_RDNS = 32
 # RFC 2986 knows 0 alone; Apple's clients write 2, others 1 (the certificate's v2 and v3).
 _VERSIONS = frozenset({0, 1, 2})
 _LIMITS = tlv.Limits(ber_depth=0)  # a CSR is DER: what is signed must have one form
@@ -88,9 +88,30 @@ def parse_csr(der: bytes, *, verisign: bool = False) -> CertificationRequest:
     `verisign` reads the extension request attribute of the early drafts as well.
     """
     try:
-        return _read(tlv.read(der, _LIMITS), verisign=verisign)
+        return _read_plain(der) or _read(tlv.read(der, _LIMITS), verisign=verisign)
     except MessageError as error:
         raise Reject(Reason.content_malformed, f"certification request: {error.detail}") from None
+
+
+def _read_plain(der: bytes) -> CertificationRequest | None:
+    plain = read_plain_csr(der, _LIMITS)
+    if plain is None:
+        return None
+    return CertificationRequest(
+        der=der,
+        info_der=plain.info_der,
+        version=plain.version,
+        subject=plain.subject,
+        subject_der=plain.subject_der,
+        spki_der=plain.spki_der,
+        challenge=plain.wanted.challenge,
+        extensions=plain.wanted.extensions,
+        signature_oid=plain.algorithm.oid,
+        signature_parameters_der=plain.algorithm.parameters_der,
+        signature=plain.signature,
+        faults=(),
+        element=plain.element,
+    )
 
 
 def _read(request: Element, *, verisign: bool) -> CertificationRequest:

@@ -53,11 +53,11 @@ def read_request_attributes(element: Element, *, verisign: bool = False) -> Requ
     pairs = [_read_pair(attribute) for attribute in element.children]
     challenges = [value for oid, values in pairs if oid == names.CHALLENGE_PASSWORD for value in values]
     requests = [value for oid, values in pairs if oid in known for value in values]
-    wanted = [_read_extension(extension) for request in requests for extension in request.parts()]
+    wanted = [read_extension(extension) for request in requests for extension in request.parts()]
     challenges += [tlv.read(e.value_der) for e in wanted if e.oid == names.CHALLENGE_PASSWORD]
     extensions = tuple(e for e in wanted if e.oid != names.CHALLENGE_PASSWORD)
     challenge, fault = _read_challenge(challenges)
-    faults = [*_attribute_faults(pairs, known), *(_extension_faults(extensions) if extensions else ())]
+    faults = [*_attribute_faults(pairs, known), *(extension_faults(extensions) if extensions else ())]
     if fault:
         faults.append(fault)
     return RequestAttributes(challenge, extensions, tuple(faults))
@@ -75,7 +75,8 @@ def _attribute_faults(pairs: Sequence[tuple[str, Sequence[Element]]], known: fro
         yield "attribute not of one value"
 
 
-def _extension_faults(extensions: Sequence[Extension]) -> Iterator[str]:
+def extension_faults(extensions: Sequence[Extension]) -> Iterator[str]:
+    """Yield what refuses the extensions later: too many of them, one twice, too many alternative names."""
     if len(extensions) > MAXIMUM_EXTENSIONS:
         yield f"more than {MAXIMUM_EXTENSIONS} extensions"
     if len({e.oid for e in extensions}) != len(extensions):
@@ -111,7 +112,8 @@ def _read_pair(attribute: Element) -> tuple[str, Sequence[Element]]:
     return kind.oid(), values.parts(tlv.SET)
 
 
-def _read_extension(element: Element) -> Extension:
+def read_extension(element: Element) -> Extension:
+    """Return a wished extension; raises `MessageError`."""
     fields = element.fields()
     oid = fields.take().oid()
     critical = fields.optional(tlv.BOOLEAN)

@@ -36,6 +36,13 @@ __all__ = [
 
 _LIMITS = tlv.Limits(elements=1024)
 _CIPHERS = {cipher.oid: cipher for cipher in Cipher}
+# An EncryptedContentInfo up to the initialisation vector, which has a block of octets.
+_BEFORE_IV = {
+    cipher: (tlv.oid(DATA) + tlv.sequence(tlv.oid(cipher.oid), tlv.octet_string(bytes(cipher.block_size))))[
+        : -cipher.block_size
+    ]
+    for cipher in Cipher
+}
 _VERSION_0 = tlv.integer(0)
 _VERSION_3 = tlv.integer(3)  # with a password recipient (RFC 5652 section 6.1)
 _TAGGED_0 = 0xA0
@@ -204,11 +211,7 @@ def _write_content(plaintext: bytes, cipher: Cipher, content_key: bytes, iv: byt
     """Return an EncryptedContentInfo of id-data."""
     padding = cipher.block_size - len(plaintext) % cipher.block_size
     ciphertext = encrypt_blocks(cipher, content_key, iv, plaintext + bytes((padding,)) * padding)
-    return tlv.sequence(
-        tlv.oid(DATA),
-        tlv.sequence(tlv.oid(cipher.oid), tlv.octet_string(iv)),
-        tlv.implicit(0, ciphertext, constructed=False),
-    )
+    return tlv.sequence(_BEFORE_IV[cipher], iv, tlv.implicit(0, ciphertext, constructed=False))
 
 
 def decrypt(

@@ -59,7 +59,12 @@ class PasswordRecipient:
     @property
     def cost(self) -> int:
         """How many times the PRF runs for one password: once for each iteration and each of its outputs."""
-        return self.iterations * -(-self.cipher.key_size // self.prf.size)
+        return self.iterations * _outputs(self.cipher, self.prf)
+
+
+def _outputs(cipher: Cipher, prf: Digest) -> int:
+    """Return of how many outputs of the PRF a key is made."""
+    return -(-cipher.key_size // prf.size)
 
 
 def read_password_recipient(info: Element, policy: CryptoPolicy) -> PasswordRecipient:
@@ -124,6 +129,8 @@ def _read_derivation(fields: Fields, cipher: Cipher) -> tuple[Digest, bytes, int
         _refuse(f"iterations, a number of {iterations.bit_length()} bits, outside the limits")
     if length is not None and length.integer() != cipher.key_size:
         _refuse(f"keyLength that is not that of {cipher.name}")
+    if iterations * _outputs(cipher, prf) > MAXIMUM_ITERATIONS:
+        _refuse(f"{iterations} iterations for each of the key's parts")
     return prf, salt, iterations
 
 
@@ -166,7 +173,7 @@ def unwrap_by_any(entry: PasswordRecipient, passwords: Sequence[Secret], length:
     All of them together cost no more than one password at the limits, so that a message costs the same however many
     challenges wait: those beyond are not tried.
     """
-    for password in passwords[: max(1, MAXIMUM_ITERATIONS // entry.cost)]:
+    for password in passwords[: MAXIMUM_ITERATIONS // entry.cost]:
         content_key = unwrap_password(entry, password, length)
         if content_key is not None:
             return password, content_key

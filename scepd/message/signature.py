@@ -140,9 +140,10 @@ def read_mgf1(element: Element) -> str:
 
 def check_signer_key(key: SignerKey, scheme: Scheme, policy: CryptoPolicy) -> None:
     """Refuse a key that is not the scheme's or outside the policy, before any exponentiation with it (C-092)."""
-    if isinstance(key, ed25519.Ed25519PublicKey) and not policy.ed25519:
+    kind = _kind(type(key))
+    if kind == "ed25519" and not policy.ed25519:
         raise Reject(Reason.signer_key_refused, "Ed25519")
-    if _kind(key) != scheme.kind:
+    if kind != scheme.kind:
         raise Reject(Reason.algorithm_unsupported, "signature algorithm of another kind of key")
     if not isinstance(key, rsa.RSAPublicKey):
         return
@@ -153,10 +154,11 @@ def check_signer_key(key: SignerKey, scheme: Scheme, policy: CryptoPolicy) -> No
         raise Reject(Reason.signer_key_refused, f"RSA exponent of {exponent.bit_length()} bits")
 
 
-def _kind(key: SignerKey) -> KeyKind:
-    if isinstance(key, rsa.RSAPublicKey):
+@lru_cache(maxsize=32)  # of classes, since those of cryptography are abstract and slow to ask
+def _kind(key_type: type) -> KeyKind:
+    if issubclass(key_type, rsa.RSAPublicKey):
         return "rsa"
-    return "ec" if isinstance(key, ec.EllipticCurvePublicKey) else "ed25519"
+    return "ec" if issubclass(key_type, ec.EllipticCurvePublicKey) else "ed25519"
 
 
 def is_valid(key: SignerKey, scheme: Scheme, signature: bytes, data: bytes) -> bool:

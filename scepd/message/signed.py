@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 
 import attrs
 
@@ -219,23 +220,29 @@ def build_message(  # noqa: PLR0913 - one argument for each field of the message
     bag = (signer[0],) if certificates is None else certificates
     signed_attributes = write_attributes(attributes)
     signature_algorithm, signature = sign(signer[1], signed_attributes, digest, pss=pss)
-    digest_algorithm = write_algorithm(digest.oid)
+    digest_algorithms, before_attributes = _write_constants(signer[0], digest)
     signer_info = tlv.sequence(
-        _VERSION_1,  # since the sid is issuer and serial (RFC 5652 section 5.3)
-        write_issuer_and_serial(load_certificate(signer[0])),
-        digest_algorithm,
-        tlv.retag(0xA0, signed_attributes),
+        before_attributes,
+        tlv.retag(_TAGGED_0, signed_attributes),
         signature_algorithm,
         tlv.octet_string(signature),
     )
     signed_data = tlv.sequence(
-        _VERSION_1,
-        tlv.write(tlv.SET, digest_algorithm),
+        digest_algorithms,
         write_encapsulated(content),
         tlv.write(_TAGGED_0, *bag),
         tlv.write(tlv.SET, signer_info),
     )
     return write_content_info(SIGNED_DATA, signed_data)
+
+
+@lru_cache(maxsize=64)  # few certificates sign here: those of the RAs, with the digest of the request
+def _write_constants(certificate_der: bytes, digest: Digest) -> tuple[bytes, bytes]:
+    """Return the contents of a SignedData up to digestAlgorithms, and of its SignerInfo up to digestAlgorithm."""
+    algorithm = write_algorithm(digest.oid)
+    named = write_issuer_and_serial(load_certificate(certificate_der))
+    # Version 1 of a SignerInfo, since the sid is issuer and serial (RFC 5652 section 5.3).
+    return _VERSION_1 + tlv.write(tlv.SET, algorithm), _VERSION_1 + named + algorithm
 
 
 def write_encapsulated(content: bytes | None) -> bytes:

@@ -63,6 +63,7 @@ class IntuneRule:
 
     The application proves itself by `secret`, or by certificate and key; never both. `authority` gives tokens,
     `graph` knows where requests are validated; other clouds have others. `trust_pem` empty: the system's anchors.
+    `on_failure`: as of `WebhookRule`.
     """
 
     tenant: str
@@ -75,6 +76,7 @@ class IntuneRule:
     trust_pem: bytes = attrs.field(default=b"", repr=False)
     proxy: str | None = None  # http://host:port, asked to CONNECT
     timeout: timedelta = timedelta(seconds=10)  # of the whole exchange
+    on_failure: Literal["refuse", "pending"] = "refuse"
 
 
 @attrs.frozen(kw_only=True)
@@ -116,9 +118,11 @@ class ClientCertificateGate:
     `trust` and `crl` are files that are read again when they change; the certificate must lead to an anchor of
     `trust`. `issued_here`: certificates of ours may stand between the two, and what the store knows to be revoked is
     refused. `subject`: whether the request must ask for the name of the client's certificate.
+    `purpose_optional` admits certificates without any extended key usage, as factories give them (IEEE 802.1AR).
     """
 
     trust: Path
     crl: Path | None = None
     issued_here: bool = True
     subject: Literal["same", "any"] = "same"
+    purpose_optional: bool = False

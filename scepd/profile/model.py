@@ -89,6 +89,8 @@ class SubjectPolicy:
     patterns: tuple[tuple[str, re.Pattern[str]], ...] = ()
     fixed: tuple[Attribute, ...] = attrs.field(default=(), validator=_encodable)
     required: tuple[str, ...] = attrs.field(default=(), validator=_attribute_words)
+    # Pairs of short name and where its value comes from: from `Identity.attributes` alone, or from the request.
+    sources: tuple[tuple[str, Literal["identity", "csr"]], ...] = ()
 
 
 @attrs.frozen
@@ -113,6 +115,7 @@ class NamePolicy:
     copy: tuple[str, ...] = attrs.field(default=(), validator=_attribute_words)
     required: tuple[Literal["dns", "ip", "email", "uri"], ...] = ()
     reserved: frozenset[str] = frozenset()
+    from_identity: bool = False  # every name that the challenge method vouches for is added
 
     @property
     def takes_common_name(self) -> bool:
@@ -217,11 +220,12 @@ class Profile:
     name: str
     path: str = ""  # the URL segment after /scep/; empty = the name
     issuer: str = ""
+    tenant: str = ""  # answers below /<tenant>/, and nowhere else; empty = below / itself
     challenge: tuple[ChallengeRule, ...] = ()  # asked in this order
     compliance: WebhookRule | None = None  # asked after authentication, also of renewals, before anything is issued
     notify: tuple[WebhookRule, ...] = ()  # told how each request ends
     client_certificate: ClientCertificateGate | None = None  # None: not served under /scep-mtls/
-    default: bool = False  # also answers /scep and /cgi-bin/pkiclient.exe
+    default: bool = False  # also answers /scep and /cgi-bin/pkiclient.exe, or those of its tenant
     crypto: CryptoPolicy = attrs.field(factory=CryptoPolicy)
     csr_crypto: CryptoPolicy = attrs.field(factory=CryptoPolicy)
     keys: KeyPolicy = attrs.field(factory=KeyPolicy)
@@ -246,6 +250,9 @@ class Profile:
     approval: ApprovalRule | None = None  # None: no person is asked
     signing_time: SigningTimeRule = attrs.field(factory=SigningTimeRule)
     unique_subject: bool = False  # one live certificate for each subject (C-218)
+    unique_key: bool = False  # one live certificate for each key
+    most_active: int | None = None  # live certificates of one identity
+    enabled: bool = True  # False: nobody enrols here
     get_cert: Literal["owner", "public", "off"] = "owner"
     get_crl: bool = True
     password_encryption: bool = False  # PasswordRecipientInfo, for keys that cannot encrypt (RFC 8894 section 3.1)

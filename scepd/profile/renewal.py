@@ -1,5 +1,7 @@
 """What a renewed or approved certificate says: names that stand in the store, everything else by today's profile."""
 
+import attrs
+
 from scepd.message import tlv
 from scepd.message.csr import CertificationRequest, read_name
 from scepd.profile.alternative_names import judge_names
@@ -38,12 +40,14 @@ def has_subject_of(profile: Profile, csr: CertificationRequest, subject: str) ->
 
 
 def renewal_template(
-    profile: Profile, csr: CertificationRequest, subject_der: bytes, names: tuple[str, ...]
+    profile: Profile, csr: CertificationRequest, subject_der: bytes, names: tuple[str, ...], *, foreign: bool
 ) -> Template:
     """Return what a renewal certifies: the names of the old certificate, whatever fewer the request wishes (threats S-46).
 
-    `subject_der` and `names` ("dns:host") are those of the old certificate. Raises Reject(renewal_names_changed) for
-    a name that it has not, Reject(extension_refused, name_refused) for what today's profile gives to nobody.
+    `subject_der` and `names` ("dns:host") are those of the old certificate; `foreign`: it was issued under another
+    profile, whose word counts nothing here, so that this profile must allow all of it. Raises
+    Reject(renewal_names_changed) for a name that it has not, Reject(extension_refused, subject_refused, name_refused)
+    for what today's profile gives to nobody.
     """
     names_der = judge_extensions(profile, csr.extensions)
     wished = () if names_der is None else general_names_from_extension(names_der)
@@ -51,15 +55,24 @@ def renewal_template(
         if f"{name.kind}:{name.value}" not in names:
             raise Reject(Reason.renewal_names_changed, f"{name.kind} {name.value!r} is not in the certificate")
     subject = read_name(tlv.read(subject_der))
-    held = stored_names(names)
-    return plain_template(
-        profile, subject, judge_names(profile.names, held, common_name=common_name(subject), vouched=names)
+    if foreign and to_text(make_subject(profile.subject, subject)) != to_text(subject):
+        raise Reject(Reason.subject_refused, "the profile would give another subject")
+    vouched = () if foreign else names
+    held = judge_names(profile.names, stored_names(names), common_name=common_name(subject), vouched=vouched)
+    return plain_template(profile, subject, held)
+
+
+def approved_template(profile: Profile, csr: CertificationRequest, subject: str, names: tuple[str, ...]) -> Template:
+    """Return what a person approved: the names as that person saw them, in the request's own string types.
+
+    Cisco compares the subject of its certificate with what it asked for, octet for octet.
+    """
+    tags = {(attribute.oid, attribute.value): attribute.tag for rdn in csr.subject for attribute in rdn}
+    name = tuple(
+        tuple(attrs.evolve(part, tag=tags.get((part.oid, part.value), part.tag)) for part in rdn)
+        for rdn in from_text(subject)
     )
-
-
-def approved_template(profile: Profile, subject: str, names: tuple[str, ...]) -> Template:
-    """Return what a person approved: the names as that person saw them."""
-    return plain_template(profile, from_text(subject), stored_names(names))
+    return plain_template(profile, name, stored_names(names))
 
 
 def stored_names(names: tuple[str, ...]) -> tuple[GeneralName, ...]:

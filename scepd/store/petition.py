@@ -6,9 +6,9 @@ from datetime import datetime
 from sqlalchemy import bindparam, func, select, update
 
 from scepd.observe.audit import Action
-from scepd.records import Intent, Petition, Transaction, TransactionState
+from scepd.records import Intent, Petition, Rejected, Transaction, TransactionState
 from scepd.refusal import Reason, Reject, Unavailable
-from scepd.store import reservation
+from scepd.store import outbox, reservation, tickets
 from scepd.store import statements as sql
 from scepd.store.engines import Conflict
 from scepd.store.ledger import Act, actor_of, transaction_target
@@ -56,6 +56,8 @@ class Petitions(Writer):
             number = self._add_petition(petition, now)
             if petition.identity.challenge_id is not None:
                 reservation.reserve(self._connection, petition, number, now)
+            tickets.use(self._connection, petition, number, now)
+            outbox.announce_pending(self._connection, petition, number, now)
             target, details = transaction_target(number), petition_details(petition)
             self._note(Act(Action.transaction_pending, actor_of(petition.identity), target, details), now)
         return waiting(petition, number, self.owner, now), True
@@ -105,6 +107,8 @@ class Petitions(Writer):
     def _answering(self, asked: Intent | Petition) -> Transaction | None:
         """Return what answers a request: its own identity's transaction, or that of its challenge (C-207)."""
         known = self.recall(asked.key)
+        if known is None and asked.identity.ticket is not None:
+            return tickets.answering(self._connection, asked)
         if known is not None or asked.identity.challenge_id is None:
             return known
         values = {
@@ -147,6 +151,15 @@ class Petitions(Writer):
         challenge = transaction.identity.challenge_id
         if challenge is not None and state is not TransactionState.APPROVED:
             reservation.free(self._connection, challenge, transaction.id)
+        if state is not TransactionState.APPROVED:
+            reason = Reason(values["new_reason"]) if values["new_reason"] else Reason.request_expired
+            tickets.free(self._connection, transaction)
+            outbox.release_rejected(self._connection, transaction, Rejected(reason), now)
+
+
+def may_be_known(asked: Intent | Petition) -> bool:
+    """Return whether another transaction than its own identity's can answer a request: one that has its challenge."""
+    return asked.identity.challenge_id is not None or asked.identity.ticket is not None
 
 
 def _is_overdue(transaction: Transaction, now: datetime) -> bool:

@@ -17,20 +17,22 @@ from scepd.records import (
     TransactionState,
 )
 from scepd.refusal import Reason, Unavailable
-from scepd.store import reservation
+from scepd.store import outbox, reservation, tickets
 from scepd.store import statements as sql
 from scepd.store.crls import Crls
 from scepd.store.engines import Conflict
 from scepd.store.leases import Leases
 from scepd.store.ledger import Act, actor_of, transaction_target
 from scepd.store.lineage import require_free_subject, require_renewable
-from scepd.store.petition import Petitions
+from scepd.store.outbox import Outbox
+from scepd.store.petition import Petitions, may_be_known
 from scepd.store.revocation import Revocations
 from scepd.store.rows import serial_text, time_text, trail_text, transaction_of
+from scepd.store.tickets import Tickets
 from scepd.store.values import certificate_values, claim_details, claim_values, claimed, proceed_values
 
 
-class Repository(Petitions, Revocations, Crls, Leases):
+class Repository(Petitions, Revocations, Crls, Leases, Tickets, Outbox):
     """`ports.Store` over one connection, for one thread."""
 
     def claim(self, intent: Intent) -> tuple[Transaction, bool]:
@@ -41,13 +43,15 @@ class Repository(Petitions, Revocations, Crls, Leases):
         challenge_expired; name_taken; of a renewal: renewal_superseded, renewal_signer_revoked), SerialTaken.
         """
         with self._act("claim") as now:
-            known = self._answering(intent) if intent.identity.challenge_id is not None else None
+            known = self._answering(intent) if may_be_known(intent) else None
             number = self._add_transaction(intent, now) if known is None else None
             if number is None:
                 return known or self._known(intent), False
             self._add_certificate(intent, number, now)
             if intent.identity.challenge_id is not None:
                 reservation.reserve(self._connection, intent, number, now)
+            tickets.use(self._connection, intent, number, now)
+            outbox.hold(self._connection, intent, number, now)
             self._note_claim(intent, number, now)
         return claimed(intent, number, self.owner, now), True
 
@@ -83,6 +87,7 @@ class Repository(Petitions, Revocations, Crls, Leases):
                 state = self._keep(Action.certificate_issued, transaction, certificate_der, now)
                 if transaction.identity.challenge_id is not None:
                     reservation.spend(self._connection, transaction.identity.challenge_id, transaction.id)
+                outbox.release_issued(self._connection, transaction, certificate_der, now)
                 return attrs.evolve(
                     transaction,
                     state=TransactionState.ISSUED,
@@ -106,6 +111,8 @@ class Repository(Petitions, Revocations, Crls, Leases):
                 self._connection.change(sql.FAIL_CERTIFICATE, {"number": transaction.id})
                 if transaction.identity.challenge_id is not None:
                     reservation.free(self._connection, transaction.identity.challenge_id, transaction.id)
+                tickets.free(self._connection, transaction)
+                outbox.release_rejected(self._connection, transaction, Rejected(reason, detail), now)
                 details = {"reason": reason.value, "detail": detail, "serial": serial_text(transaction.serial)}
                 target = transaction_target(transaction.id)
                 self._note(Act(Action.transaction_rejected, actor_of(transaction.identity), target, details), now)

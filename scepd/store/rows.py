@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Select, select
@@ -102,7 +103,12 @@ def time_text(moment: datetime) -> str:
     """Return a time as stored: fixed width, so that texts order as times do."""
     if moment.tzinfo is None:
         raise ValueError("a naive datetime cannot be stored")
-    return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat(timespec="microseconds")
+    return _utc_text(moment if moment.tzinfo is UTC else moment.astimezone(UTC))
+
+
+@lru_cache(maxsize=64)  # one act writes its time many times
+def _utc_text(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds")
 
 
 def serial_text(serial: int) -> str:

@@ -31,7 +31,8 @@ METADATA = MetaData(
 )
 
 
-def _one_of(column: str, words: list[str]) -> CheckConstraint:
+def one_of(column: str, words: list[str]) -> CheckConstraint:
+    """Return the constraint that a column holds one of those words."""
     listed = ", ".join(f"'{word}'" for word in words)
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
@@ -63,7 +64,7 @@ CHALLENGE = Table(
     # Its text under the store key, only where a profile takes password encryption.
     Column("sealed", LargeBinary),
     UniqueConstraint("profile", "digest"),
-    _one_of("state", [state.value for state in ChallengeState]),
+    one_of("state", [state.value for state in ChallengeState]),
     CheckConstraint("uses_left BETWEEN 0 AND uses", name="uses"),
     Index(
         "ix_challenge_waiting", "profile", "id", sqlite_where=literal_column("state = 'free' AND sealed IS NOT NULL")
@@ -114,7 +115,7 @@ TRANSACTION = Table(
     Column("identity_names", Text),
     # In this order it also finds a requester's transactions, whatever their transactionID.
     UniqueConstraint("profile", "requester", "transaction_id", "turn"),
-    _one_of("state", [state.value for state in TransactionState]),
+    one_of("state", [state.value for state in TransactionState]),
     # Few rows at any time, whatever the store holds: an index over all states would be written twice for each enrolment.
     Index(None, "owner", sqlite_where=literal_column("state = 'ISSUING'")),
     Index("ix_transaction_waiting", "profile", "expires", sqlite_where=literal_column("state = 'PENDING'")),
@@ -155,7 +156,7 @@ CERTIFICATE = Table(
     # The reservation that precedes each signature (threat S-103).
     UniqueConstraint("issuer", "serial"),
     UniqueConstraint("transaction"),
-    _one_of("state", [state.value for state in CertificateState]),
+    one_of("state", [state.value for state in CertificateState]),
     Index(None, "public_key"),
     Index(None, "subject"),
     # One successor (threat S-49); rows of no renewal, nearly all, are not in it.
@@ -189,7 +190,7 @@ CHALLENGE_USE = Table(
     Column("transaction", ForeignKey("transaction.id"), nullable=False),
     Column("state", Text, nullable=False),
     UniqueConstraint("transaction"),
-    _one_of("state", ["reserved", "spent", "released"]),
+    one_of("state", ["reserved", "spent", "released"]),
     Index(None, "challenge"),
 )
 
@@ -256,43 +257,4 @@ LEASE = Table(
     Column("name", Text, primary_key=True),
     Column("holder", Text, nullable=False),
     Column("until", Text, nullable=False),
-)
-
-# One row for each signed challenge that a transaction holds or has spent: no second one can use it, wherever it asks.
-TICKET = Table(
-    "ticket",
-    METADATA,
-    # SHA-256 over the issuer's key and the challenge's own identifier.
-    Column("digest", LargeBinary, primary_key=True),
-    Column("profile", Text, nullable=False),
-    Column("device", Text, nullable=False),
-    Column("at", Text, nullable=False),
-    # From when on the row is of no use: the challenge has expired, and its device's window is over.
-    Column("expires", Text, nullable=False),
-    Column("transaction", ForeignKey("transaction.id"), nullable=False),
-    UniqueConstraint("transaction"),
-    Index(None, "profile", "device", "at"),
-    Index(None, "expires"),
-    sqlite_with_rowid=False,
-)
-
-# What one outside service has still to be told: held with a claim, waiting once the outcome is on record.
-OUTBOX = Table(
-    "outbox",
-    METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("profile", Text, nullable=False),
-    Column("transaction", ForeignKey("transaction.id")),
-    Column("state", Text, nullable=False),
-    Column("body", Text, nullable=False),
-    # The request as it was received, under the store key, where the service wants to see it again.
-    Column("enclosure", LargeBinary),
-    Column("due", Text, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("created", Text, nullable=False),
-    Column("last_error", Text, nullable=False),
-    _one_of("state", ["held", "waiting", "given_up"]),
-    Index("ix_outbox_held", "transaction", sqlite_where=literal_column("state = 'held'")),
-    Index("ix_outbox_due", "state", "due"),
 )

@@ -1,4 +1,4 @@
-"""How often a network may ask: the generic cell rate algorithm (ITU-T I.371), in memory, of bounded size."""
+"""How often somebody may do something: the generic cell rate algorithm (ITU-T I.371), in memory, of bounded size."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -36,6 +36,11 @@ class RateLimit:
         self._due.move_to_end(network)  # a refused one too: who keeps knocking is not forgotten for it
         self._forget(now)
         return max(0, wait) / _SECOND
+
+    def wait(self, network: str) -> float:
+        """Return the seconds until a request may pass, 0.0 when it may now; nothing is counted."""
+        now = self._clock()
+        return max(0, self._due.get(network, now) - self._tolerance - now) / _SECOND
 
     def _forget(self, now: int) -> None:
         """Drop up to two quiet networks for the one that came, and the oldest where there are too many."""

@@ -35,10 +35,10 @@ class Occupancy:
         self.octets = 0
         self.turned_away = 0
 
-    def admit(self, network: str) -> bool:
-        """Count a connection of that network in, unless it would be one too many."""
+    def admit(self, network: str, *, bounded: bool = True) -> bool:
+        """Count a connection of that network in, unless it would be one too many; `bounded` false: it is a proxy's."""
         held = self._networks.get(network, 0)
-        if self.connections >= self._maximum or (self._per_network and held >= self._per_network):
+        if self.connections >= self._maximum or (bounded and self._per_network and held >= self._per_network):
             self.turned_away += 1
             return False
         self._networks[network] = held + 1

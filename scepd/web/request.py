@@ -3,6 +3,7 @@
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http, resource
@@ -30,6 +31,7 @@ class ScepRequest(http.Request):
         super().__init__(channel)
         self.site = site
         self.started = started
+        self.peer: str = channel.address  # of the connection: a proxy's where one speaks for the client
         self.origin = Origin(channel.address, request_id)
         self.clientproto = b"HTTP/1.1"
         self.method = b"-"
@@ -49,6 +51,9 @@ class ScepRequest(http.Request):
         self.args = {}
         self.prepath: list[bytes] = []
         self.postpath = self.path[1:].split(b"/")
+        address = self.site.approach.client_of(self.origin.address, head.fields)
+        if address != self.origin.address:
+            self.origin = attrs.evolve(self.origin, address=address)
         for name, value in head.fields:
             self.requestHeaders.addRawHeader(name, value)
 

@@ -16,6 +16,7 @@ ALLOW = b"GET, HEAD, POST"
 _TEXTS = {
     202: b"waits for approval, send it again later",
     400: b"bad request",
+    401: b"client certificate needed",
     403: b"request refused",
     404: b"not found",
     405: b"method not allowed",
@@ -29,6 +30,8 @@ _TEXTS = {
     503: b"service unavailable, try again",
     505: b"HTTP version not supported",
 }
+# RFC 9110 section 15.5.2 wants a challenge; no scheme is registered for what TLS has to carry.
+_CHALLENGE = b"WWW-Authenticate: ClientCertificate\r\n"
 # RFC 6585; Twisted would say "Unknown Status".
 _PHRASES = {429: b"Too Many Requests", 431: b"Request Header Fields Too Large"}
 
@@ -89,10 +92,18 @@ def _head(request: "ScepRequest", response: Response) -> bytes:
     return head + b"\r\n"
 
 
-def refuse(request: "ScepRequest", status: int, *, retry_after: int | None = None, allow: bytes | None = None) -> None:
+def refuse(
+    request: "ScepRequest",
+    status: int,
+    *,
+    retry_after: int | None = None,
+    allow: bytes | None = None,
+    text: bytes | None = None,
+) -> None:
     """Answer with one line of static text and the request id, and close: nothing of the parser's opinion goes out."""
     request.persistent = False
-    text = b"%s (request %s)\n" % (_TEXTS[status], request.origin.request_id.encode("ascii"))
+    line = b"%s (request %s)\n" % (text or _TEXTS[status], request.origin.request_id.encode("ascii"))
     if status == 405 and allow is None:
         allow = ALLOW
-    send(request, Response(text, status=status, retry_after=retry_after, allow=allow))
+    fields = _CHALLENGE if status == 401 else b""
+    send(request, Response(line, status=status, retry_after=retry_after, allow=allow, fields=fields))

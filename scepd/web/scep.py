@@ -17,10 +17,13 @@ from scepd.message.names import CA_CHAIN_TYPE, NEXT_CA_TYPE, Operation
 from scepd.message.query import Query, decode_message, parse_query
 from scepd.records import Origin
 from scepd.refusal import Unavailable
+from scepd.web.client_certificate import TEXTS, Gate, presented_certificates
+from scepd.web.failures import FailureLimits, is_challenge_failure
 from scepd.web.gcra import RateLimit
 from scepd.web.limits import network_of
 from scepd.web.request import ScepRequest
 from scepd.web.respond import Response, refuse, send
+from scepd.x509.client import ClientRefused
 
 # The CA's own words change with a reload only; a proxy may keep them for a moment (RFC 8894 section 4.1).
 _CACHED = b"max-age=300"
@@ -45,35 +48,62 @@ class Phase:
 
 @attrs.frozen
 class Endpoint:
-    """What one profile answers with: the phase of the moment, and the doors of the enrolment room."""
+    """What one profile answers with: the phase of the moment, and the doors of the enrolment room.
+
+    Where there is a gate, all of it is under /scep-mtls and nothing under /scep.
+    """
 
     profile_name: str
     phase: Callable[[], Phase]
     answer: Callable[[bytes, Origin], Deferred[Answer]]
     answer_raw: Callable[[bytes, Origin], Deferred[Answer]] | None = None  # to a bare PKCS#10
     get_only: bool = False
+    gate: Gate | None = None  # None: needs no client certificate
+
+
+def _path(tree: str, key: str) -> bytes:
+    """Return where an endpoint stands in a tree of paths such as "scep", octet for octet."""
+    tenant, _, segment = key.rpartition("/")
+    return "".join(f"/{step}" for step in (tenant, tree, segment) if step).encode("ascii")
 
 
 def raw_routes(endpoints: Mapping[str, Endpoint]) -> dict[bytes, Endpoint]:
     """Return every path that takes a bare PKCS#10, octet for octet."""
     return {
-        b"/scep-raw/" + segment.encode("ascii"): endpoint
-        for segment, endpoint in endpoints.items()
-        if endpoint.answer_raw is not None
+        _path("scep-raw", key): endpoint
+        for key, endpoint in endpoints.items()
+        if endpoint.answer_raw is not None and endpoint.gate is None and not key.endswith("/")
     }
+
+
+def gated_routes(endpoints: Mapping[str, Endpoint]) -> dict[bytes, Endpoint]:
+    """Return every path that leads through a gate, octet for octet; there is no default among them."""
+    table: dict[bytes, Endpoint] = {}
+    for key, endpoint in endpoints.items():
+        base = _path("scep-mtls", key)
+        for path in (base, base + b"/" + _PROGRAM):
+            if endpoint.gate is not None and not key.endswith("/"):
+                table[path] = table[path + b"/"] = endpoint
+    return table
 
 
 def routes(endpoints: Mapping[str, Endpoint], default: str | None) -> dict[bytes, Endpoint]:
     """Return every path that means an endpoint, octet for octet; `default` names the one that answers /scep.
 
-    The keys of `endpoints` are path segments. What is in no key here is not found: never another profile's business.
+    The keys of `endpoints` are path segments, below a tenant "tenant/segment"; "tenant/" is its default profile. What
+    is in no key here is not found: never another profile's business.
     """
     table: dict[bytes, Endpoint] = {}
-    for segment, endpoint in endpoints.items():
-        base = b"/scep/" + segment.encode("ascii")
-        for path in (base, base + b"/" + _PROGRAM):
+    open_ones = {key: endpoint for key, endpoint in endpoints.items() if endpoint.gate is None}
+    for key, endpoint in open_ones.items():
+        base = _path("scep", key)
+        paths = [base, base + b"/" + _PROGRAM]
+        if key.endswith("/"):
+            above = base.removesuffix(b"/scep")
+            paths += [above + b"/cgi-bin/" + _PROGRAM, above + b"/" + _PROGRAM]
+        for path in paths:
             table[path] = table[path + b"/"] = endpoint
-    if default is not None:
+    if default in open_ones:
         for path in (b"/scep", b"/scep/" + _PROGRAM, b"/cgi-bin/" + _PROGRAM, b"/" + _PROGRAM):
             table[path] = table[path + b"/"] = endpoints[default]
     return table
@@ -86,34 +116,57 @@ class ScepResource(Resource):
     _logger = Logger(namespace="scepd.web")
 
     def __init__(
-        self, endpoints: Mapping[str, Endpoint], *, default: str | None = None, rate: RateLimit | None = None
+        self,
+        endpoints: Mapping[str, Endpoint],
+        *,
+        default: str | None = None,
+        rate: RateLimit | None = None,
+        failures: FailureLimits | None = None,
     ) -> None:
         """Compile the paths of the endpoints; `default` is the segment that the paths without a profile mean.
 
-        `rate` limits PKIOperation for each network.
+        `rate` limits PKIOperation for each network, `failures` the refused challenges.
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self._routes = routes(endpoints, default)
         self._raw_routes = raw_routes(endpoints)
+        self._gated_routes = gated_routes(endpoints)
         self._rate = rate
+        self._failures = failures
 
     def render(self, request: ScepRequest) -> int:
         """Answer one request, now or when the enrolment room has."""
         if request.path in self._raw_routes and request.isSecure():  # type: ignore[no-untyped-call]
             self._enroll_raw(request, self._raw_routes[request.path])
             return NOT_DONE_YET
+        if request.path in self._gated_routes and _asks_certificate(request):
+            passing = Deferred.fromCoroutine(self._pass_gate(request, self._gated_routes[request.path]))
+            passing.addErrback(_failed, request)
+            return NOT_DONE_YET
         endpoint = self._routes.get(request.path)
         if endpoint is None:
             request.note(outcome="rejected", reason="not_found")
             refuse(request, 404)
             return NOT_DONE_YET
+        self._answer(request, endpoint)
+        return NOT_DONE_YET
+
+    async def _pass_gate(self, request: ScepRequest, endpoint: Endpoint) -> None:
+        """Serve a client whose certificate the profile's gate admits; the challenge is asked all the same."""
+        assert endpoint.gate is not None  # its route is there
+        request.note(profile=endpoint.profile_name)
+        client = await endpoint.gate.admit(presented_certificates(request))
+        request.origin = attrs.evolve(request.origin, client=client)
+        request.note(client=client.subject)
+        self._answer(request, endpoint)
+
+    def _answer(self, request: ScepRequest, endpoint: Endpoint) -> None:
         request.note(profile=endpoint.profile_name)
         try:
             query = parse_query(request.query, b"POST" if request.method == b"POST" else b"GET")
             self._serve(request, endpoint, query)
         except MessageError as error:
             _refuse_malformed(request, error.detail)
-        return NOT_DONE_YET
 
     def _serve(self, request: ScepRequest, endpoint: Endpoint, query: Query) -> None:
         request.note(op=query.operation.value)
@@ -153,13 +206,20 @@ class ScepResource(Resource):
             request.note(outcome="rejected", reason="method_not_allowed")
             refuse(request, 405, allow=b", ".join(methods))
             return False
-        wait = 0.0 if self._rate is None else self._rate.take(_site_of(request.origin.address))
+        network = _site_of(request.origin.address)
+        wait, reason = 0.0, "rate"
+        if self._failures is not None:
+            wait, reason = self._failures.blocked(network=network), "failures"
+        if self._rate is not None and not wait:
+            wait, reason = self._rate.take(network), "rate"
         if wait:
-            request.note(outcome="limited", reason="rate")
+            request.note(outcome="limited", reason=reason)
             refuse(request, 429, retry_after=math.ceil(wait))
         return not wait
 
     def _answered(self, answer: Answer, request: ScepRequest) -> None:
+        if self._failures is not None and is_challenge_failure(answer.reason):
+            self._failures.failed(network=_site_of(request.origin.address))
         if request.finished:
             self._logger.info(event="late_answer", outcome=answer.outcome, request_id=request.origin.request_id)
             return
@@ -195,6 +255,11 @@ def _tell_next_ca(request: ScepRequest, phase: Phase) -> None:
     signed.addErrback(_failed, request)
 
 
+def _asks_certificate(request: ScepRequest) -> bool:
+    """Return whether this connection's TLS asked for a certificate; on any other the gated paths do not exist."""
+    return request.site.approach.asks_certificate and bool(request.isSecure())  # type: ignore[no-untyped-call]
+
+
 @lru_cache(maxsize=1024)  # a fleet behind one address translation, or a client with one connection for many requests
 def _site_of(address: str) -> str:
     return network_of(address, ipv4=_IPV4_SITE, ipv6=_IPV6_SITE)
@@ -225,6 +290,9 @@ def _failed(failure: Failure, request: ScepRequest) -> None:
     if isinstance(error, Unavailable):
         request.note(outcome="unavailable", reason=error.cause)
         refuse(request, 503, retry_after=error.retry_after)
+    elif isinstance(error, ClientRefused):
+        request.note(outcome="rejected", reason=f"client_certificate_{error.fault.value}", detail=error.detail)
+        refuse(request, 401, text=TEXTS[error.fault])
     elif isinstance(error, MessageError):
         _refuse_malformed(request, error.detail)
     else:

@@ -13,7 +13,7 @@ from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from scepd.web.channel import ScepChannel
-from scepd.web.client_address import peer_host
+from scepd.web.client_address import Approach, peer_host
 from scepd.web.limits import HttpLimits, Occupancy, network_of
 from scepd.web.request import ScepRequest
 
@@ -21,7 +21,11 @@ _SWEEP = 1.0  # seconds between two looks at the deadlines: one timer for all co
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 # The keys of the log line, in their order; fields without a value are left out.
-KEYS = ("outcome", "reason", "fail_info", "profile", "op", "type", "txn", "ip", "cn", "ms", "request_id", "status")
+# fmt: off
+KEYS = (
+    "outcome", "reason", "fail_info", "profile", "op", "type", "txn", "ip", "proxy", "cn", "ms", "request_id", "status",
+)
+# fmt: on
 
 
 class TurnedAway(Protocol):
@@ -52,12 +56,17 @@ class ScepSite(ServerFactory):
         random: Callable[[int], bytes],
         occupancy: Occupancy,
         limits: HttpLimits | None = None,
+        approach: Approach | None = None,
     ) -> None:
-        """Keep the parts; `occupancy` is shared by all sites of the process, `random` makes request ids."""
+        """Keep the parts; `occupancy` is shared by all sites of the process, `random` makes request ids.
+
+        `approach` says how clients come here; None: directly.
+        """
         self.root = root
         self.reactor = reactor
         self.occupancy = occupancy
         self.limits = limits or HttpLimits()
+        self.approach = approach or Approach()
         self.draining = False
         self._random = random
         self._logger = Logger(namespace="scepd.web")
@@ -72,7 +81,9 @@ class ScepSite(ServerFactory):
         address = peer_host(addr)
         network = network_of(address)
         self._sweep_later()
-        if self.draining or not self.occupancy.admit(network):
+        # All clients behind a proxy share its address.
+        bounded = not self.approach.is_proxy(address)
+        if self.draining or not self.occupancy.admit(network, bounded=bounded):
             return TurnedAway()
         return ScepChannel(self, address=address, network=network)
 
@@ -119,6 +130,8 @@ class ScepSite(ServerFactory):
         """Write the request's one log line (Twisted calls this when it is finished)."""
         entry = request.entry
         entry["ip"] = request.origin.address
+        if self.approach.is_proxy(request.origin.address):
+            entry["proxy"] = True  # which did not say for whom it spoke: nobody should be banned for it
         entry["ms"] = math.ceil((self.reactor.seconds() - request.started) * 1000)
         entry["request_id"] = request.origin.request_id
         entry["status"] = request.code

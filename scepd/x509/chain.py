@@ -16,6 +16,20 @@ from scepd.x509.issuer import IssuerCertificate
 _MAXIMUM_DEPTH = 8
 
 
+def _check_signing(_policy: verification.Policy, _certificate: x509.Certificate, usage: x509.KeyUsage | None) -> None:
+    if usage is not None and not usage.key_cert_sign:
+        raise ValueError("it may not sign certificates")
+
+
+# What makes a CA (RFC 5280 sections 4.2.1.3 and 4.2.1.9), and no more: CAs of factories have neither key usage nor key
+# identifiers where `openssl req -x509` made them.
+_PLAIN_CA = (
+    verification.ExtensionPolicy.permit_all()
+    .require_present(x509.BasicConstraints, verification.Criticality.AGNOSTIC, None)
+    .may_be_present(x509.KeyUsage, verification.Criticality.AGNOSTIC, _check_signing)
+)
+
+
 class ChainError(ValueError):
     """A certificate does not follow from what it should follow from."""
 
@@ -91,3 +105,27 @@ def verify_path(
     except (*UNREADABLE, verification.VerificationError) as error:
         raise ChainError(str(error)) from None
     return [found.public_bytes(serialization.Encoding.DER) for found in verified.chain]
+
+
+def verify_client_path(
+    certificate: x509.Certificate,
+    intermediates: Sequence[x509.Certificate],
+    anchors: verification.Store,
+    now: datetime,
+) -> list[x509.Certificate]:
+    """Return the verified path from somebody else's certificate to one of the anchors, both included; ChainError if none.
+
+    Name constraints and path lengths hold; extensions of the end entity are for the caller to judge.
+    """
+    verifier = (
+        verification.PolicyBuilder()
+        .store(anchors)
+        .time(now)
+        .max_chain_depth(_MAXIMUM_DEPTH)
+        .extension_policies(ca_policy=_PLAIN_CA, ee_policy=verification.ExtensionPolicy.permit_all())
+        .build_client_verifier()
+    )
+    try:
+        return verifier.verify(certificate, list(intermediates)).chain
+    except (*UNREADABLE, verification.VerificationError) as error:
+        raise ChainError(str(error)) from None

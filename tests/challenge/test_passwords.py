@@ -164,23 +164,23 @@ def test_C253_C207_even_where_too_many_wait(store, issuer, device):
 
 def test_C252_a_reply_to_a_stored_transaction_is_protected_by_its_challenge(store, issuer, device):
     transaction = enrolled(store, issuer, device, add(store, "spent"))
-    assert passwords(STATIC).of_transaction(store, transaction) == Secret("spent")
+    assert passwords(STATIC).of_identity(store, transaction.identity) == Secret("spent")
 
 
 def test_C252_static_challenges_protect_where_there_is_one_of_them(store, issuer, device):
     transaction, _ = store.claim(make_intent(issuer, device))
     assert transaction.identity.method == "static"
-    assert passwords(STATIC).of_transaction(store, transaction) == STATIC
-    assert passwords().of_transaction(store, transaction) is None
-    assert passwords(STATIC, Secret("older")).of_transaction(store, transaction) is None
+    assert passwords(STATIC).of_identity(store, transaction.identity) == STATIC
+    assert passwords().of_identity(store, transaction.identity) is None
+    assert passwords(STATIC, Secret("older")).of_identity(store, transaction.identity) is None
 
 
 def test_C257_what_is_not_kept_protects_nothing(store, issuer, device):
     unsealed = enrolled(store, issuer, device, add(store, "unsealed", sealed=False))
-    assert passwords(STATIC).of_transaction(store, unsealed) is None
+    assert passwords(STATIC).of_identity(store, unsealed.identity) is None
     renewal = make_intent(issuer, Device.make("CN=r2"), identity=Identity("renewal", "r2"))
     transaction, _ = store.claim(renewal)
-    assert passwords(STATIC).of_transaction(store, transaction) is None
+    assert passwords(STATIC).of_identity(store, transaction.identity) is None
 
 
 def test_C256_generated_challenges_make_good_passwords(store):

@@ -75,6 +75,12 @@ def certificate(
     return builder.sign(signing, None if isinstance(signing, ed25519.Ed25519PrivateKey) else hashes.SHA256())
 
 
+def crl(signer, name, *, end=NOW + DAY) -> bytes:
+    """Return an empty CRL as DER."""
+    builder = x509.CertificateRevocationListBuilder(subject(name), NOW - DAY, end)
+    return builder.sign(key(signer), hashes.SHA256()).public_bytes(Encoding.DER)
+
+
 def pem(*certificates: x509.Certificate) -> bytes:
     return b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
 
@@ -113,6 +119,13 @@ def good() -> dict[str, bytes]:
         ),
         "pix-ca.pem": pem(certificate("rsa-pix", name="PIX CA", ca=True, usages=(*CA_USAGES, *RA_USAGES))),
         "tls.pem": pem(certificate("ec-tls", name="pki", dns=("pki.example.net", "*.example.org"), **issued)),
+        # Those who say who may enrol.
+        "factory.pem": pem(certificate("ec-factory", name="Factory CA", ca=True, usages=CA_USAGES)),
+        "factory.crl": crl("ec-factory", "Factory CA"),
+        "mdm-ca.pem": pem(certificate("ec-mdm", name="MDM CA", ca=True, usages=CA_USAGES)),
+        "anchors.pem": pem(certificate("rsa-connector", name="Connector", usages=("digital_signature",))),
+        "intune.pem": pem(certificate("rsa-intune", name="scepd", usages=("digital_signature",))),
+        "networks.txt": b"# balancers\n192.0.2.0/24\n\n2001:db8::1 # the old one\n",
         "module.so": b"\x7fELF",
         "softhsm2.conf": b"directories.tokendir = tokens\n",
     }
@@ -124,6 +137,8 @@ def secrets() -> dict[str, bytes]:
         "hsm-pin": b"123456\n",
         "store-key": bytes(range(32)),
         "lab-challenge": b"correct horse battery staple\n",
+        "webhook-key": b"0123456789abcdef" * 2 + b"\n",
+        "intune-key": key_pem("rsa-intune"),
     }
 
 

@@ -128,6 +128,29 @@ NOT_MOMENT = [
 ]
 NOT_ARRAY = [("x", "must be an array"), (5, "must be an array"), ({}, "must be an array")]
 
+NOT_SERVICE = [
+    *NOT_URL,
+    ("http://mdm.example.net/", "in the clear"),
+    ("http://127.0.0.1.example.net/", "in the clear"),
+    ("https://169.254.169.254/", "link-local"),
+    ("https://[fe80::1]/", "link-local"),
+    ("https://0.0.0.0/", "link-local"),
+]
+NOT_TIMEOUT = [*NOT_DURATION, ("61s", "out of bounds"), ("1h", "out of bounds")]
+NOT_SECRET = [
+    *NOT_REFERENCE,
+    ({"env": "K"}, "not taken from the environment"),
+    ({"prompt": True}, "cannot be asked"),
+    ({"file": "lab-challenge"}, "shorter than 32 characters"),
+]
+NOT_BUNDLE = [
+    *NOT_TEXT,
+    ("absent.pem", "does not exist"),
+    ("hsm-pin", "holds no PEM certificate"),
+    ("anchors.pem", "no CA certificate"),
+    ("tls.key", "holds a private key"),
+]
+
 # Where a value goes, the wrong values with a part of the reason, and (optionally) where the problem is reported.
 WRONG = [
     ("workers", whole(0, 256)),
@@ -165,6 +188,7 @@ WRONG = [
     ("limits.connections_per_address", whole(1, 100_000)),
     ("limits.in_flight_bytes", whole(1_048_576, 1_073_741_824)),
     ("limits.requests_per_network", whole(0, 1_000_000)),
+    *((f"limits.failures_per_{kind}", whole(0, 1_000_000)) for kind in ("network", "profile", "key")),
     ("issuer", [*NOT_TABLE, ({}, "none is defined")]),
     (ISSUER, NOT_TABLE),
     (f"{ISSUER}.kind", one_of("locall")),
@@ -197,6 +221,15 @@ WRONG = [
     (f"{TLS}.certificate", [*NOT_TEXT, ("absent.pem", "does not exist"), ("tls.key", "holds a private key")]),
     (f"{TLS}.key", [*NOT_REFERENCE, ({"env": "K"}, "not taken from the environment"), ({"prompt": True}, "cannot be asked"), ({"file": "hsm-pin"}, "no readable PEM private key")]),
     (f"{TLS}.minimum", [*one_of("1.1"), (1.2, "must be a text")]),
+    (f"{PLAIN}.client_certificates", [*one_of("maybe", "on"), ("optional", "only TLS can ask"), ("required", "only TLS can ask")]),
+    (f"{PLAIN}.trusted_proxies", [*NOT_TEXT, ("absent.txt", "does not exist"), ("networks.txt", "nothing says how"), ("hsm-pin", "line 1 is no network")]),
+    (f"{PLAIN}.client_address_header", [*one_of("X-Forwarded", "Forwarded"), ("X-Forwarded-For", "nobody is trusted"), ("CF-Connecting-IP", "nobody is trusted")]),
+    (f"{PLAIN}.client_certificate_header", [*one_of("Client-Certs", "X-Client"), ("Client-Cert", "nobody is trusted"), ("X-SSL-Client-Cert", "nobody is trusted")]),
+    (f"{PLAIN}.proxy_protocol", [*NOT_FLAG, (True, "nobody is trusted")]),
+    ("tenant", NOT_TABLE),
+    ("tenant.acme", NOT_TABLE),
+    ("tenant.acme.profiles", [*NOT_ARRAY, ([], "lists no profile")]),
+    ("tenant.acme.administrators", NOT_ARRAY),
     ("profile", [*NOT_TABLE, ({}, "none is defined")]),
     (ROUTERS, NOT_TABLE),
     (f"{ROUTERS}.path", [*NOT_TEXT, ("Routers", "cannot be a path"), ("a/b", "cannot be a path"), ("../x", "cannot be a path"), ("x" * 33, "cannot be a path"), ("r.x", "cannot be a path"), *((word, "path of the server's own") for word in ("scep", "scep-mtls", "cgi-bin", "crl", "ocsp", "ca", "api", "livez", "readyz", "metrics")), (".well-known", "cannot be a path")]),
@@ -263,6 +296,27 @@ WRONG = [
     (f"{ROUTERS}.signing_time.required", NOT_FLAG),
     (f"{ROUTERS}.names.copy", NOT_ARRAY),
     (f"{ROUTERS}.names.required", NOT_ARRAY),
+    (f"{ROUTERS}.names.from_identity", NOT_FLAG),
+    (f"{ROUTERS}.subject.from", NOT_TABLE),
+    (f"{ROUTERS}.subject.from.CN", [*one_of("identiy", "request"), ("identity", "no challenge method of this profile vouches")]),
+    (f"{ROUTERS}.subject.from.cn", [("csr", "no attribute of a subject")]),
+    (f"{ROUTERS}.subject.from.SN", [("csr", "SN is not allowed in a request")]),
+    (f"{ROUTERS}.unique_key", NOT_FLAG),
+    (f"{ROUTERS}.enabled", NOT_FLAG),
+    (f"{ROUTERS}.most_active", whole(1, 1_000_000)),
+    (f"{ROUTERS}.compliance", NOT_TABLE),
+    (f"{ROUTERS}.compliance.url", NOT_SERVICE),
+    (f"{ROUTERS}.compliance.secret", NOT_SECRET),
+    (f"{ROUTERS}.compliance.trust", NOT_BUNDLE),
+    (f"{ROUTERS}.compliance.timeout", NOT_TIMEOUT),
+    (f"{ROUTERS}.compliance.on_failure", one_of("refused", "allow")),
+    (f"{ROUTERS}.compliance.insecurely_plain", NOT_FLAG),
+    (f"{ROUTERS}.notify", NOT_ARRAY),
+    (f"{ROUTERS}.client_certificate", NOT_TABLE),
+    (f"{ROUTERS}.client_certificate.trust", NOT_BUNDLE),
+    (f"{ROUTERS}.client_certificate.crl", [*NOT_TEXT, ("absent.crl", "does not exist"), ("hsm-pin", "holds no CRL")]),
+    (f"{ROUTERS}.client_certificate.issued_here", NOT_FLAG),
+    (f"{ROUTERS}.client_certificate.subject", one_of("samee", "other")),
 ]  # fmt: skip
 
 # Wrong entries of arrays: the value, where the problem is reported (below the array), the reason.
@@ -289,19 +343,72 @@ WRONG_ENTRIES = [
     (f"{ROUTERS}.renewal.profiles", [("router", "there is no [profile.router]"), (5, "must be a text")]),
     (f"{ROUTERS}.renewal.issuers", [("device", "there is no [issuer.device]"), (5, "must be a text")]),
     (f"{ROUTERS}.approval.automatic.methods", [*one_of("one-tme", "none"), ("static", "no challenge method of this profile")]),
+    ("tenant.acme.profiles", [("router", "there is no [profile.router]"), (5, "must be a text")]),
+    ("tenant.acme.administrators", [(name, reason) for name, reason in NOT_NAME if name]),
+    (f"{ROUTERS}.notify", [("https://mdm.example.net", "must be a table")]),
     (f"{ROUTERS}.approval.automatic.networks", [("10.0.0.1/8", "bits to the right"), ("x", "no network")]),
     (f"{ISSUER}.ra_decrypt_previous", [(5, "must be a table")]),
 ]  # fmt: skip
 
+WEBHOOK = {"method": "webhook", "url": "https://mdm/", "secret": {"file": "webhook-key"}, "trust": "mdm-ca.pem"}
+PLAIN_HOOK = {"method": "webhook", "url": "http://127.0.0.1/", "secret": {"file": "webhook-key"}}
+CLIENT_ID = "00000000-0000-0000-0000-00000000000a"
+INTUNE = {"method": "intune", "tenant": "example.net", "client_id": CLIENT_ID, "secret": {"file": "webhook-key"}}
+PAIRED = {**INTUNE, "certificate": "intune.pem", "key": {"file": "intune-key"}}
+del PAIRED["secret"]
+SIGNED = {"method": "signed", "trust": "anchors.pem", "audience": "scepd"}
+
+
+def without(table, key):
+    return {name: value for name, value in table.items() if name != key}
+
+
 # Wrong challenges of the profile that has a static one.
 WRONG_CHALLENGES = [
+    *(({**WEBHOOK, "url": value}, "url", reason) for value, reason in NOT_SERVICE),
+    *(({**WEBHOOK, "secret": value}, "secret", reason) for value, reason in NOT_SECRET),
+    *(({**WEBHOOK, "trust": value}, "trust", reason) for value, reason in NOT_BUNDLE),
+    *(({**WEBHOOK, "timeout": value}, "timeout", reason) for value, reason in NOT_TIMEOUT),
+    *(({**WEBHOOK, "attributes": value}, "attributes", reason) for value, reason in NOT_ARRAY),
+    *(({**WEBHOOK, "on_failure": value}, "on_failure", reason) for value, reason in one_of("pendign", "issue")),
+    *(({**PLAIN_HOOK, "insecurely_plain": value}, "insecurely_plain", reason) for value, reason in NOT_FLAG),
+    *((without(WEBHOOK, key), key, "is missing") for key in ("url", "secret", "trust")),
+    ({**WEBHOOK, "attributes": ["cn"]}, "attributes[0]", "no attribute of a subject"),
+    ({**WEBHOOK, "insecurely_plain": True}, "insecurely_plain", "nothing here is plain"),
+    ({**WEBHOOK, "proxy": "http://proxy:3128"}, "proxy", "method webhook does nothing with it"),
+    *(({**INTUNE, "tenant": value}, "tenant", reason) for value, reason in [*NOT_TEXT, ("common", "is no tenant"), ("a b.net", "is no tenant"), ("a/b.net", "is no tenant")]),
+    *(({**INTUNE, "client_id": value}, "client_id", reason) for value, reason in [*NOT_TEXT, ("scepd", "no application ID"), (CLIENT_ID[1:], "no application ID")]),
+    *(({**INTUNE, "secret": value}, "secret", reason) for value, reason in NOT_SECRET[:-1]),
+    *(({**INTUNE, "trust": value}, "trust", reason) for value, reason in NOT_BUNDLE),
+    *(({**INTUNE, "timeout": value}, "timeout", reason) for value, reason in NOT_TIMEOUT),
+    *(({**INTUNE, "authority": value}, "authority", reason) for value, reason in NOT_SERVICE),
+    *(({**INTUNE, "graph": value}, "graph", reason) for value, reason in NOT_SERVICE),
+    *(({**INTUNE, "proxy": value}, "proxy", reason) for value, reason in [*NOT_URL, ("https://proxy:1", "is no proxy"), ("http://proxy", "is no proxy"), ("http://proxy:1/x", "is no proxy")]),
+    *((without(INTUNE, key), key, "is missing") for key in ("tenant", "client_id")),
+    *(({**PAIRED, "certificate": value}, "certificate", reason) for value, reason in [*NOT_TEXT, ("absent.pem", "does not exist"), ("mdm-ca.pem", "is not for an RSA key")]),
+    *(({**PAIRED, "key": value}, "key", reason) for value, reason in [*NOT_SECRET[:-1], ({"file": "webhook-key"}, "no readable PEM private key"), ({"file": "tls.key"}, "not the key of the certificate")]),
+    (without(PAIRED, "key"), "key", "is missing beside certificate"),
+    (without(PAIRED, "certificate"), "certificate", "is missing beside key"),
+    ({**INTUNE, **PAIRED}, "certificate", "there is a secret beside it"),
+    ({**INTUNE, "attributes": ["CN"]}, "attributes", "method intune does nothing with it"),
+    *(({**SIGNED, "trust": value}, "trust", reason) for value, reason in [*NOT_TEXT, ("absent.pem", "does not exist"), ("hsm-pin", "no readable PEM")]),
+    *(({**SIGNED, "audience": value}, "audience", reason) for value, reason in NOT_TEXT),
+    *(({**SIGNED, "lifetime": value}, "lifetime", reason) for value, reason in [*NOT_DURATION, ("25h", "longer than a day")]),
+    *(({**SIGNED, "per_device": value}, "per_device", reason) for value, reason in whole(1, 10_000)),
+    *(({**SIGNED, "window": value}, "window", reason) for value, reason in NOT_DURATION),
+    *((without(SIGNED, key), key, "is missing") for key in ("trust", "audience")),
+    ({**SIGNED, "secret": {"file": "webhook-key"}}, "secret", "method signed does nothing with it"),
+    ({"method": "entity", "mode": "close"}, "mode", "is not known here"),
+    ({"method": "entity", "valid": 5}, "valid", "must be a duration"),
+    ({"method": "entity", "secret": {"file": "lab-challenge"}}, "secret", "method entity does nothing with it"),
+    ({"method": "client-certificate", "trust": "factory.pem"}, "trust", "method client-certificate does nothing"),
     ({}, "method", "is missing"),
     ({"method": "onetime"}, "method", "is not known here"),
     ({"method": "static"}, "secret", "is missing"),
-    ({"method": "one-time", "secret": {"file": "lab-challenge"}}, "secret", "has no secret here"),
-    ({"method": "one-time", "insecurely_short": True}, "insecurely_short", "never short"),
+    ({"method": "one-time", "secret": {"file": "lab-challenge"}}, "secret", "method one-time does nothing with it"),
+    ({"method": "one-time", "insecurely_short": True}, "insecurely_short", "method one-time does nothing with it"),
     ({"method": "one-time", "valid": 24}, "valid", "must be a duration"),
-    ({"method": "static", "secret": {"file": "lab-challenge"}, "valid": "1d"}, "valid", "does not expire"),
+    ({"method": "static", "secret": {"file": "lab-challenge"}, "valid": "1d"}, "valid", "method static does nothing with it"),
     ({"method": "static", "secret": {"file": "lab-challenge"}, "vaild": "1d"}, "vaild", "not a key"),
     ({"method": "static", "secret": {"file": "hsm-pin"}}, "secret", "shorter than 20 characters"),
     (
@@ -311,9 +418,9 @@ WRONG_CHALLENGES = [
     ),
     ({"method": "static", "secret": {"prompt": True}}, "secret", "cannot be asked"),
     ({"method": "static", "secret": {"env": "ABSENT"}}, "secret", "the environment has no ABSENT"),
-    ({"method": "none", "valid": "1d"}, "valid", "nothing is asked"),
-    ({"method": "none", "secret": {"file": "lab-challenge"}}, "secret", "nothing is asked"),
-    ({"method": "none", "insecurely_short": True}, "insecurely_short", "nothing is asked"),
+    ({"method": "none", "valid": "1d"}, "valid", "method none does nothing with it"),
+    ({"method": "none", "secret": {"file": "lab-challenge"}}, "secret", "method none does nothing with it"),
+    ({"method": "none", "insecurely_short": True}, "insecurely_short", "method none does nothing with it"),
     ({"method": "static", "secret": "correct horse battery staple"}, "secret", "never written here"),
 ]
 
@@ -333,6 +440,8 @@ MISSPELT = [
     (f"{ROUTERS}.subject", "alow", "allow"), (f"{ROUTERS}.names", "dsn", "dns"), (f"{ROUTERS}.key", "curve", "curves"),
     (ISSUER, "next_form", "next_from"), (f"{ISSUER}.crl", "evry", "every"), (ROUTERS, "aproval", "approval"),
     (f"{ROUTERS}.renewal", "earlist", "earliest"), (f"{ROUTERS}.approval", "vaild", "valid"),
+    (f"{ROUTERS}.client_certificate", "turst", "trust"), (f"{ROUTERS}.compliance", "sercet", "secret"),
+    ("tenant.acme", "profile", "profiles"), (PLAIN, "trusted_proxy", "trusted_proxies"),
     (f"{ROUTERS}.approval.automatic", "network", "networks"), (f"{ROUTERS}.signing_time", "skw", "skew"),
 ]  # fmt: skip
 

@@ -12,6 +12,7 @@ import pytest
 from scepd.config import sections
 from scepd.config.load import load
 from scepd.config.settings import LimitSettings
+from scepd.config.structure import key_of
 
 from .pki import NOW
 
@@ -26,7 +27,7 @@ def installed(site, tmp_path):
     """Write an example text beside generated certificates, with systemd's credentials."""
     credentials = tmp_path / "credentials"
     credentials.mkdir()
-    for name in ("hsm-pin", "store-key", "lab-challenge"):
+    for name in ("hsm-pin", "store-key", "lab-challenge", "webhook-key", "intune-key"):
         (site / name).rename(credentials / name)
 
     def install(text):
@@ -73,7 +74,12 @@ def test_example_s_commented_tables_are_what_they_say(installed):
     assert settings.issuer["sensors"].ra_decrypt is None
     assert settings.issuer["pix"].ca_is_ra
     assert settings.insecure == ("issuer.pix.insecurely_ca_is_ra",)
-    assert [profile.name for profile in settings.profiles] == ["routers", "lab", "visitors", "sensors"]
+    assert [profile.name for profile in settings.profiles] == [
+        "routers", "lab", "servers", "laptops", "phones", "tablets", "machines", "visitors", "sensors",
+    ]  # fmt: skip
+    assert [listener.name for listener in settings.listeners] == ["plain", "tls", "mtls", "behind", "balanced"]
+    assert [(tenant.name, tenant.profiles) for tenant in settings.tenants] == [("acme", ("servers",))]
+    assert settings.warnings == ()
 
 
 def test_smallest_example_of_the_manual_compiles(site, installed):
@@ -87,7 +93,8 @@ def test_smallest_example_of_the_manual_compiles(site, installed):
 
 def leaves(section, raw, path=()):
     """Yield each key of a section with what a TOML document has there."""
-    for name, field in attrs.fields_dict(section).items():
+    for field in attrs.fields(section):
+        name = key_of(field.name)
         yield (*path, name), raw
         kind = strip(field.type)
         if attrs.has(kind):

@@ -6,6 +6,7 @@ import pytest
 from cryptography import x509
 
 from scepd.enroll.succession import Succession
+from scepd.message import tlv
 from scepd.message.certificate import load_certificate
 from scepd.message.certrep import read_certs_only, read_crls_only
 from scepd.message.enveloped import decrypt
@@ -204,3 +205,25 @@ def test_C228_a_certificate_of_a_live_holder_says_nothing_of_another_subject(see
     other = make.party("another device")
     leaf = seeker.enrol(signer=other, transaction_id="other", subject=make.name(CN="other"))
     assert seeker.refusal(seeker.ask(load_certificate(leaf).serial, signer=own)) == UNKNOWN
+
+
+def test_S10_C228_what_is_wrong_with_the_signer_is_refused_before_the_content_is_read(seeker, recorded):
+    calls = len(recorded.calls)
+    forged = make.certificate(STRANGER.key, issuer_name=CA, serial_der=tlv.integer(seeker.serial))
+    signer = make.Party(STRANGER.key, forged)
+    assert seeker.refusal(seeker.ask(signer=signer))[0] == "renewal_signer_altered"
+    assert len(recorded.calls) == calls
+
+
+def test_C228_a_namesake_of_another_profile_or_time_learns_nothing(keys, tmp_path):
+    profiles = [default_profile(validity=timedelta(days=9)), default_profile(name="second", default=False)]
+    world = make_world(keys, tmp_path, profiles=profiles)
+    seeker = Seeker(world)
+    other = make.party("second key")
+    foreign = world.respond(seeker.request(signer=other, transaction_id="second"), profile="second")
+    namesake = make.Party(other.key, seeker.certificates(foreign, other)[0])
+    assert seeker.refusal(seeker.ask(signer=namesake)) == UNKNOWN
+    own = make.Party(other.key, seeker.enrol(signer=other, transaction_id="third"))
+    assert seeker.found(seeker.ask(signer=own), own)
+    world.clock.time += timedelta(days=10)
+    assert seeker.refusal(seeker.ask(signer=own)) == UNKNOWN

@@ -9,6 +9,7 @@ from cryptography import x509
 
 from scepd.challenge.digest import keyed_digest
 from scepd.challenge.passwords import seal
+from scepd.enroll.budget import Budget
 from scepd.enroll.context import Registration
 from scepd.message.algorithms import Cipher, CryptoPolicy, Digest
 from scepd.message.certrep import read_certs_only
@@ -179,11 +180,19 @@ def test_C202_an_ec_key_polls_and_the_reply_is_under_the_challenge_of_its_reques
     assert device.opened(device.send(device.poll(signer=CURVED)), text)
 
 
-def test_C202_a_poll_whose_challenge_nobody_knows_any_more_is_refused(keys, tmp_path):
+def test_C257_a_request_that_would_wait_needs_a_challenge_that_is_kept(keys, tmp_path):
     device = Curved(world_of(keys, tmp_path, approval=ApprovalRule()))
     device.world.one_time("kept as a digest alone")
-    device.send(device.request(challenge="kept as a digest alone", signer=CURVED))
-    assert device.refusal(device.poll(signer=CURVED))[0] == "reply_unprotectable"
+    body = device.request(challenge="kept as a digest alone", signer=CURVED)
+    assert device.refusal(body)[0] == "reply_unprotectable"
+    assert device.world.store.transactions() == []
+
+
+def test_C201_while_it_waits_a_poll_needs_no_challenge(keys, tmp_path):
+    device = Curved(world_of(keys, tmp_path, approval=ApprovalRule()))
+    device.send(device.request(signer=CURVED))
+    device.world.context.passwords = {}
+    assert device.read(device.send(device.poll(signer=CURVED))).status == 3
 
 
 def test_C202_a_poll_under_a_password_is_not_opened_either(device):
@@ -214,3 +223,14 @@ def test_C144_an_ed25519_key_enrols_where_the_profile_takes_it(device, world):
     profile = world.profiles["default"]
     world.profiles["default"] = attrs.evolve(profile, keys=KeyPolicy(ed25519=False))
     assert device.refusal(device.request(signer=edwards, transaction_id="b", digest=Digest.SHA512))[0] == "key_refused"
+
+
+def test_C254_S30_strangers_have_a_part_of_a_lanes_time_for_derivations(device, world):
+    seconds = iter(range(10_000))  # each look at the clock is a second later
+    world.context.derivations = Budget(lambda: float(next(seconds)))
+    statuses = [device.send(device.by_password("wrong", transaction_id=str(n))).answer.status for n in range(9)]
+    assert statuses[0] == 200
+    assert statuses[-1] == 503
+    for _ in range(30):
+        next(seconds)
+    assert device.opened(device.send(device.by_password()))

@@ -10,8 +10,10 @@ import pytest
 from cryptography import x509
 
 from scepd.enroll.authorize import authorize_by_approval
+from scepd.message.certificate import load_certificate
+from scepd.message.csr import write_name
 from scepd.profile.model import ApprovalRule, AutomaticWhen, NoChallengeRule, RenewalRule
-from scepd.records import Revocation, RevocationReason, TransactionState
+from scepd.records import Attribute, Revocation, RevocationReason, TransactionState
 from tests import make
 from tests.enroll.conftest import Device
 from tests.enroll.test_renewal import HALF, NEW, OTHER, Holder
@@ -376,3 +378,11 @@ def test_S103_a_random_source_that_repeats_itself_issues_nothing_twice(keys, tmp
     with pytest.raises(RuntimeError, match="repeats itself"):
         device.send(device.poll(signer=OTHER_DEVICE, transaction_id="second"))
     assert len(world.issued()) == 1
+
+
+def test_an_approved_subject_keeps_the_string_types_of_the_request(device, world):
+    printable = ((Attribute("2.5.4.3", "device", 19),),)
+    device.send(device.request(subject=printable))
+    decide(world, approve=True)
+    leaf = device.certificates(device.send(device.poll()))[0]
+    assert load_certificate(leaf).subject_der == write_name(printable)

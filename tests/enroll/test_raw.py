@@ -1,6 +1,7 @@
 """A bare PKCS#10 on its own route: the same challenge, the same record, no CMS around it (C-108)."""
 
 import base64
+import time
 
 import attrs
 import pytest
@@ -116,3 +117,10 @@ def test_a_lane_finishes_what_it_owes_before_it_serves(keys, tmp_path):
     world.context.checkpoint = lambda _name: None
     assert send(world, make.csr(challenge=STATIC)).answer.again
     assert not world.context.owes
+
+
+def test_S20_a_body_of_beginnings_costs_no_more_than_another(world):
+    line = b"-----BEGIN CERTIFICATE REQUEST-----"
+    begun = time.process_time()
+    assert send(world, line * (262_144 // len(line))).answer.status == 400
+    assert time.process_time() - begun < 1

@@ -20,7 +20,9 @@ from tests.enroll.test_answer import OneLane
 from tests.enroll.test_renewal import Holder
 from tests.world import ORIGIN, STATIC, default_profile, make_world
 
-HOOK = WebhookRule(url="https://mdm.example.net/scep", secret=Secret("s" * 32), trust_pem=b"", timeout=timedelta(seconds=5))
+HOOK = WebhookRule(
+    url="https://mdm.example.net/scep", secret=Secret("s" * 32), trust_pem=b"", timeout=timedelta(seconds=5)
+)
 KNOWN = Identity("webhook", "device 7")
 
 

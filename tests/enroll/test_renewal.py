@@ -395,3 +395,28 @@ def test_a_name_that_todays_profile_reserves_is_not_renewed(keys, tmp_path):
     names = NamePolicy(reserved=frozenset({"device"}))
     world.profiles["default"] = attrs.evolve(world.profiles["default"], names=names)
     assert holder.refusal(holder.renewal())[0] == "name_refused"
+
+
+def test_S49_a_thief_under_the_owners_own_transaction_raises_the_alarm_too(holder, world):
+    holder.renew(OTHER)
+    assert holder.refusal(holder.renewal(NEW))[0] == "renewal_superseded"
+    assert audit(world).count("clone_suspected") == 1
+
+
+def test_S43_another_profiles_names_must_be_allowed_here(keys, tmp_path):
+    rule = RenewalRule(earliest=0, profiles=("default",))
+    strict = default_profile(name="second", default=False, renewal=rule, names=NamePolicy(dns=("*.prod.example",)))
+    fixed = attrs.evolve(strict.subject, fixed=(Attribute("2.5.4.10", "Example"),))
+    other = attrs.evolve(strict, name="third", names=NamePolicy(), subject=fixed, renewal=rule)
+    world = make_world(keys, tmp_path, profiles=[default_profile(), strict, other])
+    holder = Holder(world, extensions=(make.dns_names("device"),))
+    assert world.respond(holder.renewal(), profile="second").answer.reason == "name_refused"
+    assert world.respond(holder.renewal(), profile="third").answer.reason == "subject_refused"
+
+
+def test_a_certificate_whose_issuer_left_the_configuration_is_delivered_alone(holder, world):
+    renewed = holder.renew()
+    issuers = world.context.issuers
+    world.context.issuers = {"elsewhere": issuers["devices"]}
+    body = holder.poll(signer=holder.held, transaction_id="renewal", signing_time=world.clock.time)
+    assert holder.certificates(holder.send(body), holder.held) == [renewed.certificate_der]

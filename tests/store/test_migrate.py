@@ -138,9 +138,9 @@ def test_S135_a_store_of_the_first_version_keeps_its_rows(tmp_path, issuer, monk
     repository.close()
     make_first_version(old, monkeypatch)
     copy_rows(new, old)
-    with pytest.raises(OperatorError, match="needs schema 2"):
+    with pytest.raises(OperatorError, match=f"needs schema {SCHEMA_VERSION}"):
         open_repository(old)
-    assert migrate.upgrade(URL, old) == (1, 2)
+    assert migrate.upgrade(URL, old) == (1, SCHEMA_VERSION)
     repository = open_repository(old)
     after = [repository.transactions(), repository.certificates(), repository.challenges(), repository.audit()]
     assert after == before

@@ -1,0 +1,169 @@
+"""The gate before /scep-mtls: TLS proves possession of a key, this decides whom the certificate lets in (threats M)."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from OpenSSL import crypto
+from twisted.internet.defer import Deferred
+
+from scepd.ports import Clock
+from scepd.records import Certificate, CertificateState, ClientIdentity
+from scepd.refusal import Unavailable
+from scepd.x509.client import ClientFault, ClientRefused, ClientTrust, identify, judge_lists, verify_client
+from scepd.x509.revocation import ListMissing
+
+if TYPE_CHECKING:
+    from scepd.web.request import ScepRequest
+
+CLIENT_CERT = b"client-cert"  # RFC 9440
+SSL_CLIENT_CERT = b"x-ssl-client-cert"
+_CHAIN = b"client-cert-chain"
+_RETRY = 60  # seconds, until an operator may have mended a file
+_BYTE_SEQUENCE = re.compile(rb":([A-Za-z0-9+/]{1,43000}={0,2}):")  # RFC 8941 section 3.3.5
+_MAXIMUM_CHAIN = 10
+
+# What a refused client reads: the cause and the next step, and nothing of the certificate.
+TEXTS: Mapping[ClientFault, bytes] = {
+    ClientFault.missing: b"client certificate missing: configure the device's certificate and key for TLS",
+    ClientFault.unreadable: b"client certificate unreadable: present one X.509 version 3 certificate with its chain",
+    ClientFault.untrusted: b"client certificate not trusted by this profile: present one of a CA that the profile names",
+    ClientFault.not_yet_valid: b"client certificate not valid yet: check the clocks of the device and of its CA",
+    ClientFault.expired: b"client certificate expired: renew it, then come back",
+    ClientFault.wrong_purpose: b"client certificate not meant for this: present one with the purpose clientAuth",
+    ClientFault.weak_key: b"client certificate has a weak key: RSA of 2048 to 8192 bits, P-256, P-384 or P-521",
+    ClientFault.weak_digest: b"client certificate signed with a weak digest: SHA-256 or better",
+    ClientFault.revoked: b"client certificate revoked: have the device enrolled anew",
+    ClientFault.not_on_record: b"client certificate not on record: have the device enrolled anew",
+}
+
+
+@attrs.frozen
+class Register:
+    """What the store knows of certificates that we issued.
+
+    `issuers` are ours, by the DER of subject and key, so that any certificate of theirs is recognised. `lookup` reads a
+    row in a lane.
+    """
+
+    issuers: Mapping[tuple[bytes, bytes], str]
+    lookup: Callable[[str, int], Deferred[Certificate | None]]
+
+    def issuer_of(self, path: Sequence[x509.Certificate]) -> str | None:
+        """Return our issuer that signed the first certificate of a path; None for somebody else's."""
+        return self.issuers.get(name_and_key(path[1]))
+
+
+def name_and_key(certificate: x509.Certificate) -> tuple[bytes, bytes]:
+    """Return what makes an issuer: subject and SubjectPublicKeyInfo, both DER."""
+    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return certificate.subject.public_bytes(), spki
+
+
+class Gate:
+    """The gate of one profile: admits holders of certificates that lead to this profile's anchors, and nobody else."""
+
+    def __init__(self, trust: Callable[[], ClientTrust | None], clock: Clock, register: Register | None = None) -> None:
+        """Take what the files say at each moment (None: never readable); `register` None: ours are like anybody's."""
+        self._trust = trust
+        self._clock = clock
+        self._register = register
+
+    @property
+    def anchors(self) -> tuple[x509.Certificate, ...]:
+        """The anchors of this moment, whose names are hinted at in the handshake."""
+        trust = self._trust()
+        return () if trust is None else trust.bundle.certificates
+
+    async def admit(self, presented: Sequence[bytes]) -> ClientIdentity:
+        """Return who the client is; raises `ClientRefused`, and `Unavailable` where we cannot tell.
+
+        It is asked for every request: a certificate that was revoked meanwhile ends a kept connection too (S-96).
+        """
+        trust = self._trust()
+        if trust is None:
+            raise Unavailable("client_trust_unreadable", _RETRY)
+        now = self._clock.now()
+        path = verify_client(presented, trust, now)
+        issuer = None if self._register is None else self._register.issuer_of(path)
+        if trust.lists is not None:
+            try:
+                judge_lists(path, trust.lists, now)
+            except ListMissing as missing:
+                if issuer is None:  # of ours the store knows
+                    raise Unavailable("client_crl_missing", _RETRY) from missing
+        if issuer is not None:
+            await self._judge_row(issuer, path[0].serial_number, presented[0])
+        return identify(path[0], presented[0])
+
+    async def _judge_row(self, issuer: str, serial: int, der: bytes) -> None:
+        assert self._register is not None  # it named the issuer
+        row = await self._register.lookup(issuer, serial)
+        if row is None or row.der != der:  # never by the serial alone
+            raise ClientRefused(ClientFault.not_on_record, f"{issuer} {serial:x}")
+        if row.state is CertificateState.REVOKED:
+            raise ClientRefused(ClientFault.revoked, f"{issuer} {serial:x}")
+        if row.state is not CertificateState.ISSUED:
+            raise ClientRefused(ClientFault.not_on_record, f"{issuer} {serial:x} {row.state.value}")
+
+
+def presented_certificates(request: "ScepRequest") -> tuple[bytes, ...]:
+    """Return what the client presented, its own certificate first; untrusted input, empty where it presented none.
+
+    From a trusted proxy it is the header's, never the certificate of the proxy itself. Raises `ClientRefused`.
+    """
+    approach, peer = request.site.approach, request.peer
+    if approach.certificate_header is not None and approach.is_proxy(peer):
+        return _forwarded(request, approach.certificate_header)
+    transport: Any = request.transport
+    own = transport.getPeerCertificate()
+    if own is None:
+        return ()
+    # On a server the chain leaves out the peer's own certificate.
+    hints = transport.getHandle().get_peer_cert_chain() or ()
+    return tuple(dict.fromkeys(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in (own, *hints)))
+
+
+def _forwarded(request: "ScepRequest", header: bytes) -> tuple[bytes, ...]:
+    values = request.requestHeaders.getRawHeaders(header) or [b""]
+    if len(values) != 1:
+        raise ClientRefused(ClientFault.unreadable, "header repeated")
+    if not values[0]:
+        return ()
+    if header == SSL_CLIENT_CERT:
+        return (_read_escaped(values[0]),)
+    chain = b",".join(request.requestHeaders.getRawHeaders(_CHAIN) or [])
+    members = [member.strip(b"\t ") for member in chain.split(b",")] if chain else []
+    return tuple(_read_byte_sequence(member) for member in (values[0], *members[:_MAXIMUM_CHAIN]))
+
+
+def _read_byte_sequence(value: bytes) -> bytes:
+    match = _BYTE_SEQUENCE.fullmatch(value)
+    if match is None:
+        raise ClientRefused(ClientFault.unreadable, "header malformed")
+    return _decode(match[1])
+
+
+def _read_escaped(value: bytes) -> bytes:
+    """Return the DER of percent-encoded PEM (nginx: $ssl_client_escaped_cert) or of bare base64 (HAProxy: ssl_c_der)."""
+    text = unquote_to_bytes(value)
+    begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+    if begin not in text:
+        return _decode(text)
+    inside, found, rest = text.partition(begin)[2].partition(end)
+    if not found or rest.strip():
+        raise ClientRefused(ClientFault.unreadable, "header malformed")
+    return _decode(b"".join(inside.split()))
+
+
+def _decode(text: bytes) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ClientRefused(ClientFault.unreadable, "header malformed") from None

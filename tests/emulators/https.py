@@ -1,0 +1,198 @@
+"""Real HTTPS servers on loopback, in threads, with certificates of their own CA: they answer as a test tells them."""
+
+import ssl
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import attrs
+import trustme
+
+
+@attrs.define
+class Received:
+    """One request as it came."""
+
+    method: str
+    path: str
+    headers: dict
+    body: bytes
+
+
+@attrs.define
+class Reply:
+    """What to answer: `wait` seconds before, `drip` seconds between octets, `endless` megabytes of body, `cut` octets only."""
+
+    status: int = 200
+    body: bytes = b"{}"
+    headers: dict = attrs.field(factory=dict)
+    wait: float = 0.0
+    drip: float = 0.0
+    endless: int = 0
+    cut: int | None = None
+    silent: bool = False
+
+
+class HttpsServer:
+    """Keeps what it received, and answers with what `answer(received)` returns."""
+
+    def __init__(self, answer, *, authority=None, host="localhost", client_versions=None, plain=False):
+        self.answer = answer
+        self.received = []
+        self.connections = 0
+        self.authority = authority or trustme.CA()
+        self._server = _Server(("127.0.0.1", 0), self._handler())
+        if not plain:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            if client_versions is not None:
+                context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+                context.set_ciphers("ALL:@SECLEVEL=0")
+                context.maximum_version = client_versions
+            self.authority.issue_cert(host).configure_cert(context)
+            self._server.context = context
+        self.scheme = "http" if plain else "https"
+        self.host = host
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+
+    @property
+    def trust_pem(self):
+        return self.authority.cert_pem.bytes()
+
+    def url(self, path="/hook", host=None):
+        return f"{self.scheme}://{host or self.host}:{self.port}{path}"
+
+    def close(self):
+        self._server.leaving.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _handler(self):
+        emulator = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                emulator.connections += 1
+                super().setup()
+
+            def serve(self):
+                length = int(self.headers.get("Content-Length", 0))
+                received = Received(self.command, self.path, dict(self.headers.items()), self.rfile.read(length))
+                emulator.received.append(received)
+                self._write(emulator.answer(received))
+                self.close_connection = True
+
+            do_GET = do_POST = serve
+
+            def _write(self, reply):
+                if reply.silent:
+                    return
+                emulator._server.leaving.wait(reply.wait)
+                self.send_response(reply.status)
+                headers = {"Content-Type": "application/json", **reply.headers}
+                if not reply.endless:
+                    headers.setdefault("Content-Length", str(len(reply.body)))
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                for _ in range(reply.endless):
+                    self.wfile.write(b" " * 1_000_000)
+                self._write_body(reply)
+
+            def _write_body(self, reply):
+                if not reply.drip:
+                    self.wfile.write(reply.body[: reply.cut])
+                    return
+                for octet in reply.body:
+                    if emulator._server.leaving.wait(reply.drip):
+                        return
+                    self.wfile.write(bytes([octet]))
+
+            def log_message(self, *_arguments):
+                """Say nothing."""
+
+        return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    context = None
+
+    def __init__(self, *arguments):
+        self.leaving = threading.Event()
+        super().__init__(*arguments)
+
+    def finish_request(self, request, client_address):
+        if self.context is not None:
+            request.settimeout(10)
+            try:
+                request = self.context.wrap_socket(request, server_side=True)
+            except (ssl.SSLError, OSError):
+                return  # a client that does not trust us
+        super().finish_request(request, client_address)
+
+    def handle_error(self, request, client_address):
+        """A client may leave whenever it likes."""
+
+
+class ConnectProxy:
+    """An HTTP proxy on loopback that knows CONNECT alone; `status` is what it answers."""
+
+    def __init__(self, *, status=b"200 OK", extra=b""):
+        import socket
+
+        self.heads = []
+        self._status, self._extra = status, extra
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self):
+        self._socket.close()
+
+    def _serve(self):
+        while True:
+            try:
+                client, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._tunnel, args=(client,), daemon=True).start()
+
+    def _tunnel(self, client):
+        import socket
+
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(4096)
+        self.heads.append(head)
+        client.sendall(b"HTTP/1.1 " + self._status + b"\r\n\r\n" + self._extra)
+        if not self._status.startswith(b"200"):
+            client.close()
+            return
+        port = int(head.split(b" ")[1].rpartition(b":")[2])
+        server = socket.create_connection(("127.0.0.1", port))
+        for source, sink in ((client, server), (server, client)):
+            threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+
+
+def _pump(source, sink):
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+    except OSError:
+        pass
+    finally:
+        for end in (source, sink):
+            try:
+                end.close()
+            except OSError:
+                pass
+
+
+def now():
+    return int(time.time())
