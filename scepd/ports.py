@@ -92,6 +92,15 @@ class Store(Protocol):
     def is_key_certified(self, public_key: bytes, now: datetime, *, besides: int) -> bool:
         """Return whether a live certificate other than that row has the key (SHA-256 of its SubjectPublicKeyInfo)."""
 
+    def is_key_blocked(self, public_key: bytes) -> bool:
+        """Return whether the key's certificate was revoked as compromised, withdrawn or held: it is certified no more."""
+
+    def withdraw(self, transaction: Transaction, reason: Reason, detail: str) -> Transaction:
+        """In one write transaction: APPROVED → REJECTED, challenge free again, audit row; what cannot be issued any more.
+
+        Returns the row as stored: unchanged where it was not APPROVED.
+        """
+
     def suspect_clone(self, certificate: int, key: TransactionKey, address: str) -> None:
         """Write the audit row `clone_suspected`: two keys claim to renew one certificate (threats S-49)."""
 

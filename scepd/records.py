@@ -217,6 +217,7 @@ class Intent:
     request_id: str = ""  # of the request's log line
     notify: tuple[str, ...] = ()  # names of the notifiers that hear of the outcome
     enclosure: bytes | None = None  # the PKCS#10 as received, sealed, for notifiers that send it back
+    grace: timedelta | None = None  # after the end of what it renews, in which it may still be issued; None: any time
 
 
 @attrs.frozen
@@ -245,6 +246,7 @@ class Petition:
     request_id: str = ""
     notify: tuple[str, ...] = ()
     enclosure: bytes | None = None
+    unique_subject: bool = False  # refuse while another key holds a live certificate of that subject
 
 
 @attrs.frozen
@@ -276,7 +278,7 @@ class Transaction:
     reason: Reason | None = None
     detail: str = ""
     lineage: Lineage | None = None
-    expires: datetime | None = None  # until when a PENDING one waits
+    expires: datetime | None = None  # until when a PENDING one waits for a person, an APPROVED one for its device
     decided_by: str = ""
     decided: datetime | None = None
     csr_fingerprint_sha1: str = ""

@@ -117,11 +117,11 @@ class _Connections:
 
 
 def with_tls(
-    settings: TlsSettings, factory: Any, certificates: ClientCertificates = "off", hints: Hints = no_hints
+    settings: TlsSettings, site: Any, certificates: ClientCertificates = "off", hints: Hints = no_hints
 ) -> TLSMemoryBIOFactory:
-    """Put a factory under TLS: memory BIOs, since the socket belongs to the supervisor."""
+    """Put a site under TLS: memory BIOs, since the socket belongs to the supervisor."""
     connections: Any = _Connections(lambda anchors: tls_context(settings, certificates, anchors), hints)
-    return TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=factory)
+    return TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=site, clock=site.reactor)
 
 
 def approach_of(listener: ListenerSettings, seconds: Callable[[], float] = time.monotonic) -> Approach:

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from scepd.app.clerk import Clerk
 from scepd.app.leases import Lease
@@ -53,7 +55,7 @@ class OutboxDuty:
     def _over(self, _result: object) -> None:
         self._round = None
 
-    def _broken(self, failure: object) -> None:
+    def _broken(self, failure: Failure) -> None:
         # The rows are as they were: they are told again, at least once each.
         self.log.failure("a round of notices failed", failure, event="duty_failed", duty=self.lease.name)
 
@@ -68,7 +70,7 @@ class OutboxDuty:
         return repository.due_notices(_BATCH)
 
     async def _tell_all(self, postings: Sequence[Posting]) -> None:
-        outcomes = await DeferredList(
+        outcomes: Sequence[tuple[bool, Any]] = await DeferredList(
             [Deferred.fromCoroutine(self._tell(posting)) for posting in postings], consumeErrors=True
         )
         told = [

@@ -50,7 +50,9 @@ class ChallengeSection:
 class ComplianceSection:
     """[profile.NAME] compliance."""
 
-    url: Service | None = attrs.field(default=None, metadata=required('url = "https://mdm.example.net/scep/compliance"'))
+    url: Service | None = attrs.field(
+        default=None, metadata=required('url = "https://mdm.example.net/scep/compliance"')
+    )
     secret: Secretly | None = attrs.field(default=None, metadata=required('secret = { credential = "compliance-key" }'))
     trust: Text | None = None
     timeout: Timeout | None = None

@@ -41,7 +41,9 @@ def compile_intune(section: ChallengeSection, surroundings: Surroundings, place:
     if section.secret is not None and section.certificate is not None:
         (place / "certificate").problem("there is a secret beside it", "keep one of the two: the certificate is better")
     elif section.secret is None and section.certificate is None and not place.is_noted:
-        hint = 'certificate = "intune.pem" and key = { credential = "intune-key" }; or secret = { credential = "intune" }'
+        hint = (
+            'certificate = "intune.pem" and key = { credential = "intune-key" }; or secret = { credential = "intune" }'
+        )
         place.problem("the application has nothing to prove itself with", hint)
     secret = read_text_secret(section.secret, surroundings, place / "secret")
     pem, key = _read_application_key(section, surroundings, place)

@@ -83,7 +83,9 @@ def _judge_asking(
     """Note a listener that asks for certificates without TLS, or that bothers who has none."""
     listener = listeners[name]
     if listener.tls is None and not (place.above / "tls").is_noted:
-        place.problem("only TLS can ask for a certificate", 'tls = { certificate = "tls.pem", key = { file = "tls.key" } }')
+        place.problem(
+            "only TLS can ask for a certificate", 'tls = { certificate = "tls.pem", key = { file = "tls.key" } }'
+        )
     if "publication" in listener.serves:
         place.doubt("who fetches a CRL here is asked for a certificate", "serve publication from a plain listener")
     others = (other for key, other in listeners.items() if key != name and "scep" in other.serves)

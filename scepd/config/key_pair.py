@@ -17,9 +17,7 @@ class PrivateKey:
     spki_der: bytes
 
 
-def read_private_key(
-    reference: SecretReference | None, surroundings: Surroundings, place: Place
-) -> PrivateKey | None:
+def read_private_key(reference: SecretReference | None, surroundings: Surroundings, place: Place) -> PrivateKey | None:
     """Return the unencrypted PEM key that a reference names; None, with the problem noted, where there is none."""
     if reference is None:
         return None

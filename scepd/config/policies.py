@@ -95,7 +95,10 @@ def switches_on(section: ProfileSection) -> tuple[str, ...]:
     switches = [name for name in names if getattr(section, name)]
     if any(challenge.insecurely_short for challenge in section.challenge or ()):
         switches.append("insecurely_short")
-    plain = [*(one.insecurely_plain for one in section.challenge or ()), *(one.insecurely_plain for one in section.notify)]
+    plain = [
+        *(one.insecurely_plain for one in section.challenge or ()),
+        *(one.insecurely_plain for one in section.notify),
+    ]
     if any(plain) or (section.compliance is not None and section.compliance.insecurely_plain):
         switches.append("insecurely_plain")
     return tuple(switches)

@@ -26,7 +26,9 @@ def compile_proxies(section: ListenerSection, surroundings: Surroundings, place:
     for header in _HEADERS:
         if getattr(section, header) is not None and section.proxy_protocol:
             # Who speaks the PROXY protocol passes octets on: every header in them is the client's own.
-            (place / header).problem("behind the PROXY protocol every header is the client's own", "keep one of the two")
+            (place / header).problem(
+                "behind the PROXY protocol every header is the client's own", "keep one of the two"
+            )
     return {
         "trusted_proxies": path,
         "client_address_header": section.client_address_header,
@@ -47,7 +49,9 @@ def _judge_untrusted(section: ListenerSection, place: Place) -> None:
 
 
 def _judge_unused(section: ListenerSection, place: Place) -> None:
-    is_used = section.proxy_protocol or any(getattr(section, header) or (place / header).is_noted for header in _HEADERS)
+    is_used = section.proxy_protocol or any(
+        getattr(section, header) or (place / header).is_noted for header in _HEADERS
+    )
     if not is_used:
         hint = 'client_address_header = "X-Forwarded-For"; or proxy_protocol = true'
         (place / "trusted_proxies").problem("nothing says how the proxies tell the client's address", hint)

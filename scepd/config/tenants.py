@@ -51,9 +51,7 @@ def judge_separation(profiles: Mapping[str, ProfileSection], owners: Mapping[str
                 at.problem(f"{other} belongs to another tenant", "name profiles of the same tenant only")
 
 
-def compile_tenants(
-    sections: Mapping[str, TenantSection], profiles: tuple[Profile, ...]
-) -> tuple[TenantSettings, ...]:
+def compile_tenants(sections: Mapping[str, TenantSection], profiles: tuple[Profile, ...]) -> tuple[TenantSettings, ...]:
     """Return the tenants with their profiles as compiled."""
     tenants = []
     for name, section in sections.items():

@@ -10,7 +10,7 @@ MOVES: Mapping[State | None, frozenset[State]] = MappingProxyType(
     {
         None: frozenset({State.PENDING, State.ISSUING, State.REJECTED}),
         State.PENDING: frozenset({State.APPROVED, State.REJECTED, State.EXPIRED}),
-        State.APPROVED: frozenset({State.ISSUING}),
+        State.APPROVED: frozenset({State.ISSUING, State.REJECTED, State.EXPIRED}),
         State.ISSUING: frozenset({State.ISSUED, State.REJECTED, State.ISSUING}),
         State.ISSUED: frozenset(),
         State.REJECTED: frozenset(),

@@ -24,6 +24,7 @@ class Action(enum.Enum):
     transaction_pending = "transaction_pending"
     transaction_approved = "transaction_approved"
     transaction_expired = "transaction_expired"
+    transaction_adopted = "transaction_adopted"  # its node is gone: another finishes it
     certificate_revoked = "certificate_revoked"
     certificate_released = "certificate_released"  # a hold was lifted
     clone_suspected = "clone_suspected"

@@ -4,10 +4,10 @@ from datetime import datetime
 
 from sqlalchemy import Column, ColumnElement, Select, and_, bindparam, exists, literal_column, or_, select
 
-from scepd.records import CertificateState, Intent, Lineage, RevocationReason
+from scepd.records import CertificateState, Intent, Petition, RevocationReason
 from scepd.refusal import Reason, Reject
 from scepd.store.engines import StoreConnection
-from scepd.store.rows import SELECT_CERTIFICATE, time_text
+from scepd.store.rows import SELECT_CERTIFICATE, fold, time_text
 from scepd.store.schema import CERTIFICATE
 from scepd.store.statements import is_in
 
@@ -43,8 +43,22 @@ def _is_outside_line() -> ColumnElement[bool]:
 KEY_CERTIFIED: Select[tuple[int]] = select(_C.id).where(
     _C.public_key == bindparam("public_key"), _is_live(), _is_outside_line()
 )
+
+# Why a certificate ended says here that its key is in the wrong hands, or may be: it is never certified again, a key on
+# hold not before its release. Whose certificate was superseded, say, may come with the same key.
+_BLOCKING = (
+    RevocationReason.keyCompromise,
+    RevocationReason.certificateHold,
+    RevocationReason.privilegeWithdrawn,
+    RevocationReason.aACompromise,
+)
+KEY_BLOCKED: Select[tuple[int]] = select(_C.id).where(
+    _C.public_key == bindparam("public_key"),
+    is_in(_C.state, CertificateState.REVOKED),
+    or_(*(_C.revocation_reason == literal_column(str(reason.value)) for reason in _BLOCKING)),
+)
 _SUBJECT_TAKEN = select(_C.id).where(
-    _C.subject == bindparam("subject"),
+    _C.subject_folded == bindparam("subject"),
     _C.profile == bindparam("profile"),
     _C.public_key != bindparam("public_key"),
     _is_live(),
@@ -53,29 +67,52 @@ _SUBJECT_TAKEN = select(_C.id).where(
 _after = CERTIFICATE.alias("after")
 _PREDECESSOR = select(
     _C.state,
+    _C.public_key,
+    _C.not_after,
     exists().where(_after.c.predecessor == _C.id, is_not_failed(_after.c.state)),
 ).where(_C.id == bindparam("number"))
 
 
-def require_renewable(connection: StoreConnection, lineage: Lineage) -> None:
-    """Reject a renewal whose predecessor has a successor, or was revoked since the request was judged (threat S-51)."""
-    row = connection.first(_PREDECESSOR, {"number": lineage.predecessor})
+def require_renewable(connection: StoreConnection, asked: Intent | Petition, now: datetime) -> None:
+    """Reject a renewal that may not be (any more), whatever was judged before the write transaction.
+
+    Its predecessor has a successor, was revoked (threat S-51) or ended longer ago than `Intent.grace`; or another live
+    certificate has the new key (threat S-48).
+    """
+    if asked.lineage is None:
+        return
+    number = asked.lineage.predecessor
+    row = connection.first(_PREDECESSOR, {"number": number})
     if row is None:
-        raise Reject(Reason.renewal_signer_unknown, f"there is no certificate of row {lineage.predecessor}")
-    state, has_successor = row
+        raise Reject(Reason.renewal_signer_unknown, f"there is no certificate of row {number}")
+    state, public_key, not_after, has_successor = row
     if has_successor:
-        raise Reject(Reason.renewal_superseded, f"the certificate of row {lineage.predecessor} has a successor")
+        raise Reject(Reason.renewal_superseded, f"the certificate of row {number} has a successor")
     if state == CertificateState.REVOKED.value:
-        raise Reject(Reason.renewal_signer_revoked, f"the certificate of row {lineage.predecessor} is revoked")
+        raise Reject(Reason.renewal_signer_revoked, f"the certificate of row {number} is revoked")
+    grace = asked.grace if isinstance(asked, Intent) else None
+    if grace is not None and not_after < time_text(now - grace):
+        raise Reject(Reason.renewal_signer_expired, f"the certificate of row {number} ended {not_after}")
+    if public_key != asked.public_key:
+        values = {"public_key": asked.public_key, "now": time_text(now), "besides": number}
+        if connection.first(KEY_CERTIFIED, values) is not None:
+            raise Reject(Reason.renewal_key_taken, "another live certificate has the key")
 
 
-def require_free_subject(connection: StoreConnection, intent: Intent, now: datetime) -> None:
-    """Reject an intent whose subject another key's live certificate has in the profile (C-218); its own line does not count."""
+def require_unblocked_key(connection: StoreConnection, asked: Intent | Petition) -> None:
+    """Reject a key that a revocation has blocked meanwhile."""
+    row = connection.first(KEY_BLOCKED, {"public_key": asked.public_key})
+    if row is not None:
+        raise Reject(Reason.key_refused, f"the key of the revoked certificate of row {row[0]}")
+
+
+def require_free_subject(connection: StoreConnection, asked: Intent | Petition, now: datetime) -> None:
+    """Reject a request whose subject another key's live certificate has in the profile (C-218); its own line does not count."""
     values = {
-        "subject": intent.subject,
-        "profile": intent.key.profile,
-        "public_key": intent.public_key,
-        "besides": intent.lineage.predecessor if intent.lineage is not None else 0,
+        "subject": fold(asked.subject),
+        "profile": asked.key.profile,
+        "public_key": asked.public_key,
+        "besides": asked.lineage.predecessor if asked.lineage is not None else 0,
         "now": time_text(now),
     }
     row = connection.first(_SUBJECT_TAKEN, values)

@@ -20,7 +20,7 @@ from scepd.records import (
 )
 from scepd.store import statements as sql
 from scepd.store.engines import StoreConnection
-from scepd.store.lineage import KEY_CERTIFIED, SUCCESSOR
+from scepd.store.lineage import KEY_BLOCKED, KEY_CERTIFIED, SUCCESSOR
 from scepd.store.rows import (
     SELECT_AUDIT,
     SELECT_CERTIFICATE,
@@ -90,6 +90,10 @@ class Reader:
         """
         values = {"public_key": public_key, "now": time_text(now), "besides": besides}
         return self._connection.first(KEY_CERTIFIED, values) is not None
+
+    def is_key_blocked(self, public_key: bytes) -> bool:
+        """Return whether a certificate of the key was revoked for what forbids it the key (threats S-48), or is on hold."""
+        return self._connection.first(KEY_BLOCKED, {"public_key": public_key}) is not None
 
     def waiting_challenges(self, profile: str, now: datetime, limit: int) -> Sequence[Challenge]:
         """Return free, unexpired challenges that have a sealed text, newest first."""

@@ -111,6 +111,11 @@ def _utc_text(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds")
 
 
+def fold(subject: str) -> str:
+    """Return a subject as it is compared: names are the same in any letter case (RFC 5280 section 7.1)."""
+    return subject.casefold()
+
+
 def serial_text(serial: int) -> str:
     """Return a serial as stored."""
     return f"{serial:x}"

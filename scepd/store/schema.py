@@ -18,7 +18,7 @@ from sqlalchemy import (
 from scepd.records import CertificateState, ChallengeState, TransactionState
 
 # The version of the tables that this program writes, and by which `store.version` decides whether it may read a store.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 METADATA = MetaData(
     naming_convention={
@@ -69,6 +69,8 @@ CHALLENGE = Table(
     Index(
         "ix_challenge_waiting", "profile", "id", sqlite_where=literal_column("state = 'free' AND sealed IS NOT NULL")
     ),
+    # Whose texts may be forgotten.
+    Index("ix_challenge_sealed", "state", "expires", sqlite_where=literal_column("sealed IS NOT NULL")),
 )
 
 TRANSACTION = Table(
@@ -107,7 +109,7 @@ TRANSACTION = Table(
     Column("predecessor", Integer),
     Column("renewals", Integer),
     Column("first_issued", Text),
-    # Until when a request waits for a person; the other requests have none.
+    # Until when a request waits for a person, and then for its device to fetch what was approved; others have none.
     Column("expires", Text),
     Column("csr_fingerprint_sha1", Text),
     Column("request_id", Text),
@@ -118,7 +120,14 @@ TRANSACTION = Table(
     one_of("state", [state.value for state in TransactionState]),
     # Few rows at any time, whatever the store holds: an index over all states would be written twice for each enrolment.
     Index(None, "owner", sqlite_where=literal_column("state = 'ISSUING'")),
-    Index("ix_transaction_waiting", "profile", "expires", sqlite_where=literal_column("state = 'PENDING'")),
+    Index(
+        "ix_transaction_waiting",
+        "profile",
+        "state",
+        "address",
+        "expires",
+        sqlite_where=literal_column("state = 'PENDING' OR state = 'APPROVED'"),
+    ),
     # One renewal of a certificate waits at a time.
     Index(
         "ix_transaction_predecessor",
@@ -153,12 +162,14 @@ CERTIFICATE = Table(
     Column("predecessor", ForeignKey("certificate.id")),
     Column("renewals", Integer),
     Column("first_issued", Text),
+    # Names are the same in any letter case (RFC 5280 section 7.1).
+    Column("subject_folded", Text),
     # The reservation that precedes each signature (threat S-103).
     UniqueConstraint("issuer", "serial"),
     UniqueConstraint("transaction"),
     one_of("state", [state.value for state in CertificateState]),
     Index(None, "public_key"),
-    Index(None, "subject"),
+    Index(None, "subject_folded"),
     # One successor (threat S-49); rows of no renewal, nearly all, are not in it.
     Index(
         "ix_certificate_predecessor",

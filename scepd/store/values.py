@@ -16,7 +16,7 @@ from scepd.records import (
     TransactionState,
     to_json,
 )
-from scepd.store.rows import serial_text, time_text, trail_text
+from scepd.store.rows import fold, serial_text, time_text, trail_text
 
 _NO_LINEAGE: Mapping[str, Any] = MappingProxyType({"predecessor": None, "renewals": None, "first_issued": None})
 
@@ -108,6 +108,7 @@ def certificate_values(intent: Intent, number: int, now: datetime) -> dict[str, 
         "subject": intent.subject,
         "names": to_json(intent.names),
         "public_key": intent.public_key,
+        "subject_folded": fold(intent.subject),
         "not_before": time_text(intent.not_before),
         "not_after": time_text(intent.not_after),
         "transaction": number,

@@ -33,6 +33,7 @@ class Occupancy:
         self._networks: dict[str, int] = {}
         self.connections = 0
         self.octets = 0
+        self.replies = 0
         self.turned_away = 0
 
     def admit(self, network: str, *, bounded: bool = True) -> bool:
@@ -60,6 +61,20 @@ class Occupancy:
             return False
         self.octets += octets
         return True
+
+    def take_reply(self, octets: int) -> bool:
+        """Reserve octets for a reply that is one client's own copy, unless those of all would exceed half of the budget.
+
+        They are counted apart, so that slow readers of long replies never keep requests out.
+        """
+        if self.replies + octets > self._octets_maximum // 2:
+            return False
+        self.replies += octets
+        return True
+
+    def give_reply(self, octets: int) -> None:
+        """Return what was reserved for a reply."""
+        self.replies -= octets
 
     def give(self, octets: int) -> None:
         """Return octets to the budget."""

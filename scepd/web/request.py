@@ -39,6 +39,7 @@ class ScepRequest(http.Request):
         self.query = b""
         self.body = b""
         self.held = 0  # octets of the process's budget
+        self.held_reply = 0
         self.gone = False  # the client closed before it was answered
         self.persistent = False
         self.entry: dict[str, Any] = {}
@@ -108,7 +109,14 @@ class ScepRequest(http.Request):
     def close_account(self) -> None:
         """Give the octets of the body back to the process's budget."""
         self.site.occupancy.give(self.held)
-        self.held = 0
+        self.site.occupancy.give_reply(self.held_reply)
+        self.held = self.held_reply = 0
+
+    def hold_reply(self, octets: int) -> bool:
+        """Reserve octets for a long reply of its own; return whether there was room."""
+        taken = self.site.occupancy.take_reply(octets)
+        self.held_reply = octets if taken else 0
+        return taken
 
     def __repr__(self) -> str:
         """Show the request without its query, which may hold a message."""

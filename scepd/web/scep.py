@@ -27,6 +27,8 @@ from scepd.x509.client import ClientRefused
 
 # The CA's own words change with a reload only; a proxy may keep them for a moment (RFC 8894 section 4.1).
 _CACHED = b"max-age=300"
+LONG_REPLY = 131_072  # octets: a large CRL, enveloped for one client
+_RETRY_LONG = 30  # seconds
 _PROGRAM = b"pkiclient.exe"  # Cisco appends it to whatever URL it is given
 # What shares one rate: a site, as it is commonly given addresses. Whoever holds an IPv6 /48 holds 65,536 /64s.
 _IPV4_SITE, _IPV6_SITE = 24, 48
@@ -226,6 +228,10 @@ class ScepResource(Resource):
         request.note(**_log_fields(answer))
         if answer.status != 200:  # 202: a bare request waits for a person
             refuse(request, answer.status, retry_after=answer.retry_after)
+            return
+        if len(answer.body) > LONG_REPLY and not request.hold_reply(len(answer.body)):
+            request.note(outcome="unavailable", reason="overload")
+            refuse(request, 503, retry_after=_RETRY_LONG)
             return
         send(request, Response(answer.body, answer.content_type.encode("ascii"), retry_after=answer.retry_after))
 

@@ -8,6 +8,8 @@ from zope.interface import implementer
 if TYPE_CHECKING:
     from scepd.web.request import ScepRequest
 
+_PATIENCE = 60.0  # seconds, in which any pace will do
+_SLOWEST = 8_192  # octets a second, afterwards
 _SLICE = 65_536  # octets; as much as a transport takes before it says stop
 
 
@@ -25,12 +27,20 @@ class Slices:
     def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
         """Write until the connection says stop, or all is written."""
         self._paused = False
+        if self._is_too_slow():
+            self._request.channel.transport.abortConnection()
+            return
         while not self._paused and self._sent < len(self._body):
             start, self._sent = self._sent, self._sent + _SLICE
             self._request.channel.write(self._body[start : self._sent])  # type: ignore[no-untyped-call]
         if self._sent >= len(self._body) and self._request.producer is self:
             self._request.unregisterProducer()
             self._request.finish()
+
+    def _is_too_slow(self) -> bool:
+        # Each slice has its own deadline; a client that takes them at the last moment would stay for hours.
+        elapsed = self._request.site.reactor.seconds() - self._request.started
+        return bool(elapsed > _PATIENCE and self._sent < (elapsed - _PATIENCE) * _SLOWEST)
 
     def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
         """Stop for now."""

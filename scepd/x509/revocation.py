@@ -6,7 +6,6 @@ from datetime import datetime
 from itertools import pairwise
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -105,7 +104,4 @@ def _is_signed(found: x509.CertificateRevocationList, issuer: x509.Certificate) 
     key = issuer.public_key()
     if found.issuer != issuer.subject or not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         return False
-    try:
-        return found.is_signature_valid(key)
-    except (UnsupportedAlgorithm, ValueError):
-        return False
+    return found.is_signature_valid(key)

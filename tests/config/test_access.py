@@ -157,9 +157,7 @@ def test_intune_s_certificate_is_valid_now(problem_of, site):
 
 def test_signed(routers, site):
     (rule,) = routers(challenge=[{**SIGNED, "lifetime": "1d", "per_device": 1, "window": "7d"}]).challenge
-    assert rule == SignedRule(
-        trust=site / "anchors.pem", audience="scepd", lifetime=DAY, per_device=1, window=7 * DAY
-    )
+    assert rule == SignedRule(trust=site / "anchors.pem", audience="scepd", lifetime=DAY, per_device=1, window=7 * DAY)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +221,9 @@ def _hook():
 
 
 def test_hooks(routers, site):
-    profile = routers(compliance={**_hook(), "on_failure": "pending"}, notify=[_hook(), {**_hook(), "url": "https://b/"}])
+    profile = routers(
+        compliance={**_hook(), "on_failure": "pending"}, notify=[_hook(), {**_hook(), "url": "https://b/"}]
+    )
     assert profile.compliance == WebhookRule(
         url="https://mdm/", secret=SECRET, trust_pem=(site / "mdm-ca.pem").read_bytes(), on_failure="pending"
     )
@@ -272,7 +272,10 @@ def test_an_attribute_has_one_source(problem_of):
 @pytest.mark.parametrize("method", [STATIC, {"method": "none"}])
 def test_names_need_somebody_who_vouches(problem_of, method):
     tables = with_profile(challenge=[method], names={"from_identity": True}, approval="manual")
-    assert problem_of(tables) == ("profile.routers.names.from_identity", "no challenge method of this profile vouches for names")
+    assert problem_of(tables) == (
+        "profile.routers.names.from_identity",
+        "no challenge method of this profile vouches for names",
+    )
 
 
 @pytest.mark.parametrize("methods", [["webhook"], ["intune"], ["signed"], ["entity"], ["client-certificate"]])
@@ -288,7 +291,12 @@ def test_requests_of_every_method_can_be_automatic(compiled, methods):
 
 def test_gate(compiled, site):
     tables = gated()
-    tables["profile"]["routers"]["client_certificate"] = {**GATE, "crl": "factory.crl", "issued_here": False, "subject": "any"}
+    tables["profile"]["routers"]["client_certificate"] = {
+        **GATE,
+        "crl": "factory.crl",
+        "issued_here": False,
+        "subject": "any",
+    }
     gate = compiled(tables).default_profile.client_certificate
     assert gate == ClientCertificateGate(
         trust=site / "factory.pem", crl=site / "factory.crl", issued_here=False, subject="any"

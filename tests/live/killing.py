@@ -28,8 +28,8 @@ POINTS = {
 }
 # Those that the recovery from a death after the intent passes again.
 RECOVERY = ("after_sign", "record.before_commit", "record.after_commit", "after_record")
-# Write transactions of the store that no enrolment with a good challenge makes.
-ELSEWHERE = {"refused", "add_challenge", "cancel_challenge", "retire", "abandon"}
+# What an ordinary enrolment writes; the other acts have their crash points in tests/store and tests/contract.
+ENROLMENT = frozenset({"claim", "record"})
 
 
 def named_checkpoints():

@@ -56,7 +56,9 @@ class Holder:
         return builder.sign(self.key, hashes.SHA256())
 
 
-def make(name, *, issuer=None, key=None, ca=False, extensions=(CLIENT,), begin=None, end=None, serial=None, digest=None):
+def make(
+    name, *, issuer=None, key=None, ca=False, extensions=(CLIENT,), begin=None, end=None, serial=None, digest=None
+):
     """Return a holder; a CA has basicConstraints and nothing else, as `openssl req -x509` makes it."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
