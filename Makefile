@@ -9,7 +9,7 @@ BIN     := $(VENV)/bin
 SCALE   ?= 1
 
 RUN_PACKAGES  := softhsm2 python3-venv
-TEST_PACKAGES := $(RUN_PACKAGES) opensc openssl scep strongswan-pki libstrongswan-extra-plugins certmonger dbus curl gcc libc6-dev nginx-light
+TEST_PACKAGES := $(RUN_PACKAGES) opensc openssl scep strongswan-pki libstrongswan-extra-plugins certmonger dbus curl gcc libc6-dev nginx-light fail2ban
 
 .PHONY: run test test-long bench bench-long checklist lint setup setup-test pure
 

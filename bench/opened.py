@@ -79,7 +79,7 @@ def _spare_fsync(engine: Engine) -> None:
 
 def copy_context(belongings: Belongings, **changes: Any) -> Context:
     """Return a lane's context with some of its fields changed."""
-    fields = {field.name: getattr(belongings, field.name) for field in attrs.fields(Context)}
+    fields = {field.name: getattr(belongings, field.name) for field in attrs.fields(Context) if field.init}
     return Context(**{**fields, "owes": False, **changes})  # an empty store owes nobody anything
 
 

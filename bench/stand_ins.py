@@ -105,6 +105,10 @@ class InstantStore:
         """Know nobody."""
         return
 
+    def is_key_blocked(self, public_key: bytes) -> bool:  # noqa: ARG002 - the port's signature
+        """Block nobody."""
+        return False
+
     def claim(self, intent: Intent) -> tuple[Transaction, bool]:
         """Take it."""
         return claimed(intent, 1, self.owner, self.clock.now()), True

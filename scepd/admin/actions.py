@@ -149,8 +149,9 @@ class Actions:
         return _there(self.repository.release(found.issuer, serial, who=who), serial)
 
     def decide(self, who: str, number: int, *, approve: bool, detail: str = "") -> Transaction:
-        """Approve or reject the waiting request of that number; raises `OperatorError` where it does not wait (any more).
+        """Approve or reject the waiting request of that number, or reject one that was approved and not yet issued.
 
+        Raises `OperatorError` where it does not wait (any more).
         `detail` is for the log and the trail: the device learns no more than that it was rejected.
         """
         decided = self.repository.decide(number, approve=approve, who=who, detail=detail)
@@ -161,6 +162,18 @@ class Actions:
             raise NotFound(f"there is no request {number}", _WAITING)
         decider = f" (by {found.decided_by})" if found.decided_by else ""
         raise OperatorError(f"request {number} does not wait: it is {found.state.value}{decider}", _WAITING)
+
+    def adopt(self, who: str, node: str) -> Sequence[Transaction]:
+        """Let this node finish what a node that is gone had begun to issue; return that, as that node left it.
+
+        Raises `OperatorError` where there is nothing of that node, or it is this one, whose workers do it themselves.
+        """
+        if node == self.repository.owner.rpartition("/")[0]:
+            raise OperatorError(f"{node} is this node: its workers finish what they began", "scepd status")
+        adopted = self.repository.adopt(node, who=who)
+        if not adopted:
+            raise NotFound(f"node {node!r} left nothing unfinished", "scepd request list --state issuing")
+        return adopted
 
     def transactions(
         self, profile: str | None = None, limit: int = PAGE, state: TransactionState | None = None

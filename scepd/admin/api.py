@@ -153,6 +153,10 @@ def _reject_request(actions: Actions, call: Call) -> Any:
     return views.transaction(actions.decide(call.who, int(call.parts["id"]), approve=False, detail=detail))
 
 
+def _adopt_requests(actions: Actions, call: Call) -> Any:
+    return views.requests(actions.adopt(call.who, call.text("node") or ""), ())
+
+
 def _list_requests(actions: Actions, call: Call) -> Any:
     profile, limit = call.query.get("profile"), call.limit
     word = call.query.get("state", "").upper()
@@ -190,6 +194,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", re.compile("/api/v1/certificates/(?P<serial>[0-9A-Fa-f]{1,64})/release"), _release_certificate),
     Route("POST", re.compile("/api/v1/requests/(?P<id>[0-9]{1,12})/approve"), _approve_request),
     Route("POST", re.compile("/api/v1/requests/(?P<id>[0-9]{1,12})/reject"), _reject_request),
+    Route("POST", re.compile("/api/v1/requests/adopt"), _adopt_requests),
     Route("GET", re.compile("/api/v1/requests"), _list_requests),
     Route("GET", re.compile("/api/v1/requests/(?P<id>[^/]{1,1024})"), _show_request),
 )

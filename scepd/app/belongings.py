@@ -29,7 +29,7 @@ from scepd.message.certificate import load_certificate
 from scepd.message.certrep import ReplySigner
 from scepd.message.enveloped import Recipient
 from scepd.ports import ChallengeMethod
-from scepd.profile.model import ChallengeRule, OneTimeRule, Profile, StaticRule
+from scepd.profile.model import ChallengeRule, NoChallengeRule, OneTimeRule, Profile, StaticRule
 from scepd.refusal import OperatorError
 from scepd.store.engines import open_engine
 from scepd.store.repository import Repository
@@ -185,8 +185,10 @@ def _challenge_method(rule: ChallengeRule, profile: Profile, store_key: bytes) -
             return OneTimeChallenge(profile.name, store_key)
         case StaticRule():
             return StaticChallenge.from_secret(rule.secret, store_key)
-        case _:
+        case NoChallengeRule():
             return NoChallenge()
+        case _:  # never let in by a method that nobody asks
+            raise OperatorError(f"profile {profile.name}: a challenge method is not served", "leave it out")
 
 
 def _passwords(profile: Profile, store_key: bytes) -> ProfilePasswords:

@@ -56,7 +56,7 @@ class Pause:
 
 @attrs.define
 class Housekeeping:
-    """Expires requests that waited too long for a person, and revokes certificates that were renewed a while ago."""
+    """Expires requests that waited too long, revokes what was renewed a while ago, forgets texts of challenges."""
 
     settings: Settings
     lease: Lease
@@ -67,17 +67,17 @@ class Housekeeping:
     _due: float = attrs.field(default=0.0, init=False)
 
     async def attend(self) -> None:
-        """Do both once a minute."""
+        """Do all once a minute."""
         if self.monotonic() < self._due:
             return
         self._due = self.monotonic() + _HOUSEKEEPING.total_seconds()
-        expired, revoked = await self.clerk.run(self._keep)
-        if expired or revoked:
-            self.log.info(event="housekeeping", expired=expired, revoked=revoked)
+        expired, revoked, forgotten = await self.clerk.run(self._keep)
+        if expired or revoked or forgotten:
+            self.log.info(event="housekeeping", expired=expired, revoked=revoked, forgotten=forgotten)
 
-    def _keep(self, repository: Repository) -> tuple[int, int]:
+    def _keep(self, repository: Repository) -> tuple[int, int, int]:
         if not self.lease.take(repository):
-            return 0, 0
+            return 0, 0, 0
         expired = repository.expire_pending()
         revoked = 0
         for profile in self.settings.profiles:
@@ -85,7 +85,7 @@ class Housekeeping:
                 continue
             renewed_before = self.clock.now() - profile.renewal.revoke_previous
             revoked += repository.revoke_superseded(profile.name, renewed_before, self.lease.holder)
-        return expired, revoked
+        return expired, revoked, repository.forget_texts(self.clock.now())
 
 
 class Duties:

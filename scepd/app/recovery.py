@@ -1,5 +1,6 @@
 """After a death: finish the transactions that a worker had begun to issue (their drafts are in the store)."""
 
+import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -11,8 +12,11 @@ from scepd.config.settings import Settings
 from scepd.enroll.recall import recover
 from scepd.hsm.faults import TokenFault
 from scepd.refusal import Unavailable
+from scepd.store.adoption import adopted_owner
 
 T = TypeVar("T")
+
+_LOOK = 10.0  # seconds between two looks for what a person had this node adopt
 
 
 class RunsInLane(Protocol):
@@ -27,8 +31,12 @@ class Estates:
 
     log = Logger()
 
-    def __init__(self, settings: Settings, lanes: RunsInLane) -> None:
+    def __init__(
+        self, settings: Settings, lanes: RunsInLane, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         """Owe nothing yet."""
+        self._monotonic = monotonic
+        self._next_look: float | None = None
         self._settings = settings
         self._lanes = lanes
         self._prefixes: list[str] = []
@@ -43,8 +51,18 @@ class Estates:
         """Take over what slots and lanes left that the configuration has no more."""
         self._strays = True
 
+    def watch_adopted(self) -> None:
+        """Look from now on, every few seconds, for what this node has adopted from one that is gone."""
+        self._next_look = self._monotonic()
+
+    def _look(self) -> None:
+        if self._next_look is not None and self._monotonic() >= self._next_look:
+            self._next_look = self._monotonic() + _LOOK
+            self._prefixes.append(adopted_owner(self._settings.appliance.node))
+
     async def settle(self) -> None:
         """Finish what is owed, in one lane; on a fault of token or store it stays owed."""
+        self._look()
         if self._busy or not (self._prefixes or self._strays):
             return
         self._busy = True

@@ -92,6 +92,8 @@ class Worker:
             self._estates.take(parcel.slot)
             if parcel.slot == 0:
                 self._estates.take_strays()
+        if parcel.slot == 0:
+            self._estates.watch_adopted()
         # Requests queued while this worker's predecessor was dead: they had better not hear 503 for these moments.
         self._patience = self._reactor.callLater(_HEAD_START, self._listen)
         await self._gateway.open()

@@ -49,6 +49,12 @@ class Meter:
         """Take the bound in octets, of head and body together."""
         self.left = most
         self.is_exceeded = False
+        self.connection: Any = None
+
+    def abort(self) -> None:
+        """Cut the connection off, whatever state it is in."""
+        if self.connection is not None:
+            self.connection.abortConnection()
 
     def factory(self, wrapped: Any) -> WrappingFactory:
         """Return a factory whose connections are metered."""
@@ -64,12 +70,15 @@ class _Metered(ProtocolWrapper):
         super().__init__(*arguments)
         self._meter = meter
 
+    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+        self._meter.connection = self.transport
+        super().connectionMade()  # type: ignore[no-untyped-call]
+
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         self._meter.left -= len(data)
         if self._meter.left < 0:
-            if not self._meter.is_exceeded:
-                self._meter.is_exceeded = True
-                self.transport.abortConnection()
+            self._meter.is_exceeded = True
+            self._meter.abort()
             return
         super().dataReceived(data)  # type: ignore[no-untyped-call]
 

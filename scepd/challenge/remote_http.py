@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from service_identity.exceptions import VerificationError
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, TLSVersion, optionsForClientTLS, trustRootFromCertificates
-from twisted.web.client import Agent, PartialDownloadError, ResponseFailed, readBody
+from twisted.web.client import Agent, ResponseDone, ResponseFailed
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
 from zope.interface import implementer
@@ -23,6 +24,8 @@ from scepd.challenge.remote_connect import FAULTS, Direct, Meter, Proxy, Tunnel
 from scepd.refusal import OperatorError, Unavailable
 
 T = TypeVar("T")
+
+
 
 CAP = 65_536  # octets of an answer's body
 _HEAD = 16_384  # octets of its head
@@ -69,8 +72,10 @@ class HttpsClient:
         host = urlsplit(url).hostname
         try:
             response = await agent.request(method.encode(), url.encode("ascii"), sent, _Octets(body) if body else None)
-            octets = await readBody(response)
-        except (ResponseFailed, PartialDownloadError, SSL.Error, VerificationError, *FAULTS) as error:
+            body_of = _Body(meter)
+            response.deliverBody(body_of)
+            octets = await body_of.whole
+        except (ResponseFailed, SSL.Error, VerificationError, *FAULTS) as error:
             cause = f"more than {CAP} octets" if meter.is_exceeded else _describe(error)
             raise Unavailable(f"{host}: {cause}") from error
         if response.headers.getRawHeaders("content-encoding", ["identity"]) != ["identity"]:
@@ -117,7 +122,7 @@ def load_anchors(pem: bytes) -> Any:
     """Return what Twisted verifies with; raises `OperatorError` for a bundle without or with an unreadable certificate."""
     try:
         anchors = [Certificate.loadPEM(block) for block in _CERTIFICATE.findall(pem)]
-    except SSL.Error as error:
+    except crypto.Error as error:
         raise OperatorError("a trust bundle holds what is no certificate", "openssl x509 -in trust.pem -noout") from error
     if not anchors:
         raise OperatorError("a trust bundle holds no certificate", 'trust = "ca.pem"')
@@ -175,6 +180,25 @@ class _Octets:
     resumeProducing = stopProducing = pauseProducing
 
 
+class _Body(Protocol):
+    """Collects a body whose end is certain: one that ends with its connection may be half of one."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.whole: Deferred[bytes] = Deferred(lambda _: meter.abort())
+        self._parts: list[bytes] = []
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        self._parts.append(data)
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802 - Twisted's name
+        if self.whole.called:
+            return
+        if reason.check(ResponseDone):
+            self.whole.callback(b"".join(self._parts))
+        else:
+            self.whole.errback(ResponseFailed([reason]))  # type: ignore[no-untyped-call]
+
+
 def _retry_after(headers: Any) -> int:
     text = headers.getRawHeaders("retry-after", [""])[-1]
     if re.fullmatch(r"[0-9]{1,6}", text):
@@ -190,8 +214,6 @@ def _describe(error: BaseException) -> str:
         if isinstance(each, SSL.Error):
             reasons = [str(entry[-1]) for entry in (each.args[0] if each.args else ()) if entry]
             return f"TLS: {', '.join(reasons) or 'the connection was closed'}"
-    if isinstance(error, PartialDownloadError):
-        return "an answer without an end"
     if isinstance(error, ResponseFailed):
         return "the connection ended before the answer did"
     return " ".join(str(error).split())[:200]

@@ -24,6 +24,7 @@ COMMANDS = {
     "request": "request",
     "hsm": "hsm",
     "ca": "ca",
+    "networks": "networks",
 }
 
 

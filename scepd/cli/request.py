@@ -25,6 +25,7 @@ def request() -> None:
     scepd request show 8f14e45f...   a transactionID, or the request id of a log line
     scepd request approve 17
     scepd request reject 17 --detail "not one of ours"
+    scepd request adopt node-b       what a node that is gone for good had begun to issue
     """  # noqa: D301 - \b is for click
 
 
@@ -74,15 +75,29 @@ def approve(number: int, config: Path, as_json: bool) -> None:
     _show_decided(ask(config, "POST", f"/api/v1/requests/{number}/approve", {}), as_json=as_json)
 
 
-@request.command(short_help="Refuse a waiting request.")
+@request.command(short_help="Refuse a waiting request, or take an approval back.")
 @click.argument("number", type=click.IntRange(1))
 @click.option("--detail", help="Why: for log and audit; the device learns only that it was rejected.")
 @config_option
 @json_option
 def reject(number: int, detail: str | None, config: Path, as_json: bool) -> None:
-    """Reject the waiting request NUMBER; its challenge is free again."""
+    """Reject the request NUMBER, which waits, or was approved and not fetched yet; its challenge is free again."""
     body = {"detail": detail} if detail else {}
     _show_decided(ask(config, "POST", f"/api/v1/requests/{number}/reject", body), as_json=as_json)
+
+
+@request.command(short_help="Finish what a node that is gone had begun.")
+@click.argument("node")
+@config_option
+@json_option
+def adopt(node: str, config: Path, as_json: bool) -> None:
+    """Let this node issue what the node NODE had begun to issue when it went for good.
+
+    The recorded drafts are signed, so that no device gets a second certificate; within seconds where the service runs,
+    else when it starts.
+    """
+    rows = ask(config, "POST", "/api/v1/requests/adopt", {"node": node})
+    show_rows(rows, ("id", "at", "profile", "subject", "serial"), as_json=as_json, empty="nothing")
 
 
 def _show_decided(found: Mapping[str, Any], *, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """From [profile.NAME] renewal, approval and signing_time to the rules of `profile.model`."""
 
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -20,6 +21,8 @@ from scepd.x509.names import OIDS
 # No challenge method has this name, so no first request is automatic; renewals are not judged by their method.
 _RENEWALS_ALONE = frozenset({"renewal"})
 
+_LEAST_REVOKE_PREVIOUS = timedelta(hours=1)
+
 
 def compile_renewal(
     section: RenewalSection | bool,
@@ -35,6 +38,9 @@ def compile_renewal(
             if name not in known:
                 word = key.removesuffix("s")
                 (place / key / index).problem(f"there is no [{word}.{name}]", suggest(name, known))
+    if section.revoke_previous is not None and section.revoke_previous < _LEAST_REVOKE_PREVIOUS:
+        words = "a device whose reply was lost needs its old certificate to ask again"
+        (place / "revoke_previous").problem(words, 'write "1h" or more')
     return RenewalRule(**_written(section))
 
 

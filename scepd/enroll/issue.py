@@ -1,5 +1,7 @@
 """Issue or wait: from what was authorized to a certificate on record, or to a request that a person decides about."""
 
+from datetime import timedelta
+
 import attrs
 
 from scepd.enroll.approval import needs_person
@@ -16,6 +18,20 @@ from scepd.x509.keys import spki_digest
 from scepd.x509.names import to_text
 
 _SERIAL_ATTEMPTS = 3
+
+# What stands against an approved request for good. A name that is taken may be free again before the approval ends.
+_FOR_GOOD = frozenset(
+    {
+        Reason.lint_failed,
+        Reason.validity_exhausted,
+        Reason.name_refused,
+        Reason.subject_refused,
+        Reason.key_refused,
+        Reason.renewal_superseded,
+        Reason.renewal_signer_expired,
+        Reason.renewal_signer_revoked,
+    }
+)
 
 
 @attrs.frozen
@@ -57,13 +73,26 @@ def issue(context: Context, asking: Asking, csr: CertificationRequest, authoriza
         except SerialTaken:
             continue
         if not created:
-            return _other(context, transaction, wanted.wishes)
+            return _other(context, asking, transaction, wanted.wishes)
         return _finish(context, asking, transaction)
     raise RuntimeError("the random source repeats itself")
 
 
 def issue_approved(context: Context, asking: Asking, transaction: Transaction) -> Answered:
-    """Issue what a person approved; of several requesters at once one issues, and the others hear of it."""
+    """Issue what a person approved; of several requesters at once one issues, and the others hear of it.
+
+    What can never be issued is closed: the person is not asked about it again, and its challenge is free.
+    """
+    try:
+        return _issue_approved(context, asking, transaction)
+    except Reject as refused:
+        if refused.reason not in _FOR_GOOD:
+            raise
+        closed = context.store.withdraw(transaction, refused.reason, refused.detail)
+        return answer_again(context, closed, None)
+
+
+def _issue_approved(context: Context, asking: Asking, transaction: Transaction) -> Answered:
     authorization = authorize_by_approval(asking.profile, transaction)
     wanted = Wanted.of_transaction(transaction)
     for _attempt in range(_SERIAL_ATTEMPTS):
@@ -80,7 +109,10 @@ def issue_approved(context: Context, asking: Asking, transaction: Transaction) -
 
 
 def _wait(context: Context, asking: Asking, wanted: Wanted, authorization: Authorization) -> Answered:
+    """Let a request wait for a person, unless it could never be issued: its draft is linted and thrown away."""
     rule = asking.profile.approval or ApprovalRule()
+    issuer = context.issuers[asking.registration.issuer]
+    issuer.draft(authorization.template, wanted.spki_der, now=context.clock.now(), random=context.random)
     petition = Petition(
         key=asking.key,
         message_type=asking.message_type,
@@ -99,20 +131,24 @@ def _wait(context: Context, asking: Asking, wanted: Wanted, authorization: Autho
         lineage=authorization.lineage,
         csr_fingerprint_sha1=wanted.csr_fingerprint_sha1,
         request_id=asking.origin.request_id,
+        unique_subject=asking.profile.unique_subject,
     )
     transaction, created = context.store.petition(petition)
     if not created:
-        return _other(context, transaction, wanted.wishes)
+        return _other(context, asking, transaction, wanted.wishes)
     asking.trail.step("waiting")
     return Pending(transaction)
 
 
-def _other(context: Context, transaction: Transaction, wishes: bytes) -> Answered:
-    """Return the answer of the transaction that was there first."""
+def _other(context: Context, asking: Asking, transaction: Transaction, wishes: bytes) -> Answered:
+    """Return the answer of the transaction that was there first; what was approved is issued now.
+
+    A client that draws a new transactionID for each attempt never polls, and so asks here for its certificate.
+    """
     if is_over(context, transaction):
         raise Reject(Reason.challenge_replayed, f"the challenge was used for transaction {transaction.id}")
-    if transaction.state is TransactionState.APPROVED:
-        return Pending(transaction)  # approved while this request was on its way: the next poll issues it
+    if transaction.state is TransactionState.APPROVED and transaction.wishes == wishes:
+        return issue_approved(context, asking, transaction)
     return answer_again(context, transaction, wishes)
 
 
@@ -128,6 +164,7 @@ def _finish(context: Context, asking: Asking, transaction: Transaction) -> Answe
 def _intent(context: Context, asking: Asking, wanted: Wanted, authorization: Authorization) -> Intent:
     issuer = context.issuers[asking.registration.issuer]
     template = authorization.template
+    renewal = asking.profile.renewal
     now = context.clock.now()
     serial, draft = issuer.draft(template, wanted.spki_der, now=now, random=context.random)
     asking.trail.step("drafted")
@@ -152,4 +189,5 @@ def _intent(context: Context, asking: Asking, wanted: Wanted, authorization: Aut
         unique_subject=asking.profile.unique_subject,
         csr_fingerprint_sha1=wanted.csr_fingerprint_sha1,
         request_id=asking.origin.request_id,
+        grace=timedelta() if renewal is None else renewal.grace,
     )

@@ -34,6 +34,13 @@ def prove_renewal(context: Context, case: Case, csr: CertificationRequest, previ
 
 
 def check_key(context: Context, case: Case, csr: CertificationRequest, *, digest: bytes) -> None:
-    """Hold the request's key against the profile's key policy and our own keys."""
+    """Hold the request's key against the profile's key policy, our own keys, and those that a revocation has blocked."""
     check_public_key(load_public_key(csr.spki_der), case.profile.keys, forbidden=context.forbidden_keys, digest=digest)
+    refuse_blocked_key(context, digest)
     case.trail.step("possession")
+
+
+def refuse_blocked_key(context: Context, digest: bytes) -> None:
+    """Raise Reject(key_refused) for a key whose certificate was revoked as compromised or withdrawn, or is on hold."""
+    if context.store.is_key_blocked(digest):
+        raise Reject(Reason.key_refused, "a certificate of the key was revoked as compromised, withdrawn or held")

@@ -10,6 +10,7 @@ from scepd.enroll.authorize import authorize, identify
 from scepd.enroll.case import Trail
 from scepd.enroll.context import Context, Registration
 from scepd.enroll.issue import issue, issue_approved
+from scepd.enroll.possession import refuse_blocked_key
 from scepd.enroll.recall import answer_again, recall, recover
 from scepd.enroll.reply import Answer
 from scepd.enroll.respond import Response, certificates_of, registration_of
@@ -86,6 +87,7 @@ def _decide(context: Context, case: RawCase) -> Answered:
     csr.check()
     key = load_public_key(csr.spki_der)
     check_public_key(key, profile.keys, forbidden=context.forbidden_keys, digest=case.key.requester)
+    refuse_blocked_key(context, case.key.requester)
     case.trail.step("possession")
     known = recall(context, case.key, csr.wishes)
     if known is not None and known.state is TransactionState.APPROVED:

@@ -48,9 +48,9 @@ def answer_again(context: Context, transaction: Transaction, wishes: bytes | Non
         case State.ISSUING:
             context.owes = context.owes or transaction.owner == context.owner
             raise Unavailable("the transaction is being signed", retry_after=1)
-        case State.PENDING if transaction.expires is not None and transaction.expires <= context.clock.now():
-            return Rejected(Reason.request_expired, f"waited until {transaction.expires:%Y-%m-%d %H:%M:%S}Z")
         case State.PENDING | State.APPROVED:
+            if transaction.expires is not None and transaction.expires <= context.clock.now():
+                return Rejected(Reason.request_expired, f"waited until {transaction.expires:%Y-%m-%d %H:%M:%S}Z")
             return Pending(transaction)
         case State.EXPIRED:
             return Rejected(Reason.request_expired, transaction.detail)
@@ -84,6 +84,8 @@ def finish(context: Context, transaction: Transaction, trail: Trail) -> Issued:
     context.checkpoint("after_record")
     if recorded.state is not State.ISSUED or recorded.certificate_der is None:
         raise Reject(recorded.reason or Reason.interrupted, f"transaction {recorded.id} was given up meanwhile")
+    if recorded.certificate_state is CertificateState.REVOKED:
+        raise Reject(Reason.certificate_revoked, f"certificate {recorded.serial:x} was revoked before it was signed")
     return Issued(recorded, recorded.certificate_der)
 
 

@@ -12,7 +12,7 @@ from scepd.message import names, tlv
 from scepd.message.algorithms import ECDSA_SIGNATURES, ED25519, RSA_SIGNATURES, Digest
 from scepd.message.csr_attributes import Extension, RequestAttributes, read_request_attributes, without_challenge
 from scepd.message.errors import MessageError
-from scepd.message.plain_csr import MAXIMUM_RDNS, read_plain_csr
+from scepd.message.plain_csr import MAXIMUM_RDNS, Layout, read_plain_csr
 from scepd.message.signature import SigningKey, read_algorithm, write_algorithm
 from scepd.message.tlv import Element
 from scepd.records import Attribute, Name, Secret
@@ -47,12 +47,15 @@ class CertificationRequest:
     signature: bytes = attrs.field(repr=False)
     faults: tuple[str, ...]
     element: Element = attrs.field(repr=False, eq=False)  # as it was read
+    layout: Layout | None = attrs.field(default=None, repr=False, eq=False)  # of the common shape
 
     @property
     def without_challenge_der(self) -> bytes:
         """The same PKCS#10 without challengePassword, for storage; its signature covers the original."""
         if _CHALLENGE_PASSWORD not in self.der:
             return self.der
+        if self.layout is not None:
+            return self.layout.without_challenge(self.der)
         info, algorithm, signature = self.element.children
         fields = [a.der if a.tag != _ATTRIBUTES else without_challenge(a) for a in info.children]
         return tlv.sequence(tlv.sequence(*fields), algorithm.der, signature.der)
@@ -111,6 +114,7 @@ def _read_plain(der: bytes) -> CertificationRequest | None:
         signature=plain.signature,
         faults=(),
         element=plain.element,
+        layout=plain.layout,
     )
 
 

@@ -35,6 +35,23 @@ _REQUESTS = tuple(map(tlv.oid, EXTENSION_REQUESTS))
 
 
 @attrs.frozen
+class Layout:
+    """Where things are in a request that has a challengePassword, as octets from its beginning."""
+
+    info: int  # the contents of the CertificationRequestInfo
+    attributes: int  # the whole of them
+    first: int  # the first of them
+    challenge: tuple[int, int]
+    info_end: int
+
+    def without_challenge(self, der: bytes) -> bytes:
+        """Return the request without that attribute."""
+        begin, end = self.challenge
+        kept = tlv.implicit(0, der[self.first : begin] + der[end : self.info_end], constructed=True)
+        return tlv.sequence(tlv.sequence(der[self.info : self.attributes], kept), der[self.info_end :])
+
+
+@attrs.frozen
 class PlainRequest:
     """The parts of a request of the common shape."""
 
@@ -47,6 +64,7 @@ class PlainRequest:
     wanted: RequestAttributes
     algorithm: Algorithm
     signature: bytes
+    layout: Layout | None
 
 
 def read_plain_csr(der: bytes, limits: Limits) -> PlainRequest | None:
@@ -69,6 +87,8 @@ def _read(source: Source) -> PlainRequest:
     signature = enter(der, info_end, tlv.SEQUENCE)[1]
     bits = last(der, signature, tlv.BIT_STRING, end)
     expect(not der[bits])
+    first = last(der, attributes, _ATTRIBUTES, info_end)
+    wanted, challenge = _read_attributes(source, first, info_end)
     return PlainRequest(
         element=source.element(0, info, end),
         info_der=der[info:info_end],
@@ -76,9 +96,10 @@ def _read(source: Source) -> PlainRequest:
         subject=_read_name(der, subject),
         subject_der=der[subject:spki],
         spki_der=der[spki:attributes],
-        wanted=_read_attributes(source, last(der, attributes, _ATTRIBUTES, info_end), info_end),
+        wanted=wanted,
         algorithm=algorithm(der[info_end:signature]),
         signature=der[bits + 1 :],
+        layout=Layout(at, attributes, first, challenge, info_end) if challenge else None,
     )
 
 
@@ -102,26 +123,29 @@ def _read_text(der: bytes, start: int, end: int) -> str:
     return der[last(der, start, tag, end) : end].decode(encoding)
 
 
-def _read_attributes(source: Source, at: int, end: int) -> RequestAttributes:
+def _read_attributes(source: Source, at: int, end: int) -> tuple[RequestAttributes, tuple[int, int] | None]:
+    """Return what the attributes say, and where the challengePassword begins and ends."""
     der = source.data
+    place: tuple[int, int] | None = None
     challenge: Secret | None = None
     extensions: tuple[Extension, ...] = ()
     seen: set[bytes] = set()
     while at < end:
+        begin = at
         kind, at = enter(der, at, tlv.SEQUENCE)
         oid = der[kind : enter(der, kind, tlv.OID)[1]]
         value = last(der, kind + len(oid), tlv.SET, at)
         if oid == _CHALLENGE:
             text = _read_text(der, value, at)
             expect(len(text) <= MAXIMUM_CHALLENGE)
-            challenge = Secret(text) if text else None
+            challenge, place = Secret(text) if text else None, (begin, at)
         else:
             expect(oid in _REQUESTS)
             extensions = _read_extensions(source, value, at)
             oid = b""  # whichever of them it is: only one may be there
         expect(oid not in seen)
         seen.add(oid)
-    return RequestAttributes(challenge, extensions)
+    return RequestAttributes(challenge, extensions), place
 
 
 def _read_extensions(source: Source, at: int, end: int) -> tuple[Extension, ...]:

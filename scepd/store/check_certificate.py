@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import func, select
 
 from scepd.records import CertificateState, RevocationReason
+from scepd.store.rows import fold
 from scepd.store.schema import CERTIFICATE, CRL, TRANSACTION
 from scepd.x509.keys import spki_digest
 from scepd.x509.names import from_x509, to_text
@@ -47,6 +48,8 @@ def certificate_faults(row: Any, issuers: Mapping[str, x509.Certificate]) -> Ite
     state = CertificateState(row.state)
     if (row.der is None) != (state is CertificateState.RESERVED) and state not in _MAY_LACK_BYTES:
         yield f"is {state.value} {'without' if row.der is None else 'with'} its bytes"
+    if row.subject_folded != fold(row.subject):
+        yield f"its subject {row.subject} is compared as {row.subject_folded}"
     yield from _revocation_faults(state, row)
     yield from _lineage_faults(row)
     if row.der is None:

@@ -19,20 +19,22 @@ from scepd.records import (
 from scepd.refusal import Reason, Unavailable
 from scepd.store import outbox, reservation, tickets
 from scepd.store import statements as sql
+from scepd.store.adoption import Adoptions
 from scepd.store.crls import Crls
 from scepd.store.engines import Conflict
 from scepd.store.leases import Leases
 from scepd.store.ledger import Act, actor_of, transaction_target
-from scepd.store.lineage import require_free_subject, require_renewable
+from scepd.store.lineage import require_free_subject, require_renewable, require_unblocked_key
 from scepd.store.outbox import Outbox
 from scepd.store.petition import Petitions, may_be_known
 from scepd.store.revocation import Revocations
 from scepd.store.rows import serial_text, time_text, trail_text, transaction_of
+from scepd.store.texts import Texts
 from scepd.store.tickets import Tickets
 from scepd.store.values import certificate_values, claim_details, claim_values, claimed, proceed_values
 
 
-class Repository(Petitions, Revocations, Crls, Leases, Tickets, Outbox):
+class Repository(Petitions, Revocations, Crls, Leases, Tickets, Outbox, Texts, Adoptions):
     """`ports.Store` over one connection, for one thread."""
 
     def claim(self, intent: Intent) -> tuple[Transaction, bool]:
@@ -40,7 +42,8 @@ class Repository(Petitions, Revocations, Crls, Leases, Tickets, Outbox):
 
         An existing one answers where the identity is known (the caller compares `wishes`), or where the challenge
         was taken by the same requester for the same wishes (C-207). Raises Reject(challenge_replayed or
-        challenge_expired; name_taken; of a renewal: renewal_superseded, renewal_signer_revoked), SerialTaken.
+        challenge_expired; key_refused; name_taken; of a renewal: renewal_superseded, renewal_key_taken,
+        renewal_signer_revoked or renewal_signer_expired), SerialTaken.
         """
         with self._act("claim") as now:
             known = self._answering(intent) if may_be_known(intent) else None
@@ -58,11 +61,12 @@ class Repository(Petitions, Revocations, Crls, Leases, Tickets, Outbox):
     def proceed(self, transaction: Transaction, intent: Intent) -> tuple[Transaction, bool]:
         """Move APPROVED → ISSUING by this owner with its intent; return the row as stored and whether this call moved it.
 
-        What the approval was given for stays: identity, request and predecessor of the stored row. Raises as `claim`
-        does, and leaves the transaction APPROVED then.
+        What the approval was given for stays: identity, request and predecessor of the stored row. An approval that
+        is over moves nothing. Raises as `claim` does, and leaves the transaction APPROVED then.
         """
         intent = attrs.evolve(
             intent,
+            key=transaction.key,
             identity=transaction.identity,
             lineage=transaction.lineage,
             trail=intent.trail or transaction.trail,
@@ -151,8 +155,8 @@ class Repository(Petitions, Revocations, Crls, Leases, Tickets, Outbox):
         return known
 
     def _add_certificate(self, intent: Intent, number: int, now: datetime) -> None:
-        if intent.lineage is not None:
-            require_renewable(self._connection, intent.lineage)
+        require_unblocked_key(self._connection, intent)
+        require_renewable(self._connection, intent, now)
         if intent.unique_subject:
             require_free_subject(self._connection, intent, now)
         try:

@@ -87,7 +87,7 @@ FINISH_TRANSACTION = (
 )
 PROCEED_TRANSACTION = (
     update(TRANSACTION)
-    .where(_T.id == _number, _T.state == TransactionState.APPROVED.value)
+    .where(_T.id == _number, _T.state == TransactionState.APPROVED.value, _T.expires > bindparam("now"))
     .values(
         state=TransactionState.ISSUING.value,
         issuer=bindparam("new_issuer"),
@@ -144,14 +144,21 @@ FAIL_CERTIFICATE = (
     .values(state=CertificateState.FAILED.value)
 )
 
-# Newest first: who encrypts with a challenge text has it from the last days (RFC 8894 section 3.1).
-WAITING_CHALLENGES = (
-    SELECT_CHALLENGE.where(
+# Newest first: who encrypts with a challenge text has it from the last days (RFC 8894 section 3.1). Of the expired ones
+# no more are passed over than this, whoever asks: their texts are forgotten within a minute.
+_LOOKED_AT = 500
+_newest = (
+    select(_H.id)
+    .where(
         _H.profile == bindparam("profile"),
         is_in(_H.state, ChallengeState.FREE),
         _H.sealed.is_not(None),
-        _H.expires > bindparam("now"),
     )
+    .order_by(_H.id.desc())
+    .limit(literal_column(str(_LOOKED_AT)))
+)
+WAITING_CHALLENGES = (
+    SELECT_CHALLENGE.where(_H.id.in_(_newest), _H.expires > bindparam("now"))
     .order_by(_H.id.desc())
     .limit(bindparam("most"))
 )

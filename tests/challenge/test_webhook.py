@@ -11,6 +11,8 @@ import attrs
 import pytest
 import trustme
 from twisted.internet import reactor
+from twisted.internet.interfaces import IHostnameResolver
+from zope.interface import implementer
 
 from scepd.challenge.remote_http import HttpsClient
 from scepd.challenge.webhook import Hook, WebhookCompliance, WebhookMethod, WebhookNotifier
@@ -22,7 +24,7 @@ from tests.challenge.remote import CHALLENGE, question
 from tests.emulators.https import HttpsServer, Reply
 from tests.emulators.reactor import Stage
 from tests.emulators.webhook import SECRET, WebhookReceiver
-from tests.store.building import BEGIN, Clock
+from tests.store.building import BEGIN
 
 TIMEOUT = 1.0
 
@@ -93,7 +95,7 @@ def test_P5_the_service_sees_the_request_and_its_word_is_the_identity(stage, rec
         "profile": "routers",
         "transaction_id": "4B2F",
         "message_type": 19,
-        "subject": "CN=r1.example.net,O=Example",
+        "subject": "O=Example,CN=r1.example.net",
         "names": ["dns:r1.example.net"],
         "address": "192.0.2.7",
         "request_id": "r1",
@@ -268,15 +270,28 @@ def test_S83_variables_of_the_environment_are_not_looked_at(stage, receiver, met
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "::1", "fe80::1", "::ffff:127.0.0.1", "0.0.0.0"])
-def test_S83_a_name_that_leads_to_this_machine_or_link_is_refused(stage, receiver, clock, asked, address, monkeypatch):
-    resolver = OneAddress(address)
-    monkeypatch.setattr(reactor, "nameResolver", resolver)
+def test_S83_a_name_that_leads_to_this_machine_or_link_is_refused(stage, receiver, clock, asked, address, resolving):
+    resolver = resolving(address)
     method = WebhookMethod(hook(receiver, clock, url=f"https://mdm.example.net:{receiver.port}/"))
     assert "leads to an address of this machine or link" in unavailable(stage, method, asked)
     assert resolver.asked == ["mdm.example.net"]  # once
     assert receiver.connections == 0
 
 
+@pytest.fixture
+def resolving():
+    before = reactor.nameResolver
+
+    def install(address):
+        resolver = OneAddress(address)
+        reactor.installNameResolver(resolver)
+        return resolver
+
+    yield install
+    reactor.installNameResolver(before)
+
+
+@implementer(IHostnameResolver)
 class OneAddress:
     """A name server that says the same of every name."""
 
@@ -294,8 +309,8 @@ class OneAddress:
         receiver.resolutionComplete()
 
 
-def test_S83_a_name_without_an_address_is_no_answer(stage, receiver, clock, asked, monkeypatch):
-    monkeypatch.setattr(reactor, "nameResolver", OneAddress(""))
+def test_S83_a_name_without_an_address_is_no_answer(stage, receiver, clock, asked, resolving):
+    resolving("")
     method = WebhookMethod(hook(receiver, clock, url=f"https://mdm.example.net:{receiver.port}/"))
     assert "has no address" in unavailable(stage, method, asked)
 

@@ -1,6 +1,7 @@
 """Tenants behind Debian's nginx with the shipped configuration: clients, addresses, and nobody in another's tenant."""
 
 import base64
+import json
 import re
 import secrets
 import signal
@@ -37,6 +38,12 @@ CONFIG = """
 address = "127.0.0.1:{port}"
 trusted_proxies = "networks.txt"
 client_address_header = "X-Forwarded-For"
+
+[listener.asking]
+address = "127.0.0.1:{asking}"
+tls = {{ certificate = "tls.pem", key = {{ file = "tls.key" }} }}
+client_certificates = "optional"
+serves = ["publication"]
 
 [profile.fleet]
 issuer = "devices"
@@ -90,7 +97,7 @@ def site(template, place):
     port = free_port()
     (server.directory / "networks.txt").write_text("127.0.0.1  # nginx\n")
     with server.config.open("a") as config:
-        config.write(CONFIG.format(port=port))
+        config.write(CONFIG.format(port=port, asking=free_port()))
     shipped = SHIPPED.read_text()
     assert "127.0.0.1:8080" in shipped
     server.start()
@@ -132,7 +139,7 @@ def test_a_message_in_a_GET_comes_through_the_rewrite(site):
     assert read_certrep(reply.body, trusted=[site.sign]).status is PkiStatus.SUCCESS
 
 
-def test_S9_S43_a_challenge_is_good_in_its_own_tenant_alone(site):
+def test_S09_S43_a_challenge_is_good_in_its_own_tenant_alone(site):
     matrix = {
         (one, other): site.enrol(OUTSIDE[other], site.server.challenge(profile=TENANTS[one]))
         for one in TENANTS
@@ -200,6 +207,14 @@ def test_the_log_names_the_tenant_s_profile(site):
     site.ask(request("GET", "/other/scep?operation=GetCACaps"))
     (line,) = site.server.log_lines()[before:]
     assert " profile=robots " in f"{line} "
+
+
+def test_what_is_doubtful_is_told_in_the_log_and_by_check(site):
+    where = "$.listener.asking.client_certificates"
+    (line,) = site.server.log_lines("doubtful")
+    assert f"where={where}" in line
+    found = json.loads(site.server.scepd("check", "--json", check=False).stdout)
+    assert [warning["where"] for warning in found["warnings"] if "CRL" in warning["what"]] == [where]
 
 
 def test_reload_takes_a_tenant_away_and_gives_it_back(site):

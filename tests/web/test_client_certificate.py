@@ -79,7 +79,7 @@ def test_S97_who_holds_another_key_gets_no_connection(matrix, version):
         reply = exchange(connection, f"/scep-mtls/a{CAPABILITIES}")
         if reply is None:  # TLS 1.3: the client hears of it with its first read
             raise ConnectionError
-    honest = context(place, victim, version=version)
+    honest = impostor_context(place, victim, victim, version)
     assert get(server, honest, f"/scep-mtls/a{CAPABILITIES}").status == 200
     assert rooms[0].came == []
 
@@ -109,11 +109,11 @@ def test_S96_no_session_is_resumed(matrix):
         session = place / f"session{version}"
         command = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", version, "-cert", "holder.pem"]
         request = f"GET /scep-mtls/a{CAPABILITIES} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
-        options = {"cwd": place, "input": request, "capture_output": True, "timeout": 20, "check": False}
-        first = subprocess.run([*command, "-ign_eof", "-sess_out", session], **options)
+        options = {"cwd": place, "input": request, "capture_output": True, "timeout": 20}
+        first = subprocess.run([*command, "-ign_eof", "-sess_out", session], check=False, **options)
         assert b"200 OK" in first.stdout
         if session.exists():
-            again = subprocess.run([*command, "-ign_eof", "-sess_in", session], **options)
+            again = subprocess.run([*command, "-ign_eof", "-sess_in", session], check=False, **options)
             assert b"200 OK" in again.stdout
             assert b"Reused," not in again.stdout
 
@@ -170,7 +170,7 @@ def test_a_request_brings_who_the_client_is_and_the_challenge_stays_its_own_busi
     assert body == b"message"
     assert (origin.client.subject, origin.client.issuer) == ("CN=line-7", "CN=Factory a")
     assert origin.client.serial == holder.certificate.serial_number
-    assert ' client="CN\\u003dline-7"' in lines[-1]
+    assert " client=CN=line-7" in lines[-1]
 
 
 def test_profiles_without_a_gate_are_as_they_were_and_know_no_client(tmp_path):
@@ -380,7 +380,7 @@ def test_S78_S100_behind_the_PROXY_protocol_TLS_is_the_clients_own_and_so_is_eve
         plain.sendall(b"PROXY TCP4 198.51.100.7 127.0.0.1 1 2\r\n")
         with context(tmp_path, holder).wrap_socket(plain) as connection:
             assert exchange(connection, f"/scep-mtls/a{CAPABILITIES}", rfc9440(device(anchor, "e"))).status == 200
-        assert 'client="CN\\u003dd"' in lines[-1]
+        assert " client=CN=d" in lines[-1]
         assert " ip=198.51.100.7 " in lines[-1]
 
 

@@ -82,7 +82,7 @@ def enrol(server, profile, path, transaction):
     return reply.body, server.read(reply.body).status == 0
 
 
-def test_S9_S43_a_challenge_is_good_in_its_own_tenant_alone(server):
+def test_S09_S43_a_challenge_is_good_in_its_own_tenant_alone(server):
     matrix = {
         (one, other): enrol(server, one, path, f"{one} at {other}")[1]
         for one in TENANTS

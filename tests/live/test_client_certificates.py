@@ -1,0 +1,166 @@
+"""Gated profiles of the real server: certificate and challenge, our own store, files that change (threats M)."""
+
+import secrets
+import ssl
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+
+from scepd.message.algorithms import CryptoPolicy
+from scepd.message.certrep import read_certrep, read_certs_only
+from scepd.message.enveloped import decrypt
+from scepd.message.names import PkiStatus
+from tests import make
+from tests.live.device import certificate
+from tests.live.http_wire import Wire, exchange, request
+from tests.live.server import STATIC, copy_of, free_port
+from tests.x509.factory import Holder, root
+
+pytestmark = pytest.mark.live
+
+TODAY = datetime.now(UTC)
+DATES = {"begin": TODAY - timedelta(days=1), "end": TODAY + timedelta(days=30)}
+
+
+class Site:
+    """A server with a listener that asks for certificates, and the CAs of two factories."""
+
+    def __init__(self, server):
+        self.server = server
+        self.port = free_port()
+        self.factories = {name: root(f"Factory {name}", **DATES) for name in ("a", "b")}
+        for name, factory in self.factories.items():
+            (server.directory / f"{name}.pem").write_bytes(factory.pem)
+        with server.config.open("a") as config:
+            config.write(
+                f'\n[listener.mtls]\naddress = "127.0.0.1:{self.port}"\nclient_certificates = "optional"\n'
+                f'tls = {{ certificate = "tls.pem", key = {{ file = "tls.key" }} }}\n'
+            )
+            for name, trust in (("a", "a.pem"), ("b", "b.pem"), ("ours", server.ca.name)):
+                config.write(
+                    f'\n[profile.{name}]\nissuer = "devices"\nclient_certificate = {{ trust = "{trust}", subject = "any" }}\n'
+                    'challenge = [{ method = "static", secret = { file = "static-challenge" } }]\n'
+                )
+        self.sign, self.decrypt = (certificate(server, f"devices-ra-{role}") for role in ("sign", "decrypt"))
+
+    def tls(self, holder=None, version=ssl.TLSVersion.TLSv1_3):
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+        made.minimum_version = made.maximum_version = version
+        if holder is not None:
+            file = self.server.directory / f"{secrets.token_hex(4)}.holder"
+            file.write_bytes(holder.pem + holder.key_pem)
+            made.load_cert_chain(file)
+            file.unlink()
+        return made
+
+    def ask(self, profile, tls, tree="scep-mtls"):
+        return exchange(self.port, request("GET", f"/{tree}/{profile}?operation=GetCACaps"), tls=tls)
+
+    def enrol(self, profile, tls, party, challenge=STATIC):
+        """Return the HTTP reply and, where it is a CertRep, its reading."""
+        body = make.pkcs_req(
+            challenge=challenge, subject=make.name(CN=f"d-{secrets.token_hex(4)}"), signer=party,
+            recipient=make.Party(None, self.decrypt), transaction_id=secrets.token_hex(16),
+            sender_nonce=secrets.token_bytes(16), signing_time=datetime.now(UTC),
+        )  # fmt: skip
+        reply = exchange(self.port, request("POST", f"/scep-mtls/{profile}?operation=PKIOperation", body), tls=tls)
+        return reply, read_certrep(reply.body, trusted=[self.sign]) if reply.status == 200 else None
+
+
+@pytest.fixture(scope="module")
+def site(template, place):
+    server = copy_of(template, place / "mtls")
+    server.edit(r"^workers = \d+", "workers = 2")
+    made = Site(server)
+    server.start()
+    yield made
+    server.stop()
+    server.check_store()
+
+
+def device(site, name="a"):
+    return site.factories[name].issue("line-7", **DATES)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_S95_only_the_diagonal_passes(site, version):
+    for own in site.factories:
+        tls = site.tls(device(site, own), version)
+        assert {name: site.ask(name, tls).status for name in ("a", "b", "ours")} == {
+            "a": 401, "b": 401, "ours": 401, own: 200,
+        }  # fmt: skip
+
+
+def test_S97_nobody_passes_without_a_certificate_nor_around_the_gate(site):
+    tls = site.tls()
+    reply = site.ask("a", tls)
+    assert (reply.status, reply.body.startswith(b"client certificate missing: configure")) == (401, True)
+    for target in ("/scep/a", "/scep/a/pkiclient.exe", "/scep-mtls/a"):
+        plain = exchange(site.server.http, request("GET", f"{target}?operation=GetCACaps"))
+        assert plain.status == 404
+    assert site.ask("a", site.tls(device(site)), tree="scep").status == 404
+    assert any("reason=client_certificate_missing" in line for line in site.server.log_lines())
+
+
+def test_the_certificate_and_the_challenge_are_both_needed(site):
+    tls, party = site.tls(device(site)), make.party("d")
+    reply, answer = site.enrol("a", tls, party, challenge="guessed-guessed-guessed")
+    assert answer.status is PkiStatus.FAILURE
+    reply, answer = site.enrol("a", site.tls(), party)
+    assert (reply.status, answer) == (401, None)
+    reply, answer = site.enrol("a", tls, party)
+    assert answer.status is PkiStatus.SUCCESS
+
+
+def test_S96_of_our_own_certificates_a_revoked_one_ends_on_its_kept_connection(site):
+    party = make.party("ours")
+    _reply, answer = site.enrol("a", site.tls(device(site)), party)
+    plain = decrypt(answer.content, party.certificate_der, party.key, CryptoPolicy())
+    holder = Holder(x509.load_der_x509_certificate(read_certs_only(plain)[0]), party.key)
+    asked = request("GET", "/scep-mtls/ours?operation=GetCACaps")
+    with Wire(site.port, tls=site.tls(holder)) as wire:
+        assert wire.send(asked).reply().status == 200
+        site.server.scepd("cert", "revoke", f"{holder.certificate.serial_number:x}")
+        reply = wire.send(asked).reply()
+        assert (reply.status, reply.body.startswith(b"client certificate revoked")) == (401, True)
+
+
+def test_a_bundle_is_replaced_without_an_outage(site):
+    tls, stop, statuses = site.tls(device(site, "b")), threading.Event(), []
+
+    def go_on():
+        while not stop.is_set():
+            statuses.append(site.ask("b", tls).status)
+
+    asking = threading.Thread(target=go_on)
+    asking.start()
+    new = root("Factory b2", **DATES)
+    (site.server.directory / "b.pem").write_bytes(site.factories["b"].pem + new.pem)
+    site.server.scepd("reload")
+    stop.set()
+    asking.join(20)
+    assert set(statuses) == {200}
+    assert site.ask("b", site.tls(new.issue("new", **DATES))).status == 200
+
+
+def test_a_broken_bundle_leaves_the_old_one_and_fails_the_reload(site):
+    path = site.server.directory / "a.pem"
+    good = path.read_bytes()
+    expired = root("Old", begin=TODAY - timedelta(days=9), end=TODAY - timedelta(days=1))
+    for bad in (b"", b"nonsense", good + expired.pem, device(site).pem):
+        path.write_bytes(bad)
+        assert site.server.scepd("reload", check=False).returncode != 0
+    path.write_bytes(b"nonsense")
+    time.sleep(1.2)
+    assert site.ask("a", site.tls(device(site))).status == 200
+    path.write_bytes(good)
+    site.server.scepd("reload")
+
+
+def test_S97_TLS_of_the_other_listeners_asks_for_nothing(site):
+    asked = request("GET", "/scep-mtls/a?operation=GetCACaps")
+    assert exchange(site.server.https, asked, tls=site.tls(device(site))).status == 404
