@@ -20,11 +20,15 @@ Successions = Mapping[str, Succession]  # by the name of the issuer that is foll
 
 def generations(issuer: str, successions: Successions) -> tuple[str, ...]:
     """Return the issuer and all that ever follow it, in their order, whatever the time."""
+    if issuer not in successions:
+        return (issuer,)
     return tuple(_line(issuer, successions))
 
 
 def serving(issuer: str, successions: Successions, now: datetime) -> str:
     """Return the name of the issuer that serves now where a profile names `issuer`."""
+    if issuer not in successions:
+        return issuer
     return next(name for name in _line(issuer, successions) if not _is_followed(name, successions, now))
 
 
@@ -38,6 +42,8 @@ def accepted(issuer: str, successions: Successions, now: datetime) -> tuple[str,
 
     First the serving one, then the next one, if any, then those that were followed within their overlap, newest first.
     """
+    if issuer not in successions:
+        return (issuer,)
     line = generations(issuer, successions)
     position = line.index(serving(issuer, successions, now))
     elders = (name for name in reversed(line[:position]) if not is_superseded(name, successions, now))

@@ -94,6 +94,10 @@ class ScepRequest(http.Request):
         self.note(outcome="unavailable", reason="overdue")
         refuse(self, 503, retry_after=5)
 
+    def give_up(self) -> None:
+        """End a connection whose client does not take its answer."""
+        self.channel.transport.abortConnection()  # type: ignore[union-attr]
+
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
         """Remember that nobody waits for the answer any more; one that is on its way in slices ends here."""
         self.gone = True

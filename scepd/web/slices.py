@@ -28,7 +28,7 @@ class Slices:
         """Write until the connection says stop, or all is written."""
         self._paused = False
         if self._is_too_slow():
-            self._request.channel.transport.abortConnection()
+            self._request.give_up()
             return
         while not self._paused and self._sent < len(self._body):
             start, self._sent = self._sent, self._sent + _SLICE

@@ -2,7 +2,10 @@
 
 import contextlib
 import os
+import pickle
 import socket
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,10 +16,10 @@ from OpenSSL import SSL
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
 
-from scepd.app.listeners import adopt, tls_context
+from scepd.app.listeners import adopt, approach_of, tls_context
 from scepd.app.parcel import Inherited
 from scepd.app.sockets import listen_unix
-from scepd.config.settings import TlsSettings
+from scepd.config.settings import ListenerSettings, TlsSettings
 from scepd.records import Secret
 
 
@@ -33,8 +36,9 @@ def pems():
     return certificate.public_bytes(encoding), Secret(private.decode())
 
 
-def shake_hands(server_context, *, versions=(None, None), protocols=(), suite=None):
+def shake_hands(server_context, *, versions=(None, None), protocols=(), suite=None, prepare=lambda _context: None):
     client_context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    prepare(client_context)
     least, most = versions
     if least is not None:
         client_context.set_min_proto_version(least)
@@ -134,3 +138,83 @@ def test_the_inherited_descriptor_is_taken_over():
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
     bound.close()
+
+
+def listener(pems, **fields):
+    return ListenerSettings("mtls", (), TlsSettings(*pems), ("scep",), **fields)
+
+
+@pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+def test_S99_a_callback_that_raises_lets_nobody_in(pems, version):
+    def raising(*_judgement):
+        raise ValueError("a fault in a callback")
+
+    context = tls_context(TlsSettings(*pems))
+    context.set_verify(SSL.VERIFY_PEER, raising)
+    with pytest.raises((SSL.Error, ValueError)):
+        shake_hands_with_certificate(context, pems, version)
+
+
+@pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+@pytest.mark.parametrize("certificates", ["optional", "required"])
+def test_S97_a_certificate_of_nobody_passes_TLS_since_the_gate_judges_it(pems, version, certificates):
+    _client, server = shake_hands_with_certificate(tls_context(TlsSettings(*pems), certificates), pems, version)
+    assert server.get_peer_certificate(as_cryptography=True).serial_number == 7
+
+
+@pytest.mark.parametrize("certificates", ["off", "optional"])
+def test_S97_no_certificate_passes_TLS_unless_it_is_required(pems, certificates):
+    _client, server = shake_hands(tls_context(TlsSettings(*pems), certificates))
+    assert server.get_peer_certificate() is None
+    with pytest.raises(SSL.Error):
+        shake_hands(tls_context(TlsSettings(*pems), "required"))
+
+
+def test_C054_other_listeners_ask_for_no_certificate(pems):
+    _client, server = shake_hands_with_certificate(tls_context(TlsSettings(*pems)), pems, SSL.TLS1_2_VERSION)
+    assert server.get_peer_certificate() is None
+
+
+def shake_hands_with_certificate(server_context, pems, version):
+    def prepare(context):
+        context.use_certificate(x509.load_pem_x509_certificate(pems[0]))
+        context.use_privatekey(serialization.load_pem_private_key(pems[1].reveal().encode(), None))
+
+    return shake_hands(server_context, versions=(version, version), prepare=prepare)
+
+
+def test_where_memory_denies_write_and_execute_the_operator_hears_what_to_do(pems, tmp_path):
+    settings = tmp_path / "listener"
+    settings.write_bytes(pickle.dumps([listener(pems), listener(pems, client_certificates="optional")]))
+    # prctl(2): PR_SET_MDWE with PR_MDWE_REFUSE_EXEC_GAIN, which is what MemoryDenyWriteExecute= asks the kernel for.
+    script = (
+        "import ctypes, pickle, sys\n"
+        "from scepd.app.listeners import check_listener\n"
+        "from scepd.refusal import OperatorError\n"
+        "plain, asking = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "print(ctypes.CDLL(None).prctl(65, 1, 0, 0, 0))\n"
+        "check_listener(plain)\n"
+        "try:\n    check_listener(asking)\n"
+        "except OperatorError as error:\n    print(error.problem, '|', error.hint)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, settings], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    status, _, words = done.stdout.partition("\n")
+    if status == "0":  # kernels before 6.3 cannot be asked
+        assert "MemoryDenyWriteExecute=" in words
+        assert "drop-ins/client-certificates.conf" in words
+
+
+def test_a_listener_says_how_clients_come_to_it(pems, tmp_path):
+    networks = tmp_path / "networks.txt"
+    networks.write_text("192.0.2.0/24")
+    fields = {"trusted_proxies": networks, "client_certificate_header": "Client-Cert"}
+    approach = approach_of(listener(pems, client_address_header="X-Forwarded-For", **fields))
+    assert (approach.address_header, approach.certificate_header) == (b"x-forwarded-for", b"client-cert")
+    assert (approach.is_proxy("192.0.2.7"), approach.is_proxy("192.0.3.7")) == (True, False)
+    assert approach.asks_certificate
+    assert approach_of(listener(pems, proxy_protocol=True, **fields)).certificate_header is None
+    direct = approach_of(ListenerSettings("plain", (), None, ("scep",), client_certificates="optional"))
+    assert (direct.asks_certificate, direct.is_proxy("192.0.2.7"), direct.address_header) == (False, False, None)

@@ -228,7 +228,7 @@ def test_S84_a_certificate_for_another_host_is_refused(stage, clock, asked):
 
 
 def test_S101_tls_older_than_1_2_is_refused(stage, clock, asked):
-    server = WebhookReceiver(clock, client_versions=ssl.TLSVersion.TLSv1_1)
+    server = WebhookReceiver(clock, newest=ssl.TLSVersion.TLSv1_1)
     assert "TLS" in unavailable(stage, WebhookMethod(hook(server, clock)), asked)
     assert server.received == []
     server.close()
@@ -329,7 +329,7 @@ def test_S94_a_trust_bundle_that_cannot_be_used_is_refused_at_the_start(receiver
         hook(receiver, clock, trust_pem=pem)
 
 
-def test_S84_a_hundred_slow_questions_at_once_keep_nobody_waiting(stage, receiver, clock, csr):
+def test_S84_many_slow_questions_at_once_keep_nobody_waiting(stage, receiver, clock, csr):
     from twisted.internet.defer import Deferred, DeferredList
 
     receiver.reply = Reply(body=ALLOW, wait=0.3)

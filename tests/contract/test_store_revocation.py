@@ -126,10 +126,9 @@ def test_many_entries_come_in_the_order_of_issue_through_several_pages(store, is
     from scepd.store import revocation
 
     monkeypatch.setattr(revocation, "_ENTRIES", revocation._ENTRIES.limit(7))
-    device = Device.make()
     serials = []
     for number in range(30):
-        intent = make_intent(issuer, device, transaction_id=f"t{number}")
+        intent = make_intent(issuer, Device.make(), transaction_id=f"t{number}")
         transaction, _ = store.claim(intent)
         store.record(transaction, intent.draft_der, ())
         if number % 5 != 3:

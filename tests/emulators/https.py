@@ -1,8 +1,10 @@
 """Real HTTPS servers on loopback, in threads, with certificates of their own CA: they answer as a test tells them."""
 
+import contextlib
+import socket
 import ssl
 import threading
-import time
+import warnings
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import attrs
@@ -36,18 +38,21 @@ class Reply:
 class HttpsServer:
     """Keeps what it received, and answers with what `answer(received)` returns."""
 
-    def __init__(self, answer, *, authority=None, host="localhost", client_versions=None, plain=False):
+    def __init__(self, answer, *, authority=None, host="localhost", newest=None, plain=False):
         self.answer = answer
         self.received = []
         self.connections = 0
         self.authority = authority or trustme.CA()
-        self._server = _Server(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.emulator = self
         if not plain:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            if client_versions is not None:
+            if newest is not None:
                 context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
                 context.set_ciphers("ALL:@SECLEVEL=0")
-                context.maximum_version = client_versions
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    context.maximum_version = newest
             self.authority.issue_cert(host).configure_cert(context)
             self._server.context = context
         self.scheme = "http" if plain else "https"
@@ -69,53 +74,49 @@ class HttpsServer:
         self._server.server_close()
         self._thread.join()
 
-    def _handler(self):
-        emulator = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
 
-            def setup(self):
-                emulator.connections += 1
-                super().setup()
+    def setup(self):
+        self.server.emulator.connections += 1
+        super().setup()
 
-            def serve(self):
-                length = int(self.headers.get("Content-Length", 0))
-                received = Received(self.command, self.path, dict(self.headers.items()), self.rfile.read(length))
-                emulator.received.append(received)
-                self._write(emulator.answer(received))
-                self.close_connection = True
+    def serve(self):
+        length = int(self.headers.get("Content-Length", 0))
+        received = Received(self.command, self.path, dict(self.headers.items()), self.rfile.read(length))
+        self.server.emulator.received.append(received)
+        self._write(self.server.emulator.answer(received))
+        self.close_connection = True
 
-            do_GET = do_POST = serve
+    do_GET = do_POST = serve
 
-            def _write(self, reply):
-                if reply.silent:
-                    return
-                emulator._server.leaving.wait(reply.wait)
-                self.send_response(reply.status)
-                headers = {"Content-Type": "application/json", **reply.headers}
-                if not reply.endless:
-                    headers.setdefault("Content-Length", str(len(reply.body)))
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                for _ in range(reply.endless):
-                    self.wfile.write(b" " * 1_000_000)
-                self._write_body(reply)
+    def _write(self, reply):
+        if reply.silent:
+            return
+        self.server.leaving.wait(reply.wait)
+        self.send_response(reply.status)
+        headers = {"Content-Type": "application/json", **reply.headers}
+        if not reply.endless:
+            headers.setdefault("Content-Length", str(len(reply.body)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        for _ in range(reply.endless):
+            self.wfile.write(b" " * 1_000_000)
+        self._write_body(reply)
 
-            def _write_body(self, reply):
-                if not reply.drip:
-                    self.wfile.write(reply.body[: reply.cut])
-                    return
-                for octet in reply.body:
-                    if emulator._server.leaving.wait(reply.drip):
-                        return
-                    self.wfile.write(bytes([octet]))
+    def _write_body(self, reply):
+        if not reply.drip:
+            self.wfile.write(reply.body[: reply.cut])
+            return
+        for octet in reply.body:
+            if self.server.leaving.wait(reply.drip):
+                return
+            self.wfile.write(bytes([octet]))
 
-            def log_message(self, *_arguments):
-                """Say nothing."""
-
-        return Handler
+    def log_message(self, *_arguments):
+        """Say nothing."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -144,8 +145,6 @@ class ConnectProxy:
     """An HTTP proxy on loopback that knows CONNECT alone; `status` is what it answers."""
 
     def __init__(self, *, status=b"200 OK", extra=b""):
-        import socket
-
         self.heads = []
         self._status, self._extra = status, extra
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -164,8 +163,6 @@ class ConnectProxy:
             threading.Thread(target=self._tunnel, args=(client,), daemon=True).start()
 
     def _tunnel(self, client):
-        import socket
-
         head = b""
         while b"\r\n\r\n" not in head:
             head += client.recv(4096)
@@ -188,11 +185,5 @@ def _pump(source, sink):
         pass
     finally:
         for end in (source, sink):
-            try:
+            with contextlib.suppress(OSError):
                 end.close()
-            except OSError:
-                pass
-
-
-def now():
-    return int(time.time())

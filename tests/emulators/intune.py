@@ -86,7 +86,12 @@ class IntuneEmulator(HttpsServer):
             self.certificate.public_key(),
             algorithms=["PS256"],
             audience=self.url(f"/{TENANT}/oauth2/v2.0/token"),
-            options={"require": ["exp", "nbf", "iss", "sub", "jti"], "verify_exp": False, "verify_nbf": False, "verify_iat": False},
+            options={
+                "require": ["exp", "nbf", "iss", "sub", "jti"],
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+            },
         )
         fresh = claims["jti"] not in self.assertions
         self.assertions.add(claims["jti"])

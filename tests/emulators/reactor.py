@@ -36,6 +36,8 @@ class Stage:
 
         self.reactor.callWhenRunning(begin)
         self.reactor.run(installSignalHandlers=False)
+        if self.reactor.threadpool is not None:  # its threads would keep the process alive
+            self.reactor._stopThreadPool()
         if isinstance(results[0], Failure):
             results[0].raiseException()
         return results[0]

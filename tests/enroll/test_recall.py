@@ -302,6 +302,9 @@ def test_a_pending_transaction_answers_pending(device, world):
             found = self.store.recall(key)
             return attrs.evolve(found, state=TransactionState.PENDING)
 
+        def is_key_blocked(self, public_key):
+            return self.store.is_key_blocked(public_key)
+
     world.context.store = Waiting(world.store)
     response = world.respond(body)
     assert response.answer.outcome == "pending"
