@@ -13,6 +13,7 @@ from scepd.records import (
     Certificate,
     Challenge,
     Crl,
+    Entity,
     Identity,
     Intent,
     Notice,
@@ -63,6 +64,9 @@ class Store(Protocol):
 
     def find_challenge(self, profile: str, digest: bytes) -> Challenge | None:
         """Return the one-time challenge of that profile with that keyed digest, whatever its state."""
+
+    def find_entity(self, profile: str, username: str) -> Entity | None:
+        """Return the registered entity of that common name in that profile, whatever its state."""
 
     def challenge(self, number: int) -> Challenge | None:
         """Return a one-time challenge by its row number."""

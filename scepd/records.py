@@ -133,6 +133,7 @@ class Identity:
     names: tuple[str, ...] = ()  # subjectAltNames that the method vouches for, as "dns:host"
     attributes: tuple[tuple[str, str], ...] = ()  # of the subject, as pairs of short name and value, which it vouches for
     ticket: Ticket | None = None  # taken with the claim; not kept with the transaction
+    entity: int | None = None  # row number of the registered entity whose code it gave, which the claim takes
 
 
 @attrs.frozen
@@ -171,6 +172,15 @@ class ChallengeState(enum.Enum):
     RESERVED = "reserved"
     SPENT = "spent"
     CANCELLED = "cancelled"
+
+
+class EntityState(enum.Enum):
+    """The life of an end entity: it may enrol, is about to, has its certificate, or guessed its code too often."""
+
+    NEW = "NEW"
+    RESERVED = "RESERVED"
+    GENERATED = "GENERATED"
+    FAILED = "FAILED"
 
 
 @attrs.frozen
@@ -218,6 +228,9 @@ class Intent:
     notify: tuple[str, ...] = ()  # names of the notifiers that hear of the outcome
     enclosure: bytes | None = None  # the PKCS#10 as received, sealed, for notifiers that send it back
     grace: timedelta | None = None  # after the end of what it renews, in which it may still be issued; None: any time
+    unique_key: bool = False  # refuse while another line of the profile has a live certificate of that key
+    most_active: int | None = None  # live certificates that its holder may have in the profile
+    holder: str = ""  # whose certificates are counted, where most_active is set; a renewal keeps its line's
 
 
 @attrs.frozen
@@ -367,6 +380,47 @@ class Challenge:
     transaction: int | None = None  # the last transaction that reserved or spent it
     spent_by: bytes | None = None  # SHA-256 of that requester's SubjectPublicKeyInfo
     sealed: bytes | None = None  # its text under the store key, where the profile takes password encryption
+
+
+@attrs.frozen
+class Entity:
+    """A registered end entity: what it is called, what is vouched for, whether it may enrol; never its code.
+
+    `digest` is None where no code was given, as of those that a registration authority's request made.
+    `tries_left` None: wrong codes are not counted, since nobody guesses a generated one.
+    """
+
+    id: int
+    profile: str
+    username: str  # the common name of its requests
+    state: EntityState
+    digest: bytes | None
+    attributes: tuple[tuple[str, str], ...]  # pairs of short name and value
+    names: tuple[str, ...]  # as "dns:host"
+    tries_left: int | None
+    expires: datetime | None
+    created: datetime
+    created_by: str
+    updated: datetime
+    transaction: int | None = None  # the last one that took it
+    spent_by: bytes | None = None  # SHA-256 of that requester's SubjectPublicKeyInfo
+
+
+@attrs.frozen
+class Token:
+    """What another system presents to have one-time challenges made: never its text, only the keyed digest."""
+
+    id: int
+    name: str
+    digest: bytes
+    profiles: tuple[str, ...]
+    pattern: str | None  # what the common name must match that each challenge is bound to; None: any, or no binding
+    per_minute: int
+    left: int | None  # challenges that it may still have made; None: no end
+    expires: datetime | None
+    created: datetime
+    created_by: str
+    revoked: datetime | None = None
 
 
 @attrs.frozen

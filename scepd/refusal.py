@@ -79,6 +79,7 @@ class Reason(enum.Enum):
     request_expired = "request_expired"
     pending_full = "pending_full"
     name_taken = "name_taken"
+    key_taken = "key_taken"
     renewal_key_unchanged = "renewal_key_unchanged"
     renewal_key_taken = "renewal_key_taken"
     renewal_superseded = "renewal_superseded"
@@ -147,6 +148,7 @@ WIRE: Mapping[Reason, tuple[FailInfo, str]] = MappingProxyType(
         Reason.request_expired: (FailInfo.badRequest, "request expired"),
         Reason.pending_full: (FailInfo.badRequest, "too many requests wait for approval"),
         Reason.name_taken: (FailInfo.badRequest, "subject already in use"),
+        Reason.key_taken: (FailInfo.badRequest, "key already certified"),
         Reason.renewal_key_unchanged: (FailInfo.badRequest, "renewal needs a new key"),
         Reason.renewal_key_taken: (FailInfo.badRequest, "key already certified"),
         Reason.renewal_superseded: (FailInfo.badRequest, "certificate already renewed"),

@@ -81,6 +81,12 @@ class Actions:
     clock: Clock
     random: Callable[[int], bytes]
 
+    def profile(self, name: str) -> Profile:
+        """Return a profile by its name; raises `NotFound`."""
+        if name not in self.profiles:
+            raise NotFound(f"there is no profile {name!r}", f"one of: {', '.join(sorted(self.profiles))}")
+        return self.profiles[name]
+
     def new_challenge(self, who: str, profile: str, binding: Binding) -> NewChallenge:
         """Make a one-time challenge; raises `OperatorError` where the profile takes none or the binding is no good."""
         rule = self._one_time_rule(profile)
@@ -194,9 +200,7 @@ class Actions:
         return transactions, refusals
 
     def _one_time_rule(self, profile: str) -> OneTimeRule:
-        if profile not in self.profiles:
-            raise NotFound(f"there is no profile {profile!r}", f"one of: {', '.join(sorted(self.profiles))}")
-        for rule in self.profiles[profile].challenge:
+        for rule in self.profile(profile).challenge:
             if isinstance(rule, OneTimeRule):
                 return rule
         raise OperatorError(

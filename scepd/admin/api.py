@@ -1,63 +1,21 @@
 """The admin API as a function: (method, path, JSON body) → (HTTP status, JSON value); the desk adds HTTP."""
 
 import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import attrs
-
 from scepd.admin import views
-from scepd.admin.actions import PAGE, Actions, Binding, Ending, NotFound
+from scepd.admin.actions import Actions, Binding, Ending, NotFound
+from scepd.admin.call import Call, Route
+from scepd.admin.enrolment_api import ENROLMENT_ROUTES
 from scepd.records import RevocationReason, TransactionState
 from scepd.refusal import OperatorError, Unavailable
 
 MOST_CHALLENGES = 1000  # made by one call
-MOST_ROWS = 10_000
 
 Reply = tuple[int, Any]
-
-
-@attrs.frozen
-class Call:
-    """One call: who makes it, the named parts of its path, its query and its body."""
-
-    who: str
-    parts: Mapping[str, str]
-    query: Mapping[str, str]
-    body: Mapping[str, Any]
-
-    def text(self, name: str) -> str | None:
-        """Return a text of the body, or None; raises `OperatorError` for another type."""
-        value = self.body.get(name)
-        if value is None or isinstance(value, str):
-            return value
-        raise OperatorError(f"{name} is no text", f'{{"{name}": "..."}}')
-
-    def number(self, name: str, default: int) -> int:
-        """Return a whole number of the body; raises `OperatorError` for another type."""
-        value = self.body.get(name, default)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        raise OperatorError(f"{name} is no whole number", f'{{"{name}": {default}}}')
-
-    def moment(self, name: str) -> datetime | None:
-        """Return an ISO 8601 time of the body, or None; without an offset it is UTC. Raises `OperatorError`."""
-        text = self.text(name)
-        if text is None:
-            return None
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError as error:
-            raise OperatorError(f"{name} is no time", f'{{"{name}": "2026-01-31T12:00:00Z"}}') from error
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-    @property
-    def limit(self) -> int:
-        """How many rows a list may have."""
-        text = self.query.get("limit", "")
-        return min(int(text), MOST_ROWS) if text.isascii() and text.isdigit() and len(text) < 9 else PAGE
 
 
 def handle(
@@ -81,7 +39,7 @@ def handle(
     return _answer(actions, route, Call(who, names, query, body or {}))
 
 
-def _answer(actions: Actions, route: "Route", call: Call) -> Reply:
+def _answer(actions: Actions, route: Route, call: Call) -> Reply:
     try:
         return 200, route.answer(actions, call)
     except NotFound as error:
@@ -100,13 +58,10 @@ def _make_challenges(actions: Actions, call: Call) -> Any:
     count = call.number("count", 1)
     if not 1 <= count <= MOST_CHALLENGES:
         raise OperatorError(f"{count} challenges cannot be made at once", f"--count 1 (at most {MOST_CHALLENGES})")
-    names = call.body.get("names", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise OperatorError("names is no list of texts", '{"names": ["dns:r1.example.net"]}')
     seconds = call.number("valid_seconds", 0)
     binding = Binding(
         common_name=call.text("cn"),
-        names=tuple(names),
+        names=call.texts("names"),
         valid=timedelta(seconds=min(seconds, 10**9)) if "valid_seconds" in call.body else None,
         uses=call.number("uses", 1),
     )
@@ -175,15 +130,6 @@ def _show_request(actions: Actions, call: Call) -> Any:
     return views.requests(transactions, refusals, with_trail=True)
 
 
-@attrs.frozen
-class Route:
-    """One row of the route table."""
-
-    method: str
-    pattern: re.Pattern[str]
-    answer: Callable[[Actions, Call], Any]
-
-
 ROUTES: tuple[Route, ...] = (
     Route("POST", re.compile("/api/v1/challenges"), _make_challenges),
     Route("GET", re.compile("/api/v1/challenges"), _list_challenges),
@@ -197,4 +143,5 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", re.compile("/api/v1/requests/adopt"), _adopt_requests),
     Route("GET", re.compile("/api/v1/requests"), _list_requests),
     Route("GET", re.compile("/api/v1/requests/(?P<id>[^/]{1,1024})"), _show_request),
+    *ENROLMENT_ROUTES,
 )

@@ -21,7 +21,7 @@ from scepd.message.names import CA_CERTIFICATE_TYPE, CA_RA_CERTIFICATE_TYPE
 from scepd.ports import Clock
 from scepd.profile.model import Profile
 from scepd.records import Origin
-from scepd.web.scep import Endpoint, Phase
+from scepd.web.endpoint import Endpoint, Phase
 
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
 
@@ -31,7 +31,7 @@ Answering = Callable[[bytes, Origin], Deferred[Answer]]
 def make_endpoints(
     settings: Settings, answerer: Answerer, lanes: RunsInLane, clock: Clock | None = None
 ) -> Mapping[str, Endpoint]:
-    """Return the endpoint of each profile by the keys of `web.scep.routes`; `lanes` sign what GetNextCACert answers."""
+    """Return the endpoint of each profile by the keys of `web.endpoint.routes`; `lanes` sign what GetNextCACert answers."""
     clock = clock or UtcClock()
     successions = successions_of(settings.issuers)
     gates = make_gates(settings, lanes, clock)

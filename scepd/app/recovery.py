@@ -31,9 +31,7 @@ class Estates:
 
     log = Logger()
 
-    def __init__(
-        self, settings: Settings, lanes: RunsInLane, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, settings: Settings, lanes: RunsInLane, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Owe nothing yet."""
         self._monotonic = monotonic
         self._next_look: float | None = None

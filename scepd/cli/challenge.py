@@ -1,7 +1,5 @@
 """`scepd challenge`: one-time challenges."""
 
-import re
-from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -9,9 +7,9 @@ import click
 
 from scepd.cli.configured import config_option, json_option
 from scepd.cli.desk import ask
+from scepd.cli.durations import read_duration
 from scepd.cli.output import show_json, show_rows
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+from scepd.cli.token import token
 
 
 @click.group(short_help="One-time challenges.")
@@ -58,7 +56,7 @@ def new(  # noqa: PLR0917 - click passes each option as an argument
     if cn is not None:
         body["cn"] = cn
     if valid is not None:
-        body["valid_seconds"] = int(_duration(valid).total_seconds())
+        body["valid_seconds"] = int(read_duration(valid).total_seconds())
     made = ask(config, "POST", "/api/v1/challenges", body)
     if as_json:
         show_json(made[0] if count == 1 else made)
@@ -89,8 +87,4 @@ def cancel(number: int, config: Path) -> None:
     click.echo(f"challenge {number} is cancelled")
 
 
-def _duration(text: str) -> timedelta:
-    match = re.fullmatch(r"([0-9]{1,6})([smhdw])", text)
-    if match is None:
-        raise click.BadParameter(f"{text!r} is no duration; write 30m, 24h or 7d", param_hint="--valid")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+challenge.add_command(token)

@@ -20,6 +20,8 @@ COMMANDS = {
     "stop": "status",
     "client": "client",
     "challenge": "challenge",
+    "entity": "entity",
+    "profile": "profile",
     "cert": "cert",
     "request": "request",
     "hsm": "hsm",

@@ -14,6 +14,7 @@ from scepd.enroll.succession import Succession
 from scepd.message.certrep import ReplySigner
 from scepd.message.enveloped import Recipient
 from scepd.ports import Clock, DecryptionKey, Passwords, Store
+from scepd.profile.switches import Switches
 from scepd.records import Crl
 
 
@@ -59,6 +60,7 @@ class Context:
     passwords: Mapping[str, Passwords] = MappingProxyType(
         {}
     )  # by profile name, of those that take PasswordRecipientInfo
+    switches: Switches = attrs.field(factory=Switches)  # one of all lanes of the process
     checkpoint: Callable[[str], None] = lambda _name: None
     owes: bool = False
     derivations: Budget = attrs.field(

@@ -11,6 +11,7 @@ from scepd.enroll.context import Context
 from scepd.enroll.recall import answer_again, finish, is_over
 from scepd.message.csr import CertificationRequest, parse_csr
 from scepd.ports import SerialTaken
+from scepd.profile.holder import holder_name
 from scepd.profile.model import ApprovalRule
 from scepd.records import Answered, Intent, Pending, Petition, Transaction, TransactionState
 from scepd.refusal import Reason, Reject
@@ -161,6 +162,13 @@ def _finish(context: Context, asking: Asking, transaction: Transaction) -> Answe
     return finished
 
 
+def _holder(asking: Asking, authorization: Authorization) -> str:
+    """Return whose certificates are counted, where the profile counts them."""
+    if asking.profile.most_active is None:
+        return ""
+    return holder_name(authorization.identity, to_text(authorization.template.subject))
+
+
 def _intent(context: Context, asking: Asking, wanted: Wanted, authorization: Authorization) -> Intent:
     issuer = context.issuers[asking.registration.issuer]
     template = authorization.template
@@ -187,6 +195,9 @@ def _intent(context: Context, asking: Asking, wanted: Wanted, authorization: Aut
         trail=(),
         lineage=authorization.lineage,
         unique_subject=asking.profile.unique_subject,
+        unique_key=asking.profile.unique_key,
+        most_active=asking.profile.most_active,
+        holder=_holder(asking, authorization),
         csr_fingerprint_sha1=wanted.csr_fingerprint_sha1,
         request_id=asking.origin.request_id,
         grace=timedelta() if renewal is None else renewal.grace,

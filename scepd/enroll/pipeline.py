@@ -33,6 +33,7 @@ def decide(context: Context, case: Case) -> Outcome | Suspended:
     """
     verify_message(case.message, case.profile.crypto)
     case.trail.step("verified")
+    context.switches.require_on(case.profile)
     handler = HANDLERS.get(case.message_type)
     _check_signing_time(context, case)
     if handler is None:

@@ -83,6 +83,7 @@ def _read(body: bytes) -> bytes:
 
 def _decide(context: Context, case: RawCase) -> Answered:
     csr, profile = case.csr, case.profile
+    context.switches.require_on(profile)
     verify_csr(csr, profile.csr_crypto)
     csr.check()
     key = load_public_key(csr.spki_der)

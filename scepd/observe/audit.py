@@ -31,6 +31,14 @@ class Action(enum.Enum):
     crl_published = "crl_published"
     challenge_added = "challenge_added"
     challenge_cancelled = "challenge_cancelled"
+    entity_added = "entity_added"
+    entity_reset = "entity_reset"
+    entity_removed = "entity_removed"
+    entity_locked = "entity_locked"
+    profile_enabled = "profile_enabled"
+    profile_disabled = "profile_disabled"
+    token_added = "token_added"  # noqa: S105 - an audit word
+    token_revoked = "token_revoked"  # noqa: S105 - an audit word
 
 
 @attrs.frozen

@@ -19,11 +19,12 @@ def make_names(
 ) -> tuple[GeneralName, ...]:
     """Return the names of a new certificate: those wished, as `judge_names` has it, and those copied from the subject.
 
-    A host name in the subject that would not be allowed as a wish is not copied. Reject(name_refused) where a kind
-    that is required is missing.
+    A host name in the subject that would not be allowed as a wish is not copied. With `from_identity` the names that
+    the authenticator stands for follow those wished. Reject(name_refused) where a kind that is required is missing.
     """
     own = common_name(subject)
-    names = judge_names(policy, wished, common_name=own, vouched=vouched)
+    given = tuple(GeneralName(*name.split(":", 1)) for name in vouched) if policy.from_identity else ()
+    names = judge_names(policy, (*wished, *given), common_name=own, vouched=vouched)
     copied = (GeneralName("dns", host) for host in _hosts(policy, subject))
     allowed = (n for n in copied if n.value not in policy.reserved and _allows(policy, n, own))
     names = tuple(dict.fromkeys((*names, *allowed)))

@@ -60,6 +60,19 @@ def _attribute_words(_: object, attribute: "attrs.Attribute[tuple[str, ...]]", v
         raise ValueError(f"{attribute.name}: {wrong[0]} is no attribute of a subject")
 
 
+Source = Literal["identity", "csr"]
+
+
+def _sources(
+    _: object, attribute: "attrs.Attribute[tuple[tuple[str, Source], ...]]", value: tuple[tuple[str, Source], ...]
+) -> None:
+    """Refuse words that name no subject attribute, and one twice."""
+    words = tuple(word for word, _source in value)
+    wrong = [word for word in words if word not in OIDS]
+    if wrong or len(set(words)) != len(words):
+        raise ValueError(f"{attribute.name}: {wrong[0] if wrong else 'an attribute twice'} is no attribute of a subject")
+
+
 def _encodable(_: object, attribute: "attrs.Attribute[tuple[Attribute, ...]]", value: tuple[Attribute, ...]) -> None:
     """Refuse attributes that no certificate may carry."""
     for fixed in value:
@@ -83,14 +96,15 @@ class SubjectPolicy:
     `fixed` attributes replace the request's of the same type, in their place; those that the request lacks come
     first. `patterns` are pairs of short name and regular expression that a value from the request must match whole.
     `required` attributes must be in the resulting subject. Anything else in the request is refused.
+    `sources` are pairs of short name and whose word counts: "identity" takes the value that the challenge method
+    vouches for, whatever the request says; "csr" lets the request's through although `allow` does not list it.
     """
 
     allow: tuple[str, ...] = attrs.field(default=SUBJECT_ATTRIBUTES, validator=_attribute_words)
     patterns: tuple[tuple[str, re.Pattern[str]], ...] = ()
     fixed: tuple[Attribute, ...] = attrs.field(default=(), validator=_encodable)
     required: tuple[str, ...] = attrs.field(default=(), validator=_attribute_words)
-    # Pairs of short name and where its value comes from: from `Identity.attributes` alone, or from the request.
-    sources: tuple[tuple[str, Literal["identity", "csr"]], ...] = ()
+    sources: tuple[tuple[str, Source], ...] = attrs.field(default=(), validator=_sources)
 
 
 @attrs.frozen
@@ -250,9 +264,9 @@ class Profile:
     approval: ApprovalRule | None = None  # None: no person is asked
     signing_time: SigningTimeRule = attrs.field(factory=SigningTimeRule)
     unique_subject: bool = False  # one live certificate for each subject (C-218)
-    unique_key: bool = False  # one live certificate for each key
-    most_active: int | None = None  # live certificates of one identity
-    enabled: bool = True  # False: nobody enrols here
+    unique_key: bool = False  # one line of live certificates for each key
+    most_active: int | None = None  # live certificates of each identity; of shared challenges, of each subject
+    enabled: bool = True  # refuse everything while false; `scepd profile disable` does it at run time
     get_cert: Literal["owner", "public", "off"] = "owner"
     get_crl: bool = True
     password_encryption: bool = False  # PasswordRecipientInfo, for keys that cannot encrypt (RFC 8894 section 3.1)

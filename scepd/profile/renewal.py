@@ -11,7 +11,7 @@ from scepd.profile.subject import make_subject
 from scepd.records import GeneralName, Name, Template
 from scepd.refusal import Reason, Reject
 from scepd.x509.general_names import general_names_from_extension
-from scepd.x509.names import common_name, from_text, to_text
+from scepd.x509.names import SHORT_NAMES, common_name, from_text, to_text
 
 
 def plain_template(profile: Profile, subject: Name, names: tuple[GeneralName, ...]) -> Template:
@@ -29,12 +29,14 @@ def plain_template(profile: Profile, subject: Name, names: tuple[GeneralName, ..
 def has_subject_of(profile: Profile, csr: CertificationRequest, subject: str) -> bool:
     """Return whether a request asks for the subject (as text) that a certificate has: as it is, or by the profile's rules.
 
-    A device repeats what it asked for first; what the profile made of it then, it makes of it again.
+    A device repeats what it asked for first; what the profile made of it then, it makes of it again. What somebody
+    vouched for then is read from the certificate itself.
     """
     if to_text(csr.subject) == subject:
         return True
+    vouched = [(SHORT_NAMES.get(a.oid, a.oid), a.value) for rdn in from_text(subject) for a in rdn]
     try:
-        return to_text(make_subject(profile.subject, csr.subject)) == subject
+        return to_text(make_subject(profile.subject, csr.subject, vouched)) == subject
     except Reject:
         return False
 

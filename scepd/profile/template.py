@@ -17,7 +17,7 @@ def make_template(profile: Profile, csr: CertificationRequest, identity: Identit
     Raises Reject(extension_refused, subject_refused, name_refused), in that order of judgement.
     """
     names_der = judge_extensions(profile, csr.extensions)
-    subject = make_subject(profile.subject, csr.subject)
+    subject = make_subject(profile.subject, csr.subject, identity.attributes)
     names = make_names(
         profile.names,
         () if names_der is None else general_names_from_extension(names_der),

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Column, ColumnElement, Select, and_, bindparam, exists, literal_column, or_, select
+from sqlalchemy import Column, ColumnElement, Select, and_, bindparam, exists, func, literal_column, or_, select
 
 from scepd.records import CertificateState, Intent, Petition, RevocationReason
 from scepd.refusal import Reason, Reject
@@ -64,7 +64,16 @@ _SUBJECT_TAKEN = select(_C.id).where(
     _is_live(),
     _is_outside_line(),
 )
+_KEY_TAKEN = KEY_CERTIFIED.where(_C.profile == bindparam("profile"))
 _after = CERTIFICATE.alias("after")
+_HELD = select(func.count()).where(
+    _C.holder == bindparam("holder"),
+    _C.profile == bindparam("profile"),
+    _is_live(),
+    # A certificate that was renewed counts as its successor does: once.
+    ~exists().where(_after.c.predecessor == _C.id, is_not_failed(_after.c.state)),
+)
+HOLDER = select(_C.holder).where(_C.id == bindparam("number"))
 _PREDECESSOR = select(
     _C.state,
     _C.public_key,
@@ -118,3 +127,31 @@ def require_free_subject(connection: StoreConnection, asked: Intent | Petition, 
     row = connection.first(_SUBJECT_TAKEN, values)
     if row is not None:
         raise Reject(Reason.name_taken, f"another key's certificate of row {row[0]} has the subject")
+
+
+def require_free_key(connection: StoreConnection, intent: Intent, now: datetime) -> None:
+    """Reject an intent whose key a live certificate of the profile has; its own line does not count (threats S-28)."""
+    values = {
+        "public_key": intent.public_key,
+        "profile": intent.key.profile,
+        "besides": intent.lineage.predecessor if intent.lineage is not None else 0,
+        "now": time_text(now),
+    }
+    row = connection.first(_KEY_TAKEN, values)
+    if row is not None:
+        raise Reject(Reason.key_taken, f"the certificate of row {row[0]} has the key")
+
+
+def holder_of(connection: StoreConnection, intent: Intent, most: int, now: datetime) -> str:
+    """Return whose certificate an intent's is to count as; Reject(identity_limit) where the holder has `most` already.
+
+    A renewal stays with the holder of its line and needs no room, since it takes its predecessor's.
+    """
+    if intent.lineage is not None:
+        row = connection.first(HOLDER, {"number": intent.lineage.predecessor})
+        return (row[0] if row is not None else None) or intent.holder
+    values = {"holder": intent.holder, "profile": intent.key.profile, "now": time_text(now)}
+    row = connection.first(_HELD, values)
+    if row is not None and row[0] >= most:
+        raise Reject(Reason.identity_limit, f"{intent.holder} has {row[0]} active certificates")
+    return intent.holder

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, literal_column, or_, select, update
 from scepd.observe.audit import Action
 from scepd.records import Intent, Petition, Rejected, Transaction, TransactionState
 from scepd.refusal import Reason, Reject, Unavailable
-from scepd.store import outbox, reservation, tickets
+from scepd.store import entity_use, outbox, reservation, tickets
 from scepd.store import statements as sql
 from scepd.store.engines import Conflict
 from scepd.store.ledger import Act, actor_of, transaction_target
@@ -73,6 +73,7 @@ class Petitions(Writer):
             if petition.identity.challenge_id is not None:
                 reservation.reserve(self._connection, petition, number, now)
             tickets.use(self._connection, petition, number, now)
+            entity_use.use(self._connection, petition, number, now)
             outbox.announce_pending(self._connection, petition, number, now)
             target, details = transaction_target(number), petition_details(petition)
             self._note(Act(Action.transaction_pending, actor_of(petition.identity), target, details), now)
@@ -150,6 +151,8 @@ class Petitions(Writer):
         known = self.recall(asked.key)
         if known is None and asked.identity.ticket is not None:
             return tickets.answering(self._connection, asked)
+        if known is None and asked.identity.entity is not None:
+            return entity_use.redelivery(self._connection, asked)
         if known is not None or asked.identity.challenge_id is None:
             return known
         values = {
@@ -219,12 +222,14 @@ class Petitions(Writer):
         if state is not TransactionState.APPROVED:
             reason = Reason(values["new_reason"]) if values["new_reason"] else Reason.request_expired
             tickets.free(self._connection, transaction)
+            entity_use.free(self._connection, transaction, now)
             outbox.release_rejected(self._connection, transaction, Rejected(reason), now)
 
 
 def may_be_known(asked: Intent | Petition) -> bool:
     """Return whether another transaction than its own identity's can answer a request: one that has its challenge."""
-    return asked.identity.challenge_id is not None or asked.identity.ticket is not None
+    identity = asked.identity
+    return identity.challenge_id is not None or identity.ticket is not None or identity.entity is not None
 
 
 def _is_same(known: Transaction, petition: Petition) -> bool:

@@ -17,24 +17,33 @@ from scepd.records import (
     TransactionState,
 )
 from scepd.refusal import Reason, Unavailable
-from scepd.store import outbox, reservation, tickets
+from scepd.store import entity_use, outbox, reservation, tickets
 from scepd.store import statements as sql
 from scepd.store.adoption import Adoptions
 from scepd.store.crls import Crls
 from scepd.store.engines import Conflict
+from scepd.store.entities import Entities
 from scepd.store.leases import Leases
 from scepd.store.ledger import Act, actor_of, transaction_target
-from scepd.store.lineage import require_free_subject, require_renewable, require_unblocked_key
+from scepd.store.limits import Limits
+from scepd.store.lineage import (
+    holder_of,
+    require_free_key,
+    require_free_subject,
+    require_renewable,
+    require_unblocked_key,
+)
 from scepd.store.outbox import Outbox
 from scepd.store.petition import Petitions, may_be_known
 from scepd.store.revocation import Revocations
 from scepd.store.rows import serial_text, time_text, trail_text, transaction_of
+from scepd.store.switches import Switches
 from scepd.store.texts import Texts
 from scepd.store.tickets import Tickets
 from scepd.store.values import certificate_values, claim_details, claim_values, claimed, proceed_values
 
 
-class Repository(Petitions, Revocations, Crls, Leases, Tickets, Outbox, Texts, Adoptions):
+class Repository(Petitions, Revocations, Crls, Leases, Tickets, Outbox, Texts, Adoptions, Entities, Switches, Limits):
     """`ports.Store` over one connection, for one thread."""
 
     def claim(self, intent: Intent) -> tuple[Transaction, bool]:
@@ -42,7 +51,7 @@ class Repository(Petitions, Revocations, Crls, Leases, Tickets, Outbox, Texts, A
 
         An existing one answers where the identity is known (the caller compares `wishes`), or where the challenge
         was taken by the same requester for the same wishes (C-207). Raises Reject(challenge_replayed or
-        challenge_expired; key_refused; name_taken; of a renewal: renewal_superseded, renewal_key_taken,
+        challenge_expired; key_refused; name_taken, key_taken, identity_limit; of a renewal: renewal_superseded, renewal_key_taken,
         renewal_signer_revoked or renewal_signer_expired), SerialTaken.
         """
         with self._act("claim") as now:
@@ -54,6 +63,7 @@ class Repository(Petitions, Revocations, Crls, Leases, Tickets, Outbox, Texts, A
             if intent.identity.challenge_id is not None:
                 reservation.reserve(self._connection, intent, number, now)
             tickets.use(self._connection, intent, number, now)
+            entity_use.use(self._connection, intent, number, now)
             outbox.hold(self._connection, intent, number, now)
             self._note_claim(intent, number, now)
         return claimed(intent, number, self.owner, now), True
@@ -91,6 +101,7 @@ class Repository(Petitions, Revocations, Crls, Leases, Tickets, Outbox, Texts, A
                 state = self._keep(Action.certificate_issued, transaction, certificate_der, now)
                 if transaction.identity.challenge_id is not None:
                     reservation.spend(self._connection, transaction.identity.challenge_id, transaction.id)
+                entity_use.generate(self._connection, transaction, now)
                 outbox.release_issued(self._connection, transaction, certificate_der, now)
                 return attrs.evolve(
                     transaction,
@@ -116,6 +127,7 @@ class Repository(Petitions, Revocations, Crls, Leases, Tickets, Outbox, Texts, A
                 if transaction.identity.challenge_id is not None:
                     reservation.free(self._connection, transaction.identity.challenge_id, transaction.id)
                 tickets.free(self._connection, transaction)
+                entity_use.free(self._connection, transaction, now)
                 outbox.release_rejected(self._connection, transaction, Rejected(reason, detail), now)
                 details = {"reason": reason.value, "detail": detail, "serial": serial_text(transaction.serial)}
                 target = transaction_target(transaction.id)
@@ -159,6 +171,10 @@ class Repository(Petitions, Revocations, Crls, Leases, Tickets, Outbox, Texts, A
         require_renewable(self._connection, intent, now)
         if intent.unique_subject:
             require_free_subject(self._connection, intent, now)
+        if intent.unique_key:
+            require_free_key(self._connection, intent, now)
+        if intent.most_active is not None:
+            intent = attrs.evolve(intent, holder=holder_of(self._connection, intent, intent.most_active, now))
         try:
             self._connection.change(sql.ADD_CERTIFICATE, certificate_values(intent, number, now))
         except Conflict as error:

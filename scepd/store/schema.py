@@ -18,7 +18,7 @@ from sqlalchemy import (
 from scepd.records import CertificateState, ChallengeState, TransactionState
 
 # The version of the tables that this program writes, and by which `store.version` decides whether it may read a store.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 METADATA = MetaData(
     naming_convention={
@@ -164,6 +164,8 @@ CERTIFICATE = Table(
     Column("first_issued", Text),
     # Names are the same in any letter case (RFC 5280 section 7.1).
     Column("subject_folded", Text),
+    # Whose live certificates are counted, only where a profile bounds them.
+    Column("holder", Text),
     # The reservation that precedes each signature (threat S-103).
     UniqueConstraint("issuer", "serial"),
     UniqueConstraint("transaction"),
@@ -177,6 +179,7 @@ CERTIFICATE = Table(
         unique=True,
         sqlite_where=literal_column("predecessor IS NOT NULL AND state <> 'failed'"),
     ),
+    Index("ix_certificate_holder", "holder", "profile", sqlite_where=literal_column("holder IS NOT NULL")),
     # All that a CRL needs, so that the rows with their certificates are not read.
     Index(
         "ix_certificate_revoked",

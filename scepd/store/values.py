@@ -113,6 +113,7 @@ def certificate_values(intent: Intent, number: int, now: datetime) -> dict[str, 
         "not_after": time_text(intent.not_after),
         "transaction": number,
         "created": time_text(now),
+        "holder": intent.holder or None,
         **lineage_values(intent.lineage),
     }
 

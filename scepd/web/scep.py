@@ -1,7 +1,7 @@
 """The SCEP tree (RFC 8894 section 4.1): which path is which profile, and what each operation answers."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
 import attrs
@@ -15,9 +15,9 @@ from scepd.enroll.reply import Answer
 from scepd.message.errors import MessageError
 from scepd.message.names import CA_CHAIN_TYPE, NEXT_CA_TYPE, Operation
 from scepd.message.query import Query, decode_message, parse_query
-from scepd.records import Origin
 from scepd.refusal import Unavailable
-from scepd.web.client_certificate import TEXTS, Gate, presented_certificates
+from scepd.web.client_certificate import TEXTS, presented_certificates
+from scepd.web.endpoint import Endpoint, Phase, gated_routes, raw_routes, routes
 from scepd.web.failures import FailureLimits, is_challenge_failure
 from scepd.web.gcra import RateLimit
 from scepd.web.limits import network_of
@@ -29,86 +29,8 @@ from scepd.x509.client import ClientRefused
 _CACHED = b"max-age=300"
 LONG_REPLY = 131_072  # octets: a large CRL, enveloped for one client
 _RETRY_LONG = 30  # seconds
-_PROGRAM = b"pkiclient.exe"  # Cisco appends it to whatever URL it is given
 # What shares one rate: a site, as it is commonly given addresses. Whoever holds an IPv6 /48 holds 65,536 /64s.
 _IPV4_SITE, _IPV6_SITE = 24, 48
-
-
-@attrs.frozen
-class Phase:
-    """What one profile says of its CA while one issuer serves: bytes made at compile time.
-
-    `ca_chain` answers GetCACertChain, `next_ca` GetNextCACert; None where the profile has no such answer.
-    """
-
-    capabilities: bytes
-    ca_certificates: bytes
-    ca_content_type: str
-    ca_chain: bytes | None = None
-    next_ca: Callable[[], Deferred[bytes]] | None = None
-
-
-@attrs.frozen
-class Endpoint:
-    """What one profile answers with: the phase of the moment, and the doors of the enrolment room.
-
-    Where there is a gate, all of it is under /scep-mtls and nothing under /scep.
-    """
-
-    profile_name: str
-    phase: Callable[[], Phase]
-    answer: Callable[[bytes, Origin], Deferred[Answer]]
-    answer_raw: Callable[[bytes, Origin], Deferred[Answer]] | None = None  # to a bare PKCS#10
-    get_only: bool = False
-    gate: Gate | None = None  # None: needs no client certificate
-
-
-def _path(tree: str, key: str) -> bytes:
-    """Return where an endpoint stands in a tree of paths such as "scep", octet for octet."""
-    tenant, _, segment = key.rpartition("/")
-    return "".join(f"/{step}" for step in (tenant, tree, segment) if step).encode("ascii")
-
-
-def raw_routes(endpoints: Mapping[str, Endpoint]) -> dict[bytes, Endpoint]:
-    """Return every path that takes a bare PKCS#10, octet for octet."""
-    return {
-        _path("scep-raw", key): endpoint
-        for key, endpoint in endpoints.items()
-        if endpoint.answer_raw is not None and endpoint.gate is None and not key.endswith("/")
-    }
-
-
-def gated_routes(endpoints: Mapping[str, Endpoint]) -> dict[bytes, Endpoint]:
-    """Return every path that leads through a gate, octet for octet; there is no default among them."""
-    table: dict[bytes, Endpoint] = {}
-    for key, endpoint in endpoints.items():
-        base = _path("scep-mtls", key)
-        for path in (base, base + b"/" + _PROGRAM):
-            if endpoint.gate is not None and not key.endswith("/"):
-                table[path] = table[path + b"/"] = endpoint
-    return table
-
-
-def routes(endpoints: Mapping[str, Endpoint], default: str | None) -> dict[bytes, Endpoint]:
-    """Return every path that means an endpoint, octet for octet; `default` names the one that answers /scep.
-
-    The keys of `endpoints` are path segments, below a tenant "tenant/segment"; "tenant/" is its default profile. What
-    is in no key here is not found: never another profile's business.
-    """
-    table: dict[bytes, Endpoint] = {}
-    open_ones = {key: endpoint for key, endpoint in endpoints.items() if endpoint.gate is None}
-    for key, endpoint in open_ones.items():
-        base = _path("scep", key)
-        paths = [base, base + b"/" + _PROGRAM]
-        if key.endswith("/"):
-            above = base.removesuffix(b"/scep")
-            paths += [above + b"/cgi-bin/" + _PROGRAM, above + b"/" + _PROGRAM]
-        for path in paths:
-            table[path] = table[path + b"/"] = endpoint
-    if default in open_ones:
-        for path in (b"/scep", b"/scep/" + _PROGRAM, b"/cgi-bin/" + _PROGRAM, b"/" + _PROGRAM):
-            table[path] = table[path + b"/"] = endpoints[default]
-    return table
 
 
 class ScepResource(Resource):

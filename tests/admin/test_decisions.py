@@ -10,7 +10,7 @@ from scepd.admin.actions import Ending, NotFound
 from scepd.admin.api import handle
 from scepd.records import CertificateState, Refusal, RevocationReason, TransactionState
 from scepd.refusal import WIRE, OperatorError, Reason
-from tests.store.building import Device, Issuer, enrol, make_intent, make_petition
+from tests.store.building import Device, Issuer, enrol, make_intent, make_petition, open_repository
 from tests.world import NOW
 
 REQUESTS, CERTIFICATES = "/api/v1/requests", "/api/v1/certificates"
@@ -172,3 +172,26 @@ def test_a_serial_of_two_issuers_needs_the_issuer(actions, issuer, issued):
 def test_transactions_of_a_state_are_returned(actions, waiting, issued):
     assert actions.transactions(state=TransactionState.PENDING) == [waiting]
     assert [one.id for one in actions.transactions()] == [issued.id, waiting.id]
+
+
+def test_S129_a_person_takes_an_approval_back(actions, waiting):
+    post(actions, f"{REQUESTS}/{waiting.id}/approve")
+    status, value = handle(actions, "POST", f"{REQUESTS}/{waiting.id}/approve", {}, who="user bob")
+    assert (status, value["problem"]) == (400, f"request {waiting.id} does not wait: it is APPROVED (by user ann)")
+    status, shown = handle(actions, "POST", f"{REQUESTS}/{waiting.id}/reject", {}, who="user bob")
+    assert (status, shown["state"], shown["decided_by"]) == (200, "REJECTED", "user bob")
+
+
+def test_a_node_that_is_gone_is_succeeded(actions, issuer, tmp_path):
+    gone = open_repository(tmp_path, owner="gone/1.0")
+    claimed, _ = gone.claim(make_intent(issuer, Device.make("CN=r5")))
+    gone.close()
+    status, (shown,) = post(actions, f"{REQUESTS}/adopt", node="gone")
+    assert (status, shown["id"], shown["state"]) == (200, str(claimed.id), "ISSUING")
+    [row] = [row for row in actions.repository.audit() if row.action == "transaction_adopted"]
+    assert (row.actor, row.target) == ("user ann", f"transaction {claimed.id}")
+    assert actions.repository.transaction(claimed.id).owner == "node/adopted"
+    assert post(actions, f"{REQUESTS}/adopt", node="gone")[0] == 404
+    assert post(actions, f"{REQUESTS}/adopt")[0] == 404
+    status, value = post(actions, f"{REQUESTS}/adopt", node="node")
+    assert (status, "is this node" in value["problem"]) == (400, True)

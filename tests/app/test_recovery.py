@@ -80,3 +80,22 @@ def test_what_could_not_be_done_is_owed_until_it_is_and_then_done_once(tmp_path,
     settle(owed)
     settle(owed)
     assert lane.finished == ["n1/0.0"]
+
+
+def test_what_a_person_had_this_node_adopt_is_looked_for_now_and_then(tmp_path, monkeypatch):
+    lane = Lane("n1/0.0", "n1/adopted")
+    owed, lanes = estates(tmp_path, monkeypatch, lane, workers=2)
+    seconds = [100.0]
+    owed._monotonic = lambda: seconds[0]
+    settle(owed)
+    assert lane.finished == []
+    owed.watch_adopted()
+    for _ in range(3):
+        settle(owed)
+    assert lane.finished == ["n1/adopted"]
+    seconds[0] += 10
+    lanes.away = True
+    settle(owed)
+    lanes.away = False
+    settle(owed)
+    assert lane.finished == ["n1/adopted"] * 2

@@ -238,7 +238,7 @@ def test_S82_the_url_is_constant_whatever_a_request_says(stage, receiver, clock,
     for subject in ("CN=x@169.254.169.254/", "CN=..%2f..%2fadmin", "CN={{7*7}}\\, ${x}"):
         stage.run(method.ask, question(csr(CHALLENGE, subject=subject)))
     assert {received.path for received in receiver.received} == {"/scep/challenge"}
-    assert {received.headers["Host"] for received in receiver.received} == {f"localhost:{receiver.port}"}
+    assert {received.headers["host"] for received in receiver.received} == {f"localhost:{receiver.port}"}
 
 
 def test_S82_a_replayed_a_changed_and_a_retimed_body_are_refused_by_the_receiver(stage, receiver, method, asked, clock):
@@ -251,8 +251,8 @@ def test_S82_a_replayed_a_changed_and_a_retimed_body_are_refused_by_the_receiver
     changed = attrs.evolve(received, body=received.body.replace(b"r1", b"r2"))
     assert not receiver.accepts(changed)
     moment = int(BEGIN.timestamp())
-    retimed = received.headers["Scepd-Signature"].replace(f"t={moment}", f"t={moment + 200}")
-    assert not receiver.accepts(attrs.evolve(received, headers={"Scepd-Signature": retimed}))
+    retimed = received.headers["scepd-signature"].replace(f"t={moment}", f"t={moment + 200}")
+    assert not receiver.accepts(attrs.evolve(received, headers={"scepd-signature": retimed}))
     clock.moment = BEGIN + timedelta(hours=1)
     assert not receiver.accepts(received)  # too old
 

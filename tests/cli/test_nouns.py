@@ -13,7 +13,7 @@ from scepd.config.load import load
 from scepd.store.engines import StoreConnection, open_engine
 from scepd.store.reader import Reader
 from scepd.store.repository import Repository
-from tests.store.building import Device, Issuer, enrol, make_petition
+from tests.store.building import Device, Issuer, enrol, make_intent, make_petition
 
 CHALLENGE = re.compile(r"([23456789a-hjkmnp-z]{4}-){6}[23456789a-hjkmnp-z]{4}")
 
@@ -94,6 +94,7 @@ def test_a_challenge_is_cancelled_once(run):
         (["request", "approve", "4711"], 1, "no request 4711"),
         (["request", "reject", "4711", "--detail", "who?"], 1, "no request 4711"),
         (["request", "approve", "t1"], 2, "t1"),
+        (["request", "adopt", "node-b"], 1, "node 'node-b' left nothing unfinished"),
         (["request", "list", "--state", "waiting"], 2, "waiting"),
         (["cert", "revoke", "0c"], 1, "no certificate c"),
         (["cert", "revoke", "hello"], 2, "no serial"),
@@ -180,3 +181,12 @@ def test_C296_a_certificate_is_held_released_and_revoked(run, repository):
     again = run("cert", "revoke", serial)
     assert again.exit_code == 1
     assert "was revoked" in again.output
+
+
+def test_what_a_gone_node_had_begun_is_adopted(run, repository):
+    intent = make_intent(Issuer.make(), Device.make("CN=r9"), profile="default")
+    claimed, _ = repository.claim(intent)
+    result = run("request", "adopt", "alpha")
+    assert result.exit_code == 0, result.output
+    assert "CN=r9" in result.output
+    assert repository.transaction(claimed.id).owner.endswith("/adopted")

@@ -76,6 +76,16 @@ def test_C181_renewal(compiled, written, rule):
     assert routers(compiled, renewal=written).renewal == rule
 
 
+@pytest.mark.parametrize("written", ["1s", "59m"])
+def test_C185_C208_a_renewed_certificate_is_not_revoked_before_its_reply_can_be_asked_for_again(refused, written):
+    problem = problem_of(refused, renewal={"revoke_previous": written})
+    assert (problem.path, problem.hint) == ("$.profile.routers.renewal.revoke_previous", 'write "1h" or more')
+
+
+def test_C185_an_hour_is_enough(compiled):
+    assert routers(compiled, renewal={"revoke_previous": "1h"}).renewal.revoke_previous == timedelta(hours=1)
+
+
 def test_C184_renewal_is_on_where_nothing_is_written(compiled):
     assert routers(compiled).renewal == RenewalRule()
     assert routers(compiled).renewal.by_pkcsreq

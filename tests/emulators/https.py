@@ -13,7 +13,7 @@ import trustme
 
 @attrs.define
 class Received:
-    """One request as it came."""
+    """One request as it came; its headers by their names in lower case."""
 
     method: str
     path: str
@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def serve(self):
         length = int(self.headers.get("Content-Length", 0))
-        received = Received(self.command, self.path, dict(self.headers.items()), self.rfile.read(length))
+        received = Received(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, self.rfile.read(length))
         self.server.emulator.received.append(received)
         self._write(self.server.emulator.answer(received))
         self.close_connection = True

@@ -99,7 +99,7 @@ class IntuneEmulator(HttpsServer):
         return fresh and header["x5t#S256"] == thumbprint and claims["iss"] == claims["sub"] == CLIENT
 
     def _authorized(self, received, scope):
-        word, _, text = received.headers.get("Authorization", "").partition(" ")
+        word, _, text = received.headers.get("authorization", "").partition(" ")
         if word == "Bearer" and self.tokens.get(text) == scope:
             return None
         return _json({"error": {"code": "InvalidAuthenticationToken"}}, 401)

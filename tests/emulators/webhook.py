@@ -31,7 +31,7 @@ class WebhookReceiver(HttpsServer):
 
     def accepts(self, received):
         """Return whether a request is ours, fresh and new; remember it."""
-        parts = dict(part.split("=", 1) for part in received.headers["Scepd-Signature"].split(","))
+        parts = dict(part.split("=", 1) for part in received.headers["scepd-signature"].split(","))
         signed = parts["t"].encode() + b"." + received.body
         expected = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
         if not hmac.compare_digest(expected, parts["v1"]):

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,18 @@ from scepd.store.engines import StoreConnection, open_engine
 from scepd.store.schema import METADATA, SCHEMA_VERSION
 from scepd.store.version import read_versions
 
-from .building import URL, Device, add_challenge, certificate_row, enrol, make_intent, open_repository, prepare
+from .building import (
+    BEGIN,
+    URL,
+    Device,
+    add_challenge,
+    certificate_row,
+    enrol,
+    make_intent,
+    make_petition,
+    open_repository,
+    prepare,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -99,18 +111,18 @@ def test_a_migration_that_breaks_references_is_taken_back(directory, monkeypatch
     database.close()
 
 
-def make_first_version(directory, monkeypatch):
-    """Make a store with the first version's tables."""
+def make_first_version(directory, monkeypatch, revision="0001"):
+    """Make a store with the first version's tables, or with those of a later one."""
 
     def run_first(connection):
         config = Config()
         config.set_main_option("script_location", migrate.SCRIPTS)
         config.attributes["connection"] = connection.connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
 
     directory.mkdir()
     monkeypatch.setattr(migrate, "_run_scripts", run_first)
-    assert migrate.upgrade(URL, directory) == (0, 1)
+    assert migrate.upgrade(URL, directory) == (0, int(revision))
     monkeypatch.undo()
 
 
@@ -146,6 +158,34 @@ def test_S135_a_store_of_the_first_version_keeps_its_rows(tmp_path, issuer, monk
     assert after == before
     assert certificate_row(repository, issued).id == 1
     assert repository.generation() == 0
+    assert check_store(repository, {"main": issuer.der}) == []
+    repository.close()
+
+
+def test_S135_a_store_of_the_third_version_learns_how_approvals_end_and_names_compare(tmp_path, issuer, monkeypatch):
+    new, old = tmp_path / "new", tmp_path / "old"
+    new.mkdir()
+    prepare(new)
+    repository = open_repository(new)
+    subjects = ("CN=R1.Example,O=eX", "CN=STRASSE ÄÖ", "CN=Straße äö")
+    for subject in subjects:
+        enrol(repository, issuer, Device.make(subject))
+    waiting, _ = repository.petition(make_petition(issuer, Device.make("CN=r4")))
+    repository.decide(repository.petition(make_petition(issuer, Device.make("CN=r5")))[0].id, approve=True, who="ann")
+    repository.close()
+    make_first_version(old, monkeypatch, "0003")
+    copy_rows(new, old)
+    database = sqlite3.connect(old / "scepd.sqlite", isolation_level=None)
+    late = (BEGIN + timedelta(days=6)).isoformat(timespec="microseconds")
+    database.execute("UPDATE \"transaction\" SET decided = ? WHERE state = 'APPROVED'", (late,))
+    assert migrate.upgrade(URL, old) == (3, SCHEMA_VERSION)
+    folded = [row[0] for row in database.execute("SELECT subject_folded FROM certificate ORDER BY id")]
+    database.close()
+    assert folded == ["cn=r1.example,o=ex", "cn=strasse äö", "cn=strasse äö"]
+    repository = open_repository(old)
+    approved, found = repository.transactions()[:2]
+    assert approved.expires == BEGIN + timedelta(days=13)
+    assert found == waiting
     assert check_store(repository, {"main": issuer.der}) == []
     repository.close()
 

@@ -35,8 +35,10 @@ FORGED = (
     f"\r\ntime=2026-01-01T00:00:00.000Z level=info event=scep_request outcome=rejected reason=challenge_invalid ip={VICTIM}",
     f'", "ip": "{VICTIM}", "x": "',
     f'\\", "ip": "{VICTIM}", "x": "',
-    (f'"}}\n{{"time": "2026-01-01T00:00:00.000Z", "level": "info", "event": "scep_request", "outcome": "rejected",'
-    f' "reason": "challenge_invalid", "ip": "{VICTIM}"}}'),
+    (
+        f'"}}\n{{"time": "2026-01-01T00:00:00.000Z", "level": "info", "event": "scep_request", "outcome": "rejected",'
+        f' "reason": "challenge_invalid", "ip": "{VICTIM}"}}'
+    ),
     f"\u2028ip={VICTIM}\x85ip={VICTIM}",
     f"\\ ip={VICTIM}",
     f'\\" ip={VICTIM} "',

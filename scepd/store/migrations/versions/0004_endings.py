@@ -24,7 +24,9 @@ def upgrade() -> None:
         op.execute(meta.update().where(meta.c.name == name).values(value="4"))
     _fold_subjects()
     _let_approvals_end()
-    op.create_index("ix_challenge_sealed", "challenge", ["state", "expires"], sqlite_where=sa.text("sealed IS NOT NULL"))
+    op.create_index(
+        "ix_challenge_sealed", "challenge", ["state", "expires"], sqlite_where=sa.text("sealed IS NOT NULL")
+    )
 
 
 def _fold_subjects() -> None:

@@ -1,0 +1,221 @@
+"""The generator: where an MDM system has a one-time challenge made for a device, by a token (threats S-37)."""
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import attrs
+
+from scepd.admin.actions import Actions, Binding, NewChallenge
+from scepd.challenge.digest import keyed_digest, new_challenge
+from scepd.profile.model import OneTimeRule
+from scepd.records import Secret, Token
+from scepd.refusal import OperatorError
+
+MOST_PER_MINUTE = 6_000
+LONGEST_BODY = 16_384  # octets
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_FIELDS = frozenset({"profile", "cn", "names", "valid_seconds"})
+
+
+@attrs.frozen
+class Grant:
+    """What a token is good for: those profiles, common names that match, how many challenges and how fast, how long."""
+
+    profiles: tuple[str, ...]
+    pattern: str | None = None
+    per_minute: int = 60
+    most: int | None = None
+    valid: timedelta | None = None
+
+
+@attrs.frozen
+class Asked:
+    """A call as it came: `profile` from its path (None: its body names it), header names in lower case."""
+
+    method: str
+    profile: str | None
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@attrs.frozen
+class GeneratorReply:
+    """What is answered; it must be kept by nobody."""
+
+    status: int
+    content_type: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = (("Cache-Control", "no-store"),)
+
+
+class Declined(Exception):  # noqa: N818 - an answer
+    """A call that gets nothing: status and words, perhaps headers."""
+
+    def __init__(self, status: int, problem: str, *headers: tuple[str, str]) -> None:
+        """Keep what is answered."""
+        super().__init__(problem)
+        self.status = status
+        self.problem = problem
+        self.headers = headers
+
+
+def new_token(actions: Actions, who: str, name: str, grant: Grant) -> tuple[Token, Secret]:
+    """Make a token; the only moment at which its text exists here. Raises `OperatorError`."""
+    if not _NAME.fullmatch(name):
+        raise OperatorError(f"{name!r} is no name for a token", "letters, digits, dots and hyphens, at most 64")
+    if not grant.profiles:
+        raise OperatorError("a token must be bound to a profile", "scepd challenge token new NAME --profile PROFILE")
+    for profile in grant.profiles:
+        if not any(isinstance(rule, OneTimeRule) for rule in actions.profile(profile).challenge):
+            hint = f'[profile.{profile}] challenge = [{{ method = "one-time" }}]'
+            raise OperatorError(f"profile {profile!r} takes no one-time challenges", hint)
+    if not 1 <= grant.per_minute <= MOST_PER_MINUTE or (grant.most is not None and grant.most < 1):
+        raise OperatorError(
+            "a token cannot have these limits", f"--per-minute 1 to {MOST_PER_MINUTE}, --most 1 or more"
+        )
+    if grant.valid is not None and grant.valid <= timedelta():
+        raise OperatorError("a token cannot be valid for that long", "--valid 365d")
+    _check_pattern(grant.pattern)
+    secret, now = new_challenge(actions.random), actions.clock.now()
+    token = Token(
+        id=0,
+        name=name,
+        digest=keyed_digest(actions.store_key, secret.reveal()),
+        profiles=grant.profiles,
+        pattern=grant.pattern,
+        per_minute=grant.per_minute,
+        left=grant.most,
+        expires=None if grant.valid is None else now + grant.valid,
+        created=now,
+        created_by=who,
+    )
+    return actions.repository.add_token(token), secret
+
+
+def tokens(actions: Actions, limit: int) -> Sequence[Token]:
+    """Return the tokens, newest first."""
+    return actions.repository.tokens(limit)
+
+
+def revoke_token(actions: Actions, who: str, name: str) -> None:
+    """Let a token be used no more; raises `OperatorError` where there is none that could."""
+    if not actions.repository.revoke_token(name, who=who):
+        raise OperatorError(f"there is no token {name!r} that could be revoked", "scepd challenge token list")
+
+
+def answer(actions: Actions, asked: Asked) -> GeneratorReply:
+    """Answer a call: 200 with a challenge; 400, 401, 403, 405, 413 or 429 with words that tell no secret.
+
+    What is asked for with a token that may not have it counts against the token's rate all the same. The challenge
+    comes as JSON, as one line of text, or for callers of NDES as the words that they look for (`Accept`).
+    """
+    try:
+        token, wish = _admit(actions, asked), _read(asked)
+        profile = _profile(token, asked.profile, wish)
+        binding = _binding(token, wish)
+        made = actions.new_challenge(f"token {token.name}", profile, binding)
+    except Declined as declined:
+        return _problem(declined.status, str(declined), *declined.headers)
+    except OperatorError as error:
+        return _problem(400, error.problem)
+    return _reply(asked.headers.get("accept", ""), made)
+
+
+def _admit(actions: Actions, asked: Asked) -> Token:
+    if asked.method != "POST":
+        raise Declined(405, "POST makes a challenge", ("Allow", "POST"))
+    if "origin" in asked.headers or asked.headers.get("sec-fetch-site", "none") != "none":
+        raise Declined(403, "not from a web page")  # a browser that a page has sent here
+    if len(asked.body) > LONGEST_BODY:
+        raise Declined(413, "the body is too long")
+    token = actions.repository.find_token(keyed_digest(actions.store_key, _presented(asked.headers)))
+    unknown = Declined(401, "the token is not accepted", ("WWW-Authenticate", "Bearer"))
+    if token is None:
+        raise unknown
+    wait = actions.repository.take_token(token.id)
+    if wait is None:
+        raise unknown
+    if wait:
+        raise Declined(429, "too many challenges", ("Retry-After", str(math.ceil(wait))))
+    return token
+
+
+def _presented(headers: Mapping[str, str]) -> str:
+    """Return the token of a call: as a bearer, or as the password of Basic, which is all that some callers know."""
+    scheme, _, value = headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+    return ""
+
+
+def _read(asked: Asked) -> Mapping[str, Any]:
+    if not asked.body.strip():
+        return {}
+    try:
+        wish = json.loads(asked.body, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        raise Declined(400, "the body is no JSON object") from None
+    if not isinstance(wish, dict) or not wish.keys() <= _FIELDS:
+        raise Declined(400, f"the body is no JSON object of {', '.join(sorted(_FIELDS))}")
+    return wish
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member twice")
+    return members
+
+
+def _profile(token: Token, named: str | None, wish: Mapping[str, Any]) -> str:
+    profile = wish.get("profile", named if named is not None else token.profiles[0])
+    if profile not in token.profiles or named not in {None, profile}:
+        raise Declined(403, "the token is not for that profile")
+    return str(profile)
+
+
+def _binding(token: Token, wish: Mapping[str, Any]) -> Binding:
+    common_name, names, seconds = wish.get("cn"), wish.get("names", []), wish.get("valid_seconds")
+    if not isinstance(common_name, str | None) or not isinstance(names, list):
+        raise Declined(400, "cn is no text, or names is no list")
+    if not all(isinstance(name, str) for name in names):
+        raise Declined(400, "names is no list of texts")
+    if seconds is not None and (type(seconds) is not int or not 0 < seconds < 10**9):
+        raise Declined(400, "valid_seconds is no number of seconds")
+    if token.pattern is not None and (common_name is None or not re.fullmatch(token.pattern, common_name)):
+        raise Declined(403, "the token is not for that common name")
+    return Binding(common_name, tuple(names), None if seconds is None else timedelta(seconds=seconds))
+
+
+def _check_pattern(pattern: str | None) -> None:
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise OperatorError(f"the pattern cannot be read: {error}", r"--cn-pattern 'r[0-9]+\.example\.net'") from error
+
+
+def _reply(accept: str, made: NewChallenge) -> GeneratorReply:
+    text = made.challenge.reveal()
+    if "text/html" in accept:
+        page = f"<P>The enrollment challenge password is: <B> {text} </B></P>"
+        return GeneratorReply(200, "text/html; charset=utf-8", page.encode())
+    if "text/plain" in accept:
+        return GeneratorReply(200, "text/plain; charset=utf-8", f"{text}\n".encode())
+    value = {"challenge": text, "profile": made.profile, "expires": made.expires.isoformat(timespec="seconds")}
+    return GeneratorReply(200, "application/json", json.dumps(value).encode())
+
+
+def _problem(status: int, problem: str, *headers: tuple[str, str]) -> GeneratorReply:
+    words = (("Cache-Control", "no-store"), *headers)
+    return GeneratorReply(status, "application/json", json.dumps({"problem": problem}).encode(), words)

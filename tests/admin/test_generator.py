@@ -1,0 +1,183 @@
+"""The generator: tokens, and what their callers get (threats S-37)."""
+
+import base64
+import json
+from datetime import timedelta
+
+import pytest
+
+from scepd.admin import generator
+from scepd.admin.api import handle
+from scepd.admin.generator import LONGEST_BODY, Asked, Grant
+from scepd.challenge.digest import keyed_digest
+from scepd.observe.audit import verify
+from scepd.refusal import OperatorError
+from tests.world import NOW, STORE_KEY
+
+TOKENS = "/api/v1/tokens"
+
+
+@pytest.fixture
+def token(actions):
+    return make(actions)
+
+
+def make(actions, name="jamf", **grant):
+    _, secret = generator.new_token(actions, "user ann", name, Grant(**{"profiles": ("routers",), **grant}))
+    return secret.reveal()
+
+
+def call(actions, token, body=b"", *, method="POST", profile=None, **headers):
+    fields = {"authorization": f"Bearer {token}", **{name.replace("_", "-"): text for name, text in headers.items()}}
+    octets = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return generator.answer(actions, Asked(method, profile, fields, octets))
+
+
+def status(reply):
+    assert ("Cache-Control", "no-store") in reply.headers
+    return reply.status
+
+
+def test_S37_a_token_makes_a_challenge_for_a_device(actions, token):
+    wish = {"cn": "r1.example.net", "names": ["dns:R1.example.net"], "valid_seconds": 600}
+    reply = call(actions, token, wish, profile="routers")
+    assert (status(reply), reply.content_type) == (200, "application/json")
+    value = json.loads(reply.body)
+    stored = actions.repository.find_challenge("routers", keyed_digest(STORE_KEY, value["challenge"]))
+    assert (stored.common_name, stored.names, stored.uses) == ("r1.example.net", ("dns:r1.example.net",), 1)
+    assert stored.expires == NOW + timedelta(seconds=600)
+    assert stored.created_by == "token jamf"
+    assert value["profile"] == "routers"
+    chains = list(actions.repository.audit_chains())
+    assert verify(chains, actions.repository.audit_heads()) == []
+    assert token not in "".join(map(str, chains))
+
+
+def test_callers_of_ndes_get_what_they_look_for(actions, token):
+    page = call(actions, token, accept="text/html,*/*")
+    assert page.body.startswith(b"<P>The enrollment challenge password is: <B> ")
+    line = call(actions, token, accept="text/plain")
+    text = line.body.decode().strip()
+    assert (line.content_type, len(text)) == ("text/plain; charset=utf-8", 34)
+    assert actions.repository.find_challenge("routers", keyed_digest(STORE_KEY, text)) is not None
+
+
+def test_S37_the_token_may_come_as_the_password_of_basic(actions, token):
+    basic = base64.b64encode(f"jamf:{token}".encode()).decode()
+    assert status(call(actions, "", authorization=f"Basic {basic}")) == 200
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer x", "Basic !!", "Basic /w==", "Digest x", "Bearer \0"])
+def test_S37_without_a_good_token_nothing_is_made(actions, token, authorization):
+    reply = call(actions, token, authorization=authorization)
+    assert status(reply) == 401
+    assert ("WWW-Authenticate", "Bearer") in reply.headers
+    assert actions.challenges() == []
+
+
+def test_S37_a_revoked_spent_or_expired_token_is_as_unknown_as_any(actions, token):
+    unknown = call(actions, "unknown").body
+    generator.revoke_token(actions, "user ann", "jamf")
+    short = make(actions, "short", valid=timedelta(hours=1))
+    once = make(actions, "once", most=1)
+    assert status(call(actions, once)) == 200
+    actions.clock.time += timedelta(hours=1)
+    for one in (token, short, once):
+        reply = call(actions, one)
+        assert (status(reply), reply.body) == (401, unknown)
+
+
+def test_S37_only_POST_and_no_web_page(actions, token):
+    for method in ("GET", "HEAD", "PUT", "DELETE", "post"):
+        reply = call(actions, token, method=method)
+        assert (status(reply), ("Allow", "POST") in reply.headers) == (405, True)
+    assert status(call(actions, token, origin="https://evil.example")) == 403
+    assert status(call(actions, token, sec_fetch_site="cross-site")) == 403
+    assert actions.challenges() == []
+
+
+def test_S37_a_replayed_call_costs_of_the_rate_and_the_count(actions):
+    token = make(actions, per_minute=2, most=3)
+    assert [status(call(actions, token)) for _ in range(3)] == [200, 200, 429]
+    reply = call(actions, token)
+    assert ("Retry-After", "30") in reply.headers
+    actions.clock.time += timedelta(minutes=1)
+    assert [status(call(actions, token)) for _ in range(2)] == [200, 401]
+    assert len(actions.challenges()) == 3
+
+
+def test_S37_a_token_is_bound_to_profiles_and_names(actions, token):
+    assert status(call(actions, token, profile="phones")) == 403
+    assert status(call(actions, token, {"profile": "phones"})) == 403
+    assert status(call(actions, token, {"profile": "routers"}, profile="phones")) == 403
+    bound = make(actions, "bound", pattern=r"r[0-9]+\.example\.net")
+    assert status(call(actions, bound, {"cn": "r12.example.net"})) == 200
+    for wish in ({}, {"cn": "admin"}, {"cn": "r12.example.net.evil"}):
+        assert status(call(actions, bound, wish)) == 403
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b'"x"',
+        b"\xff",
+        b'{"cn": "a", "cn": "b"}',
+        b'{"uses": 100}',
+        b'{"cn": 7}',
+        b'{"names": "dns:a"}',
+        b'{"names": [7]}',
+        b'{"names": ["dns:a b"]}',
+        b'{"cn": "a\\u0000b"}',
+        b'{"valid_seconds": 0}',
+        b'{"valid_seconds": true}',
+        b'{"valid_seconds": 1e400}',
+        b'{"valid_seconds": 99999999}',
+        b"[" * 10_000,
+    ],
+)
+def test_S84_what_cannot_be_read_makes_nothing(actions, token, body):
+    assert status(call(actions, token, body)) == 400
+    assert actions.challenges() == []
+
+
+def test_a_long_body_is_not_read(actions, token):
+    assert status(call(actions, token, b" " * (LONGEST_BODY + 1))) == 413
+
+
+def test_tokens_are_made_listed_and_revoked_by_people(actions):
+    body = {"name": "jamf", "profiles": ["routers"], "per_minute": 5, "most": 9, "valid_seconds": 60, "cn_pattern": "r.*"}
+    code, made = handle(actions, "POST", TOKENS, body, who="user ann")
+    assert code == 200
+    (listed,) = handle(actions, "GET", TOKENS)[1]
+    assert made["token"] not in json.dumps(listed)
+    assert listed == {name: value for name, value in made.items() if name != "token"}
+    assert (listed["per_minute"], listed["left"], listed["cn_pattern"]) == (5, 9, "r.*")
+    assert handle(actions, "DELETE", f"{TOKENS}/jamf", {})[0] == 200
+    assert handle(actions, "DELETE", f"{TOKENS}/jamf", {})[0] == 400
+    assert handle(actions, "GET", TOKENS)[1][0]["revoked"] is not None
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        {"profiles": ()},
+        {"profiles": ("nobody",)},
+        {"profiles": ("phones",)},
+        {"per_minute": 0},
+        {"per_minute": 10**6},
+        {"most": 0},
+        {"valid": timedelta()},
+        {"pattern": "("},
+    ],
+)
+def test_a_token_that_could_do_nothing_is_not_made(actions, grant):
+    with pytest.raises(OperatorError):
+        make(actions, **grant)
+
+
+def test_a_token_has_a_name_of_its_own(actions, token):
+    for name in ("", "a b", "x" * 65, "jamf"):
+        with pytest.raises(OperatorError):
+            make(actions, name)

@@ -1,0 +1,64 @@
+"""Entities, limits of a profile and its switch, on the whole path of a request."""
+
+import attrs
+import pytest
+
+from scepd.challenge.digest import keyed_digest
+from scepd.challenge.entity import EntityChallenge, WrongCodes
+from scepd.profile.model import SubjectPolicy
+from scepd.records import EntityState
+from scepd.store.entities import Code, NewEntity
+from tests import make
+from tests.world import STATIC, STORE_KEY
+
+CODE = "the code of device"
+
+
+def with_profile(world, **changes):
+    world.profiles["default"] = attrs.evolve(world.profiles["default"], **changes)
+
+
+@pytest.fixture
+def entity(world):
+    """A registered entity whose name is that of the test's usual request."""
+    method = EntityChallenge("default", STORE_KEY, WrongCodes())
+    world.context.challenges = {"default": (method, *world.context.challenges["default"])}
+    new = NewEntity("device", Code(keyed_digest(STORE_KEY, CODE), None, None), (("O", "Example"),))
+    return world.store.add_entities("default", [new], who="ann")[0]
+
+
+def test_an_entity_enrols_once_and_its_registration_fills_the_subject(world, device, entity):
+    with_profile(world, subject=SubjectPolicy(sources=(("O", "identity"), ("CN", "identity"))))
+    leaf = device.enrol(challenge=CODE)
+    assert world.issued()[0].subject in {"CN=device,O=Example", "O=Example,CN=device"}
+    assert leaf
+    assert world.store.entity(entity).state is EntityState.GENERATED
+    other = make.party("other")
+    assert device.refusal(device.request(CODE, signer=other))[0] == "challenge_replayed"
+
+
+def test_an_entity_whose_certificate_cannot_be_is_free_again(world, device, entity):
+    with_profile(world, subject=SubjectPolicy(required=("L",)))
+    assert device.refusal(device.request(CODE))[0] == "subject_refused"
+    assert world.store.entity(entity).state is EntityState.NEW
+
+
+def test_a_profile_that_is_switched_off_refuses_until_it_is_on(world, device):
+    world.context.switches.replace(frozenset({"default"}))
+    assert device.refusal(device.request(STATIC)) == ("profile_disabled", "badRequest", "profile not enabled")
+    world.context.switches.replace(frozenset())
+    assert device.enrol(challenge=STATIC)
+
+
+def test_S41_a_subject_has_so_many_certificates(world, device):
+    with_profile(world, most_active=2)
+    for number in range(2):
+        device.enrol(challenge=STATIC, signer=make.party(f"p{number}"), transaction_id=f"t{number}")
+    body = device.request(STATIC, signer=make.party("p2"), transaction_id="t2")
+    assert device.refusal(body)[0] == "identity_limit"
+
+
+def test_S28_a_key_is_certified_once(world, device):
+    with_profile(world, unique_key=True)
+    device.enrol(challenge=STATIC)
+    assert device.refusal(device.request(STATIC, transaction_id="another"))[0] == "key_taken"
