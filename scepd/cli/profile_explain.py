@@ -28,7 +28,7 @@ def explain_request(config: Path, name: str, der: bytes, *, challenge: str | Non
     profile = next((one for one in settings.profiles if one.name == name), None)
     if profile is None:
         raise Failure(f"there is no profile {name!r}", hint="scepd profile list")
-    csr = parse_csr(der, verisign=profile.verisign_extension_request)
+    csr = parse_csr(der, verisign=profile.verisign_extension_request, longest_challenge=profile.longest_challenge)
     if challenge is not None:
         csr = attrs.evolve(csr, challenge=Secret(challenge))
     issuer = next(one for one in settings.issuers if one.name == profile.issuer)

@@ -74,7 +74,12 @@ def request(context: Context, case: Case) -> Answered | Suspended:
 
 
 def _read_request(context: Context, case: Case) -> CertificationRequest:
-    return parse_csr(open_envelope(context, case), verisign=case.profile.verisign_extension_request)
+    profile = case.profile
+    return parse_csr(
+        open_envelope(context, case),
+        verisign=profile.verisign_extension_request,
+        longest_challenge=profile.longest_challenge,
+    )
 
 
 def _keep_password(case: Case, csr: CertificationRequest) -> None:

@@ -58,7 +58,11 @@ def respond_raw(context: Context, profile: Profile, body: bytes, origin: Origin)
         recover(context)
     trail = Trail(context.monotonic)
     try:
-        csr = parse_csr(_read(body), verisign=profile.verisign_extension_request)
+        csr = parse_csr(
+            _read(body),
+            verisign=profile.verisign_extension_request,
+            longest_challenge=profile.longest_challenge,
+        )
     except (Reject, binascii.Error) as error:
         return Response(Answer(b"", "malformed", status=400, reason="malformed_message", detail=str(error)))
     case = RawCase(csr, profile, origin, trail, registration_of(context, profile))

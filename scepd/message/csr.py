@@ -10,7 +10,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepd.message import names, tlv
 from scepd.message.algorithms import ECDSA_SIGNATURES, ED25519, RSA_SIGNATURES, Digest
-from scepd.message.csr_attributes import Extension, RequestAttributes, read_request_attributes, without_challenge
+from scepd.message.csr_attributes import (
+    MAXIMUM_CHALLENGE,
+    Extension,
+    RequestAttributes,
+    read_request_attributes,
+    without_challenge,
+)
 from scepd.message.errors import MessageError
 from scepd.message.plain_csr import MAXIMUM_RDNS, Layout, read_plain_csr
 from scepd.message.signature import SigningKey, read_algorithm, write_algorithm
@@ -85,13 +91,18 @@ class CertificationRequest:
             raise Reject(Reason.csr_invalid, "; ".join(self.faults))
 
 
-def parse_csr(der: bytes, *, verisign: bool = False) -> CertificationRequest:
+def parse_csr(
+    der: bytes, *, verisign: bool = False, longest_challenge: int = MAXIMUM_CHALLENGE
+) -> CertificationRequest:
     """Return the parts of a PKCS#10; raises `Reject(content_malformed)` for anything that is none.
 
-    `verisign` reads the extension request attribute of the early drafts as well.
+    `verisign` reads the extension request attribute of the early drafts as well. `longest_challenge`: in characters;
+    what MDM systems make is longer than RFC 2985 allows.
     """
     try:
-        return _read_plain(der) or _read(tlv.read(der, _LIMITS), verisign=verisign)
+        return _read_plain(der) or _read(
+            tlv.read(der, _LIMITS), verisign=verisign, longest_challenge=longest_challenge
+        )
     except MessageError as error:
         raise Reject(Reason.content_malformed, f"certification request: {error.detail}") from None
 
@@ -118,7 +129,7 @@ def _read_plain(der: bytes) -> CertificationRequest | None:
     )
 
 
-def _read(request: Element, *, verisign: bool) -> CertificationRequest:
+def _read(request: Element, *, verisign: bool, longest_challenge: int) -> CertificationRequest:
     fields = request.fields()
     info = fields.take(tlv.SEQUENCE)
     algorithm = read_algorithm(fields.take())
@@ -129,7 +140,11 @@ def _read(request: Element, *, verisign: bool) -> CertificationRequest:
     subject, spki = parts.take(tlv.SEQUENCE), parts.take(tlv.SEQUENCE)
     attributes = parts.optional(_ATTRIBUTES)  # to be present even when empty, yet some leave it out
     parts.finish()
-    wanted = RequestAttributes() if attributes is None else read_request_attributes(attributes, verisign=verisign)
+    wanted = (
+        RequestAttributes()
+        if attributes is None
+        else read_request_attributes(attributes, verisign=verisign, longest_challenge=longest_challenge)
+    )
     return CertificationRequest(
         der=request.der,
         info_der=info.der,

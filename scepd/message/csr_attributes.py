@@ -41,7 +41,9 @@ class RequestAttributes:
     faults: tuple[str, ...] = ()
 
 
-def read_request_attributes(element: Element, *, verisign: bool = False) -> RequestAttributes:
+def read_request_attributes(
+    element: Element, *, verisign: bool = False, longest_challenge: int = MAXIMUM_CHALLENGE
+) -> RequestAttributes:
     """Return challenge and wished extensions; raises `MessageError` where the structure is broken.
 
     `verisign` reads the extension request of the early drafts as well; otherwise it is an unknown attribute.
@@ -56,7 +58,7 @@ def read_request_attributes(element: Element, *, verisign: bool = False) -> Requ
     wanted = [read_extension(extension) for request in requests for extension in request.parts()]
     challenges += [tlv.read(e.value_der) for e in wanted if e.oid == names.CHALLENGE_PASSWORD]
     extensions = tuple(e for e in wanted if e.oid != names.CHALLENGE_PASSWORD)
-    challenge, fault = _read_challenge(challenges)
+    challenge, fault = _read_challenge(challenges, longest_challenge)
     faults = [*_attribute_faults(pairs, known), *(extension_faults(extensions) if extensions else ())]
     if fault:
         faults.append(fault)
@@ -122,7 +124,7 @@ def read_extension(element: Element) -> Extension:
     return Extension(oid, critical is not None and critical.boolean(), value)
 
 
-def _read_challenge(values: Sequence[Element]) -> tuple[Secret | None, str]:
+def _read_challenge(values: Sequence[Element], longest: int) -> tuple[Secret | None, str]:
     """Return the challenge of exactly one value (C-145 to C-147) in any string type, and what is wrong with it."""
     if not values:
         return None, ""
@@ -132,8 +134,8 @@ def _read_challenge(values: Sequence[Element]) -> tuple[Secret | None, str]:
         text = values[0].text()
     except MessageError as error:
         return None, f"challengePassword: {error.detail}"
-    if len(text) > MAXIMUM_CHALLENGE:
-        return None, f"challengePassword of more than {MAXIMUM_CHALLENGE} characters"
+    if len(text) > longest:
+        return None, f"challengePassword of more than {longest} characters"
     return (Secret(text) if text else None), ""
 
 

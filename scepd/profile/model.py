@@ -8,6 +8,7 @@ from typing import Literal
 import attrs
 
 from scepd.message.algorithms import CryptoPolicy
+from scepd.message.csr_attributes import MAXIMUM_CHALLENGE
 from scepd.profile.access import (
     ChallengeRule,
     ClientCertificateGate,
@@ -197,6 +198,8 @@ class SigningTimeRule:
     required: bool = False
 
 
+_LONGEST_CHALLENGE = 16_384  # characters that a service outside may have written
+
 # What no profile can give: any purpose, OCSP signing, CMC authority roles, Microsoft's request agent.
 FORBIDDEN_PURPOSES = frozenset(
     EXTENDED_KEY_USAGES[word]
@@ -274,6 +277,12 @@ class Profile:
     ca_certificate_chain: bool = False  # answer the drafts' GetCACertChain
     insecurely_accept_raw_csr: bool = False  # /scep-raw/<profile>, on TLS listeners alone
     insecure: tuple[str, ...] = ()  # names of the insecurely_ switches that are on
+
+    @property
+    def longest_challenge(self) -> int:
+        """How many characters a challenge may have: those of MDM systems are longer than RFC 2985 section 5.4.1 allows."""
+        takes_long = any(isinstance(rule, WebhookRule | IntuneRule | SignedRule) for rule in self.challenge)
+        return _LONGEST_CHALLENGE if takes_long else MAXIMUM_CHALLENGE
 
     @property
     def segment(self) -> str:

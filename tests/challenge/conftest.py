@@ -31,7 +31,7 @@ def csr(device_key):
             extensions=extensions,
             challenge_tag=tag,
         )
-        return parse_csr(der)
+        return parse_csr(der, longest_challenge=16_384)
 
     return make
 

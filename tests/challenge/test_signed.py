@@ -22,7 +22,8 @@ from scepd.challenge.signed import SignedChallenge
 from scepd.challenge.static import StaticChallenge
 from scepd.challenge.strict_json import NotStrict, parse_object
 from scepd.message.csr import Extension, build_csr, parse_csr
-from scepd.profile.access import SignedRule
+from scepd.profile.access import OneTimeRule, SignedRule
+from scepd.profile.model import Profile
 from scepd.records import Secret
 from scepd.refusal import OperatorError, Reason, Reject
 from scepd.x509.names import from_text
@@ -120,13 +121,24 @@ def test_C9_a_token_for_this_request_names_the_device(mdm, store, request_with):
     identity = mdm.method.authenticate(request, store, BEGIN)
     assert (identity.method, identity.name) == ("signed", "device 17")
     assert identity.names == ("dns:r1.example.net",)
-    assert identity.attributes == (("O", "Example"), ("CN", "r1.example.net"))
+    assert identity.attributes == (("CN", "r1.example.net"), ("O", "Example"))
     assert (identity.ticket.device, identity.ticket.most) == ("device 17", 3)
 
 
 def test_C9_rsa_signs_as_well(tmp_path, store, request_with, rsa_signer):
     mdm = Mdm(tmp_path, rsa_signer)
     assert mdm.method.authenticate(request_with(mdm.token(mdm.claims())), store, BEGIN) is not None
+
+
+def test_C147_challenges_are_long_only_where_the_profile_takes_tokens(mdm, device_key):
+    token = mdm.token(mdm.claims())
+    der = build_csr(subject=from_text("CN=r1"), private_key=device_key, challenge=token, challenge_tag=12)
+    rule = SignedRule(trust=mdm.path, audience=AUDIENCE)
+    short = parse_csr(der, longest_challenge=Profile(name="routers", challenge=(OneTimeRule(),)).longest_challenge)
+    assert short.challenge is None
+    assert short.faults == ("challengePassword of more than 255 characters",)
+    taken = parse_csr(der, longest_challenge=Profile(name="routers", challenge=(rule,)).longest_challenge)
+    assert (taken.challenge.reveal(), taken.faults) == (token, ())
 
 
 def test_S92_a_token_for_a_key_vouches_for_no_name(mdm, store, request_with):
@@ -328,7 +340,7 @@ def test_S55_S92_no_kind_of_name_slips_through(mdm, store, device_key, extra):
         extensions=[extension],
         challenge_tag=12,
     )
-    assert refused(mdm, store, parse_csr(der)) is Reason.challenge_not_for_request
+    assert refused(mdm, store, parse_csr(der, longest_challenge=16_384)) is Reason.challenge_not_for_request
 
 
 def test_S92_key_and_purposes_must_be_equal_where_named(mdm, store, device_key):
@@ -341,7 +353,8 @@ def test_S92_key_and_purposes_must_be_equal_where_named(mdm, store, device_key):
                 challenge=mdm.token(mdm.claims(csr=bound)),
                 extensions=purposes,
                 challenge_tag=12,
-            )
+            ),
+            longest_challenge=16_384,
         )
 
     client = "1.3.6.1.5.5.7.3.2"
@@ -374,7 +387,7 @@ SHAPES = [
     "eyJ.eyJ. ",
     "é.b.c",
     "x" * 300,
-    "a.b." + "c" * 20_000,
+    "a.b." + "c" * 10_000 + ".d",
 ]
 
 
@@ -471,7 +484,8 @@ def test_C207_the_same_request_under_another_transaction_gets_the_same_answer(md
     (claimed, created), intent, _ = take(mdm, store, issuer, request)
     assert created
     again = attrs.evolve(intent, key=attrs.evolve(intent.key, transaction_id="another"), serial=intent.serial + 1)
-    assert store.claim(again) == (claimed, False)
+    answered, made = store.claim(again)
+    assert (answered.id, answered.serial, made) == (claimed.id, claimed.serial, False)
     other_wishes = attrs.evolve(again, wishes=bytes(32))
     assert reason_of(store.claim, other_wishes) is Reason.challenge_replayed
 
