@@ -152,7 +152,9 @@ class SerialTaken(Exception):  # noqa: N818 - a collision, not an error: the cal
 class ChallengeMethod(Protocol):
     """A local challenge method: judged read-only here, reserved and spent by the store."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The method's word in the configuration."""
 
     def authenticate(self, csr: CertificationRequest, store: Store, now: datetime) -> Identity | None:
         """Return who asked; None when this method does not know the challenge.

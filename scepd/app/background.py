@@ -5,6 +5,7 @@ from typing import Any, Self
 import attrs
 from twisted.internet.defer import DeferredList
 
+from scepd.app.belongings import Shared
 from scepd.app.clerk import Clerk
 from scepd.app.clock import UtcClock
 from scepd.app.crl_duty import CrlDuty, RunsInLane
@@ -13,7 +14,7 @@ from scepd.app.duties import Duties, Duty, Housekeeping, Pause
 from scepd.app.leases import Lease
 from scepd.app.news import News
 from scepd.ca.publish import Publisher
-from scepd.ca.shelf import CrlShelf
+from scepd.challenge.entity import WrongCodes
 from scepd.config.settings import Settings
 from scepd.store.engines import open_engine
 from scepd.store.repository import Repository
@@ -30,12 +31,14 @@ class Background:
     duties: Duties
     clerks: tuple[Clerk, Clerk]
     pause: Pause
+    wrong_codes: WrongCodes
 
     @classmethod
-    def make(cls, reactor: Any, settings: Settings, slot: int, lanes: RunsInLane, shelf: CrlShelf) -> Self:
+    def make(cls, reactor: Any, settings: Settings, slot: int, lanes: RunsInLane, shared: Shared) -> Self:
         """Put the parts together; nothing runs before `start`, and the store is opened only then."""
         names = {kind: f"{settings.appliance.node}/{slot}.{kind}" for kind in ("news", "duties")}
         news_clerk, duty_clerk = (Clerk(reactor, kind, _Opener(settings, owner)) for kind, owner in names.items())
+        shelf = shared.crls
         publishing = [issuer.name for issuer in settings.issuers if issuer.crl is not None]
         publication = Publication({issuer.name: issuer.certificate_der for issuer in settings.issuers}, publishing)
         clock, pause = UtcClock(), Pause()
@@ -60,10 +63,11 @@ class Background:
         ]
         return cls(
             PublicationResource(publication, clock),
-            News(reactor, news_clerk, shelf, publishing, publication.renew),
+            News(reactor, news_clerk, shelf, publishing, publication.renew, shared.doorkeepers.switches),
             Duties(reactor, duty_clerk, [*crl_duties, housekeeping]),
             (news_clerk, duty_clerk),
             pause,
+            shared.doorkeepers.wrong_codes,
         )
 
     def start(self) -> None:
@@ -75,6 +79,12 @@ class Background:
     def take_duties(self) -> None:
         """Take part in the duties, which need the token."""
         self.duties.start()
+
+    async def count_wrong_codes(self) -> None:
+        """Write what the lanes have counted since the last time: each process has counts of its own."""
+        wrong = self.wrong_codes.drain()
+        if wrong:
+            await self.clerks[1].run(lambda repository: repository.count_wrong_codes(wrong))
 
     async def stop(self) -> None:
         """End; a CRL half drafted is given up."""

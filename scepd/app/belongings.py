@@ -12,15 +12,13 @@ import attrs
 from scepd.app.checkpoint import Checkpoints
 from scepd.app.clock import UtcClock
 from scepd.app.keys import ca_rules, key_checks, ra_rules
+from scepd.app.methods import Doorkeepers
 from scepd.app.successions import successions_of
 from scepd.ca.local import LocalIssuer, Locations
 from scepd.ca.shelf import CrlShelf
-from scepd.challenge.none import NoChallenge
-from scepd.challenge.one_time import OneTimeChallenge
 from scepd.challenge.passwords import ProfilePasswords
-from scepd.challenge.static import StaticChallenge
 from scepd.config.settings import IssuerSettings, Settings
-from scepd.enroll.context import Context, Registration
+from scepd.enroll.context import Context, Guesses, Registration
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.keys import Opening, open_decryption_key, open_signing_key, parse_uri
 from scepd.hsm.probe import KeyCheck, check_keys, probe_signing_key
@@ -28,8 +26,7 @@ from scepd.hsm.token import Session, Token
 from scepd.message.certificate import load_certificate
 from scepd.message.certrep import ReplySigner
 from scepd.message.enveloped import Recipient
-from scepd.ports import ChallengeMethod
-from scepd.profile.model import ChallengeRule, NoChallengeRule, OneTimeRule, Profile, StaticRule
+from scepd.profile.model import Profile, StaticRule
 from scepd.refusal import OperatorError
 from scepd.store.engines import open_engine
 from scepd.store.repository import Repository
@@ -70,11 +67,25 @@ class Belongings(Context):
         self.keys_read = self.monotonic()
 
 
+@attrs.frozen
+class Shared:
+    """What all lanes of a worker have in common with its other threads."""
+
+    doorkeepers: Doorkeepers
+    crls: CrlShelf = attrs.field(factory=CrlShelf)
+    guesses: Guesses | None = None
+
+    @classmethod
+    def make(cls, settings: Settings, store_key: bytes, clock: UtcClock, guesses: Guesses | None = None) -> "Shared":
+        """Make them; raises `OperatorError`."""
+        return cls(Doorkeepers.make(settings, store_key, clock), guesses=guesses)
+
+
 class Outfitter:
     """Makes the belongings of the lanes of one worker, each in its lane's own thread."""
 
     def __init__(
-        self, settings: Settings, slot: int, store_key: bytes, checkpoints: Checkpoints, crls: CrlShelf | None = None
+        self, settings: Settings, slot: int, store_key: bytes, checkpoints: Checkpoints, shared: Shared | None = None
     ) -> None:
         """Open what lanes share: the store's engine, the challenge methods. Raises `OperatorError`."""
         self._settings = settings
@@ -84,7 +95,7 @@ class Outfitter:
         self._engine = open_engine(settings.store.url, settings.appliance.state)
         # Of this process only: what a bad key transport is answered with must not repeat elsewhere.
         self._fallback_secret = os.urandom(32)
-        self._challenges = {profile.name: _challenge_methods(profile, store_key) for profile in settings.profiles}
+        self._shared = Shared.make(settings, store_key, self._clock) if shared is None else shared
         self._passwords = {
             profile.name: _passwords(profile, store_key) for profile in settings.profiles if profile.password_encryption
         }
@@ -93,7 +104,6 @@ class Outfitter:
         )
         self._keys = key_checks(settings.issuers)
         self._successions = successions_of(settings.issuers)
-        self._crls = CrlShelf() if crls is None else crls
         self._numbers = itertools.count()
         self._lane = threading.local()
 
@@ -116,9 +126,11 @@ class Outfitter:
                 issuers={issuer.name: _open_issuer(session, issuer) for issuer in self._settings.issuers},
                 registrations=self._open_registrations(session),
                 successions=self._successions,
-                challenges=self._challenges,
+                challenges=self._shared.doorkeepers.methods,
                 passwords=self._passwords,
-                crls=self._crls,
+                crls=self._shared.crls,
+                switches=self._shared.doorkeepers.switches,
+                guesses=self._shared.guesses,
                 clock=self._clock,
                 random=os.urandom,
                 monotonic=time.monotonic,
@@ -173,22 +185,6 @@ def _open_issuer(session: Session, issuer: IssuerSettings) -> LocalIssuer:
         issuer.chain,
         Locations(issuer.crl_urls, issuer.ocsp_urls, issuer.issuer_urls),
     )
-
-
-def _challenge_methods(profile: Profile, store_key: bytes) -> tuple[ChallengeMethod, ...]:
-    return tuple(_challenge_method(rule, profile, store_key) for rule in profile.challenge)
-
-
-def _challenge_method(rule: ChallengeRule, profile: Profile, store_key: bytes) -> ChallengeMethod:
-    match rule:
-        case OneTimeRule():
-            return OneTimeChallenge(profile.name, store_key)
-        case StaticRule():
-            return StaticChallenge.from_secret(rule.secret, store_key)
-        case NoChallengeRule():
-            return NoChallenge()
-        case _:  # never let in by a method that nobody asks
-            raise OperatorError(f"profile {profile.name}: a challenge method is not served", "leave it out")
 
 
 def _passwords(profile: Profile, store_key: bytes) -> ProfilePasswords:

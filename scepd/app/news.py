@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from scepd.app.clerk import Clerk
 from scepd.ca.shelf import CrlShelf
+from scepd.profile.switches import Switches
 from scepd.records import Crl
 from scepd.store.repository import Repository
 
@@ -25,13 +26,20 @@ class News:
     log = Logger()
 
     def __init__(
-        self, reactor: Any, clerk: Clerk, shelf: CrlShelf, issuers: Iterable[str], renew: Callable[[Crl], None]
+        self,
+        reactor: Any,
+        clerk: Clerk,
+        shelf: CrlShelf,
+        issuers: Iterable[str],
+        renew: Callable[[Crl], None],
+        switches: Switches,
     ) -> None:
-        """Read through that clerk; `issuers` are those that publish CRLs."""
+        """Read through that clerk; `issuers` are those that publish CRLs, `switches` hear which profiles are off."""
         self._clerk = clerk
         self._shelf = shelf
         self._issuers = tuple(issuers)
         self._renew = renew
+        self._switches = switches
         self._generation = -1
         self._trouble = ""
         self._beat = LoopingCall(self._read)
@@ -53,6 +61,7 @@ class News:
         generation = repository.generation()
         if generation == self._generation:
             return generation, []
+        self._switches.replace(frozenset(repository.disabled_profiles()))
         found = (self._shelf.latest(repository, issuer) for issuer in self._issuers)
         return generation, [crl for crl in found if crl is not None]
 

@@ -12,15 +12,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from scepd.app.background import Background
-from scepd.app.belongings import Outfitter
+from scepd.app.belongings import Outfitter, Shared
 from scepd.app.checkpoint import Checkpoints
+from scepd.app.clock import UtcClock
 from scepd.app.endpoints import default_key, make_endpoints
 from scepd.app.gates import anchors_of
 from scepd.app.gateway import Gateway, opener
 from scepd.app.listeners import adopt, approach_of, check_listener, make_factory
+from scepd.app.methods import make_remotes
 from scepd.app.parcel import Parcel
 from scepd.app.recovery import Estates
-from scepd.ca.shelf import CrlShelf
 from scepd.challenge.digest import load_store_key
 from scepd.config.settings import LimitSettings, ListenerSettings, Settings
 from scepd.enroll.answer import Answerer
@@ -73,8 +74,9 @@ class Worker:
         if settings.hsm.softhsm2_conf is not None:
             os.environ["SOFTHSM2_CONF"] = str(settings.hsm.softhsm2_conf)
         store_key = load_store_key(settings.store.key_file)
-        shelf = CrlShelf()
-        outfitter = Outfitter(settings, parcel.slot, store_key, Checkpoints(parcel.checkpoints), shelf)
+        clock = UtcClock()
+        shared = Shared.make(settings, store_key, clock, self._failures)
+        outfitter = Outfitter(settings, parcel.slot, store_key, Checkpoints(parcel.checkpoints), shared)
         open_token = opener(settings, parcel.pin, store_key)
         self._gateway = Gateway(
             self._reactor,
@@ -84,8 +86,9 @@ class Worker:
             fail=self._fail,
             on_return=lambda: self.recover(parcel.slot),
         )
-        self._answerer = Answerer(self._gateway, self._reactor)
-        self._background = Background.make(self._reactor, settings, parcel.slot, self._gateway, shelf)
+        remotes = make_remotes(settings, self._reactor, clock)
+        self._answerer = Answerer(self._gateway, self._reactor, remotes=remotes)
+        self._background = Background.make(self._reactor, settings, parcel.slot, self._gateway, shared)
         self._background.start()
         self._estates = Estates(settings, self._gateway)
         if parcel.recover:
@@ -165,6 +168,8 @@ class Worker:
     async def _do_duties(self) -> None:
         await self._flush()
         await self._estates.settle()
+        assert self._background is not None  # made before the first tick
+        await self._background.count_wrong_codes()
 
     async def _flush(self) -> None:
         try:

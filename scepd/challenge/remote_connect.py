@@ -230,6 +230,12 @@ def _printable(head: bytes) -> str:
     return "".join(character if character.isprintable() else "?" for character in line)
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine, as an address or as localhost."""
+    address = _literal(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
 def _literal(host: str) -> Address | None:
     try:
         return ip_address(host)

@@ -20,7 +20,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
 from zope.interface import implementer
 
-from scepd.challenge.remote_connect import FAULTS, Direct, Meter, Proxy, Tunnel
+from scepd.challenge.remote_connect import FAULTS, Direct, Meter, Proxy, Refused, Tunnel, is_loopback
 from scepd.refusal import OperatorError, Unavailable
 
 T = TypeVar("T")
@@ -47,16 +47,19 @@ class HttpAnswer:
 class HttpsClient:
     """Sends one request a connection, so that no answer can be another's; raises nothing but `Unavailable`.
 
-    `trust_pem` holds the anchors; empty: those of the system, for HTTPS. A plain URL is never encrypted: whoever
-    compiles the configuration lets it lead to this machine alone. Variables of the environment are not looked at.
+    `trust_pem` holds the anchors; empty: those of the system. With `plain` the service is on this machine and spoken
+    to without TLS, and no HTTPS is possible. Variables of the environment are not looked at.
     """
 
-    def __init__(self, reactor: Any, trust_pem: bytes, *, timeout: float, proxy: Proxy | None = None) -> None:
+    def __init__(
+        self, reactor: Any, trust_pem: bytes, *, timeout: float, proxy: Proxy | None = None, plain: bool = False
+    ) -> None:
         """Load the anchors; `timeout` are seconds, of the whole exchange. Raises `OperatorError`."""
         self._reactor = reactor
         self._timeout = timeout
         self._proxy = proxy
-        self._trust = load_anchors(trust_pem or _system_anchors())
+        self._plain = plain
+        self._trust = None if plain else load_anchors(trust_pem or _system_anchors())
         self._tls: dict[str, Any] = {}
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> HttpAnswer:
@@ -86,7 +89,9 @@ class HttpsClient:
 
     def endpoint(self, scheme: str, host: str, port: int, meter: Meter) -> Any:
         """Return where to connect for a URL: directly or through the proxy, with TLS or without, metered."""
-        if self._proxy is None or scheme == "http":
+        if (scheme == "http") is not self._plain or (self._plain and not is_loopback(host)):
+            raise Refused(f"{scheme} to {host} is not what was configured")
+        if self._proxy is None or self._plain:
             endpoint: Any = Direct(self._reactor, host, port, timeout=self._timeout)
         else:
             # The operator names the proxy, wherever it is.

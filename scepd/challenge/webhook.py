@@ -45,7 +45,8 @@ class Hook:
     @classmethod
     def of_rule(cls, rule: WebhookRule, reactor: Any, clock: Clock, random: Callable[[int], bytes]) -> Self:
         """Return the service of a rule. Raises `OperatorError` for an unusable trust bundle."""
-        client = HttpsClient(reactor, rule.trust_pem, timeout=rule.timeout.total_seconds())
+        plain = rule.url.startswith("http://")
+        client = HttpsClient(reactor, rule.trust_pem, timeout=rule.timeout.total_seconds(), plain=plain)
         return cls(client, rule.url, rule.secret, clock=clock, random=random)
 
     async def post(self, kind: str, fields: Mapping[str, Any]) -> HttpAnswer:

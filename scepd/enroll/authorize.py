@@ -2,7 +2,9 @@
 
 import attrs
 
+from scepd.challenge.client_certificate import ClientCertificateChallenge, require_same_name
 from scepd.challenge.order import authenticate_in_order
+from scepd.enroll.case import Asking
 from scepd.enroll.context import Context
 from scepd.message.certificate import load_certificate
 from scepd.message.csr import CertificationRequest, parse_csr
@@ -45,17 +47,23 @@ class Authorization:
 
 
 def identify(
-    context: Context, profile: Profile, csr: CertificationRequest, previous: Certificate | None, *, start: int = 0
+    context: Context, asking: Asking, csr: CertificationRequest, previous: Certificate | None, *, start: int = 0
 ) -> Identity | int:
     """Return who asks: by the profile's challenge methods in their order from `start` on, or by the certificate renewed.
 
     The index of a remote method where its turn comes. A renewal needs no challenge unless the profile wants one as
     well (C-172). Raises `Reject` (challenge_...).
     """
+    profile, client = asking.profile, asking.origin.client
+    if profile.client_certificate is not None and profile.client_certificate.subject == "same" and client is not None:
+        require_same_name(csr, client)
     rule = profile.renewal
     if previous is not None and (rule is None or rule.challenge == "ignored"):
         return Identity("renewal", previous.subject, names=previous.names)
-    return authenticate_in_order(context.challenges[profile.name], csr, context.store, context.clock.now(), start=start)
+    methods = context.challenges[profile.name]
+    if client is not None:
+        methods = [one.of(client) if isinstance(one, ClientCertificateChallenge) else one for one in methods]
+    return authenticate_in_order(methods, csr, context.store, context.clock.now(), start=start)
 
 
 def authorize(

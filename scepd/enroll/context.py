@@ -38,6 +38,16 @@ class CrlSource(Protocol):
         """Return the newest CRL of an issuer, None where there is none that is valid now."""
 
 
+class Guesses(Protocol):
+    """How often guesses at a challenge may fail."""
+
+    def blocked(self, *, profile: str, key: bytes) -> float:
+        """Return the seconds until another may be made, 0.0 for now; `key` is the SHA-256 of the signer's key."""
+
+    def failed(self, *, profile: str, key: bytes) -> None:
+        """Count one that failed."""
+
+
 @attrs.define
 class Context:
     """The belongings of one lane, used by its one thread only.
@@ -61,6 +71,7 @@ class Context:
         {}
     )  # by profile name, of those that take PasswordRecipientInfo
     switches: Switches = attrs.field(factory=Switches)  # one of all lanes of the process
+    guesses: Guesses | None = None  # None: no limits
     checkpoint: Callable[[str], None] = lambda _name: None
     owes: bool = False
     derivations: Budget = attrs.field(

@@ -1,5 +1,6 @@
 """The one page: how a PKIMessage becomes an outcome, straight down, the same for every request."""
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -111,7 +112,7 @@ def _answer_known(context: Context, case: Case, known: Transaction) -> Answered:
 def _identify(
     context: Context, case: Case, csr: CertificationRequest, previous: Certificate | None, *, start: int = 0
 ) -> Answered | Suspended:
-    identity = identify(context, case.profile, csr, previous, start=start)
+    identity = _guess(context, case, lambda: identify(context, case, csr, previous, start=start))
     if isinstance(identity, int):
         return Suspended(case=case, csr=csr, previous=previous, index=identity)
     if case.profile.compliance is not None:
@@ -119,10 +120,30 @@ def _identify(
     return _authorize(context, case, csr, identity, previous)
 
 
+def _guess(context: Context, case: Case, act: Callable[[], Identity | int]) -> Identity | int:
+    """Let somebody try a challenge, not more often than may fail (threats S-30): over that the device comes again later."""
+    if context.guesses is None:
+        return act()
+    wait = context.guesses.blocked(profile=case.profile.name, key=case.key.requester)
+    if wait:
+        raise Unavailable("too many challenges failed", retry_after=math.ceil(wait))
+    try:
+        return act()
+    except Reject:
+        _count_failure(context, case)
+        raise
+
+
+def _count_failure(context: Context, case: Case) -> None:
+    if context.guesses is not None:
+        context.guesses.failed(profile=case.profile.name, key=case.key.requester)
+
+
 def resume(context: Context, suspended: Suspended, verdict: Verdict) -> Answered | Suspended:
     """Go on with a request after what it waited for was asked; raises `Reject` and `Unavailable` as `decide` does."""
     case, csr, previous = suspended.case, suspended.csr, suspended.previous
     if isinstance(verdict, Reject):
+        _count_failure(context, case)
         raise verdict
     if isinstance(verdict, Unavailable):
         return _leave_undecided(context, suspended, verdict)

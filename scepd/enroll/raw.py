@@ -99,7 +99,7 @@ def _decide(context: Context, case: RawCase) -> Answered:
         return issue_approved(context, case, known)
     if known is not None:
         return answer_again(context, known, csr.wishes)
-    identity = identify(context, profile, csr, None)
+    identity = identify(context, case, csr, None)
     if isinstance(identity, int) or profile.compliance is not None:
         raise Reject(Reason.challenge_invalid, "a bare request cannot wait for an answer from outside")
     case.trail.step("authorized", identity.method)

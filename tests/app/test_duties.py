@@ -24,6 +24,7 @@ from scepd.ca.publish import Publisher
 from scepd.ca.shelf import CrlShelf
 from scepd.hsm.faults import TokenFault
 from scepd.profile.model import Profile, RenewalRule
+from scepd.profile.switches import Switches
 from scepd.records import CertificateState, Revocation, RevocationReason, TransactionState
 from scepd.refusal import OperatorError, Unavailable
 from tests.store.building import (
@@ -412,7 +413,7 @@ def test_a_pause_is_short_and_ends_the_work_with_the_process():
 def test_news_tells_of_each_crl_once_and_of_a_fault_once(town, log):
     reactor, told, worker = FakeReactor(), [], Worker(town, 0)
     clerk = Inline(town.store)
-    news = News(reactor, clerk, CrlShelf(), ["main", "empty"], lambda crl: told.append(crl.number))
+    news = News(reactor, clerk, CrlShelf(), ["main", "empty"], lambda crl: told.append(crl.number), Switches())
     news.start()
     assert told == []
     worker.attend()

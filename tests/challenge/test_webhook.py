@@ -317,10 +317,20 @@ def test_S83_a_name_without_an_address_is_no_answer(stage, receiver, clock, aske
 
 def test_a_plain_url_of_this_machine_works_unencrypted(stage, clock, asked):
     server = WebhookReceiver(clock, plain=True)
-    client = HttpsClient(reactor, trustme.CA().cert_pem.bytes(), timeout=TIMEOUT)
-    plain = Hook(client, server.url(), Secret(SECRET), clock=clock, random=os.urandom)
-    assert stage.run(WebhookMethod(plain).ask, asked) is not None
+    method = WebhookMethod(hook(server, clock, url=server.url(), trust_pem=b""))
+    assert stage.run(method.ask, asked) is not None
     server.close()
+
+
+@pytest.mark.parametrize("url", ["http://mdm.example.net/", "http://192.0.2.1/", "http://169.254.169.254/"])
+def test_S84_a_plain_url_of_another_machine_gets_nothing(stage, receiver, clock, asked, url):
+    assert "not what was configured" in unavailable(stage, WebhookMethod(hook(receiver, clock, url=url)), asked)
+
+
+def test_S84_who_is_configured_with_tls_never_speaks_without(stage, receiver, clock, asked):
+    client = HttpsClient(reactor, receiver.trust_pem, timeout=TIMEOUT)
+    method = WebhookMethod(Hook(client, "http://localhost:1/", Secret(SECRET), clock=clock, random=os.urandom))
+    assert "not what was configured" in unavailable(stage, method, asked)
 
 
 @pytest.mark.parametrize("pem", [b"nothing", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])

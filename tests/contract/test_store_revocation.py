@@ -244,3 +244,13 @@ def test_C253_challenges_with_a_sealed_text_wait_newest_first(store, issuer, dev
     assert store.waiting_challenges("routers", clock.moment, 8) == [sealed[3], sealed[0]]
     assert store.waiting_challenges("routers", clock.moment, 1) == [sealed[3]]
     assert store.find_challenge("routers", sealed[3].digest).sealed == b"\3"
+
+
+def test_S111_a_lease_that_was_taken_while_the_clock_was_wrong_binds_nobody(opening, clock):
+    one, other = opening(), opening(owner="n1/1")
+    right = clock.now()
+    clock.moment = right + timedelta(days=3650)
+    assert one.take_lease("crl:main", "one", clock.now() + timedelta(seconds=20))
+    clock.moment = right
+    assert other.take_lease("crl:main", "other", right + timedelta(seconds=20))
+    assert not one.take_lease("crl:main", "one", right + timedelta(seconds=20))

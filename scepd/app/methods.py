@@ -1,0 +1,113 @@
+"""The challenge methods of a worker, made from the settings: those that its lanes ask, those that its reactor asks."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from twisted.logger import Logger
+
+from scepd.challenge.anchors import AnchorFile
+from scepd.challenge.client_certificate import ClientCertificateChallenge
+from scepd.challenge.digest import keyed_digest
+from scepd.challenge.entity import EntityChallenge, WrongCodes
+from scepd.challenge.intune import IntuneMethod, IntuneService
+from scepd.challenge.none import NoChallenge
+from scepd.challenge.one_time import OneTimeChallenge
+from scepd.challenge.order import Methods, RemotePlace
+from scepd.challenge.signed import SignedChallenge
+from scepd.challenge.static import StaticChallenge
+from scepd.challenge.webhook import Hook, WebhookCompliance, WebhookMethod
+from scepd.config.settings import Settings
+from scepd.enroll.suspended import COMPLIANCE
+from scepd.ports import ChallengeMethod, Clock, RemoteMethod
+from scepd.profile.access import (
+    ChallengeRule,
+    ClientCertificateRule,
+    EntityRule,
+    IntuneRule,
+    NoChallengeRule,
+    OneTimeRule,
+    SignedRule,
+    StaticRule,
+    WebhookRule,
+)
+from scepd.profile.model import Profile
+from scepd.profile.switches import Switches
+from scepd.refusal import OperatorError
+
+_LOG = Logger(namespace="scepd.challenge")
+
+
+@attrs.frozen
+class Doorkeepers:
+    """What all lanes of a worker share: the methods by profile, and what they count and hear of between requests."""
+
+    methods: Mapping[str, Methods]
+    wrong_codes: WrongCodes
+    switches: Switches
+
+    @classmethod
+    def make(cls, settings: Settings, store_key: bytes, clock: Clock) -> "Doorkeepers":
+        """Make them all; raises `OperatorError` for files that cannot be used."""
+        wrong_codes = WrongCodes()
+        methods = {
+            profile.name: tuple(
+                _make_method(rule, profile, store_key, clock, wrong_codes) for rule in profile.challenge
+            )
+            for profile in settings.profiles
+        }
+        return cls(methods, wrong_codes, Switches())
+
+
+def _make_method(
+    rule: ChallengeRule, profile: Profile, store_key: bytes, clock: Clock, wrong_codes: WrongCodes
+) -> ChallengeMethod | RemotePlace:
+    match rule:
+        case OneTimeRule():
+            return OneTimeChallenge(profile.name, store_key)
+        case StaticRule():
+            return StaticChallenge.from_secret(rule.secret, store_key)
+        case EntityRule():
+            return EntityChallenge(profile.name, store_key, wrong_codes, _authorities(profile, rule, store_key))
+        case SignedRule():
+            return SignedChallenge(rule, AnchorFile(rule.trust, clock.now(), _tell))
+        case ClientCertificateRule():
+            gate = profile.client_certificate
+            return ClientCertificateChallenge("same" if gate is None else gate.subject)
+        case NoChallengeRule():
+            return NoChallenge()
+        case WebhookRule():
+            return RemotePlace(WebhookMethod.name)
+        case IntuneRule():
+            return RemotePlace(IntuneMethod.name)
+
+
+def _authorities(profile: Profile, rule: EntityRule, store_key: bytes) -> tuple[bytes, ...]:
+    """Return the digests of the static challenges that make a registration authority of an open register."""
+    if rule.mode != "open":
+        return ()
+    statics = (other.secret for other in profile.challenge if isinstance(other, StaticRule))
+    return tuple(keyed_digest(store_key, secret.reveal()) for secret in statics)
+
+
+def _tell(problem: OperatorError) -> None:
+    _LOG.error(event="trust_not_renewed", problem=problem.problem, hint=problem.hint)
+
+
+def make_remotes(settings: Settings, reactor: Any, clock: Clock) -> Mapping[str, Mapping[int, RemoteMethod]]:
+    """Return what the reactor asks over the network, by profile and by place in its order."""
+    return {profile.name: _remotes_of(profile, reactor, clock) for profile in settings.profiles}
+
+
+def _remotes_of(profile: Profile, reactor: Any, clock: Clock) -> Mapping[int, RemoteMethod]:
+    remotes: dict[int, RemoteMethod] = {}
+    for index, rule in enumerate(profile.challenge):
+        if isinstance(rule, WebhookRule):
+            remotes[index] = WebhookMethod(Hook.of_rule(rule, reactor, clock, os.urandom), rule.attributes)
+        elif isinstance(rule, IntuneRule):
+            service = IntuneService.of_rule(rule, reactor, clock, os.urandom)
+            remotes[index] = IntuneMethod(service, is_last=index == len(profile.challenge) - 1)
+    if profile.compliance is not None:
+        remotes[COMPLIANCE] = WebhookCompliance(Hook.of_rule(profile.compliance, reactor, clock, os.urandom))
+    return remotes
