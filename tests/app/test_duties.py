@@ -356,7 +356,7 @@ def test_C185_housekeeping_expires_requests_and_revokes_what_was_renewed(town, l
 
 
 def test_housekeeping_is_the_lease_holders_alone(town):
-    town.store.take_lease("housekeeping", "beta/0.duties", BEGIN + DAY)
+    town.store.take_lease("housekeeping", "beta/0.duties", BEGIN + timedelta(minutes=5))
     waiting, _ = town.store.petition(make_petition(town.ca, Device.make("CN=r2"), valid=timedelta(seconds=1)))
     town.wait(60)
     Deferred.fromCoroutine(housekeeping(town, Inline(town.store)).attend())
