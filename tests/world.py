@@ -167,7 +167,7 @@ def make_registration(issuer, keys):
     )
 
 
-def make_world(  # noqa: PLR0913 - what a test may want to be otherwise
+def make_world(
     keys,
     directory,
     *,

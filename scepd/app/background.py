@@ -1,5 +1,6 @@
 """What a worker does beside the requests: it publishes from memory, hears news, and takes its turn at the duties."""
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import attrs
@@ -13,9 +14,11 @@ from scepd.app.crl_mark import CrlMark
 from scepd.app.duties import Duties, Duty, Housekeeping, Pause
 from scepd.app.leases import Lease
 from scepd.app.news import News
+from scepd.app.outbox_duty import OutboxDuty
 from scepd.ca.publish import Publisher
 from scepd.challenge.entity import WrongCodes
 from scepd.config.settings import Settings
+from scepd.ports import Notifier
 from scepd.store.engines import open_engine
 from scepd.store.repository import Repository
 from scepd.web.publication import Publication, PublicationResource
@@ -34,7 +37,16 @@ class Background:
     wrong_codes: WrongCodes
 
     @classmethod
-    def make(cls, reactor: Any, settings: Settings, slot: int, lanes: RunsInLane, shared: Shared) -> Self:
+    def make(
+        cls,
+        reactor: Any,
+        settings: Settings,
+        slot: int,
+        lanes: RunsInLane,
+        *,
+        shared: Shared,
+        notifiers: Mapping[tuple[str, str], Notifier],
+    ) -> Self:
         """Put the parts together; nothing runs before `start`, and the store is opened only then."""
         names = {kind: f"{settings.appliance.node}/{slot}.{kind}" for kind in ("news", "duties")}
         news_clerk, duty_clerk = (Clerk(reactor, kind, _Opener(settings, owner)) for kind, owner in names.items())
@@ -61,10 +73,17 @@ class Background:
             for issuer in settings.issuers
             if issuer.crl is not None
         ]
+        outbox = OutboxDuty(
+            lease=Lease("outbox", names["duties"], clock),
+            clerk=duty_clerk,
+            clock=clock,
+            notifiers=notifiers,
+            enclosures=shared.enclosures,
+        )
         return cls(
             PublicationResource(publication, clock),
             News(reactor, news_clerk, shelf, publishing, publication.renew, shared.doorkeepers.switches),
-            Duties(reactor, duty_clerk, [*crl_duties, housekeeping]),
+            Duties(reactor, duty_clerk, [*crl_duties, housekeeping, outbox]),
             (news_clerk, duty_clerk),
             pause,
             shared.doorkeepers.wrong_codes,

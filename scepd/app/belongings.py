@@ -16,6 +16,7 @@ from scepd.app.methods import Doorkeepers
 from scepd.app.successions import successions_of
 from scepd.ca.local import LocalIssuer, Locations
 from scepd.ca.shelf import CrlShelf
+from scepd.challenge.enclosure import Enclosures
 from scepd.challenge.passwords import ProfilePasswords
 from scepd.config.settings import IssuerSettings, Settings
 from scepd.enroll.context import Context, Guesses, Registration
@@ -72,13 +73,15 @@ class Shared:
     """What all lanes of a worker have in common with its other threads."""
 
     doorkeepers: Doorkeepers
+    enclosures: Enclosures
     crls: CrlShelf = attrs.field(factory=CrlShelf)
     guesses: Guesses | None = None
 
     @classmethod
     def make(cls, settings: Settings, store_key: bytes, clock: UtcClock, guesses: Guesses | None = None) -> "Shared":
         """Make them; raises `OperatorError`."""
-        return cls(Doorkeepers.make(settings, store_key, clock), guesses=guesses)
+        enclosures = Enclosures(store_key, os.urandom)
+        return cls(Doorkeepers.make(settings, store_key, clock), enclosures, guesses=guesses)
 
 
 class Outfitter:
@@ -131,6 +134,7 @@ class Outfitter:
                 crls=self._shared.crls,
                 switches=self._shared.doorkeepers.switches,
                 guesses=self._shared.guesses,
+                enclosures=self._shared.enclosures,
                 clock=self._clock,
                 random=os.urandom,
                 monotonic=time.monotonic,

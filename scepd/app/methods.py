@@ -1,8 +1,6 @@
-"""The challenge methods of a worker, made from the settings: those that its lanes ask, those that its reactor asks."""
+"""The challenge methods that the lanes of a worker ask, made from the settings; `app.outside` has those of the reactor."""
 
-import os
 from collections.abc import Mapping
-from typing import Any
 
 import attrs
 from twisted.logger import Logger
@@ -11,16 +9,15 @@ from scepd.challenge.anchors import AnchorFile
 from scepd.challenge.client_certificate import ClientCertificateChallenge
 from scepd.challenge.digest import keyed_digest
 from scepd.challenge.entity import EntityChallenge, WrongCodes
-from scepd.challenge.intune import IntuneMethod, IntuneService
+from scepd.challenge.intune import IntuneMethod
 from scepd.challenge.none import NoChallenge
 from scepd.challenge.one_time import OneTimeChallenge
 from scepd.challenge.order import Methods, RemotePlace
 from scepd.challenge.signed import SignedChallenge
 from scepd.challenge.static import StaticChallenge
-from scepd.challenge.webhook import Hook, WebhookCompliance, WebhookMethod
+from scepd.challenge.webhook import WebhookMethod
 from scepd.config.settings import Settings
-from scepd.enroll.suspended import COMPLIANCE
-from scepd.ports import ChallengeMethod, Clock, RemoteMethod
+from scepd.ports import ChallengeMethod, Clock
 from scepd.profile.access import (
     ChallengeRule,
     ClientCertificateRule,
@@ -93,21 +90,3 @@ def _authorities(profile: Profile, rule: EntityRule, store_key: bytes) -> tuple[
 
 def _tell(problem: OperatorError) -> None:
     _LOG.error(event="trust_not_renewed", problem=problem.problem, hint=problem.hint)
-
-
-def make_remotes(settings: Settings, reactor: Any, clock: Clock) -> Mapping[str, Mapping[int, RemoteMethod]]:
-    """Return what the reactor asks over the network, by profile and by place in its order."""
-    return {profile.name: _remotes_of(profile, reactor, clock) for profile in settings.profiles}
-
-
-def _remotes_of(profile: Profile, reactor: Any, clock: Clock) -> Mapping[int, RemoteMethod]:
-    remotes: dict[int, RemoteMethod] = {}
-    for index, rule in enumerate(profile.challenge):
-        if isinstance(rule, WebhookRule):
-            remotes[index] = WebhookMethod(Hook.of_rule(rule, reactor, clock, os.urandom), rule.attributes)
-        elif isinstance(rule, IntuneRule):
-            service = IntuneService.of_rule(rule, reactor, clock, os.urandom)
-            remotes[index] = IntuneMethod(service, is_last=index == len(profile.challenge) - 1)
-    if profile.compliance is not None:
-        remotes[COMPLIANCE] = WebhookCompliance(Hook.of_rule(profile.compliance, reactor, clock, os.urandom))
-    return remotes

@@ -19,7 +19,7 @@ from scepd.app.endpoints import default_key, make_endpoints
 from scepd.app.gates import anchors_of
 from scepd.app.gateway import Gateway, opener
 from scepd.app.listeners import adopt, approach_of, check_listener, make_factory
-from scepd.app.methods import make_remotes
+from scepd.app.outside import Outside
 from scepd.app.parcel import Parcel
 from scepd.app.recovery import Estates
 from scepd.challenge.digest import load_store_key
@@ -86,9 +86,11 @@ class Worker:
             fail=self._fail,
             on_return=lambda: self.recover(parcel.slot),
         )
-        remotes = make_remotes(settings, self._reactor, clock)
-        self._answerer = Answerer(self._gateway, self._reactor, remotes=remotes)
-        self._background = Background.make(self._reactor, settings, parcel.slot, self._gateway, shared)
+        outside = Outside.of_profiles(settings.profiles, self._reactor, clock)
+        self._answerer = Answerer(self._gateway, self._reactor, remotes=outside.remotes)
+        self._background = Background.make(
+            self._reactor, settings, parcel.slot, self._gateway, shared=shared, notifiers=outside.notifiers
+        )
         self._background.start()
         self._estates = Estates(settings, self._gateway)
         if parcel.recover:

@@ -8,6 +8,7 @@ from typing import Protocol
 import attrs
 
 from scepd.ca.local import LocalIssuer
+from scepd.challenge.enclosure import Enclosures
 from scepd.challenge.order import Methods
 from scepd.enroll.budget import Budget
 from scepd.enroll.succession import Succession
@@ -72,6 +73,7 @@ class Context:
     )  # by profile name, of those that take PasswordRecipientInfo
     switches: Switches = attrs.field(factory=Switches)  # one of all lanes of the process
     guesses: Guesses | None = None  # None: no limits
+    enclosures: Enclosures | None = None  # None: no service is sent requests as they were received
     checkpoint: Callable[[str], None] = lambda _name: None
     owes: bool = False
     derivations: Budget = attrs.field(

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import attrs
 
+from scepd.challenge.told import notifiers_of, wants_request
 from scepd.enroll.approval import needs_person
 from scepd.enroll.authorize import Authorization, authorize_by_approval
 from scepd.enroll.case import Asking
@@ -12,7 +13,7 @@ from scepd.enroll.recall import answer_again, finish, is_over
 from scepd.message.csr import CertificationRequest, parse_csr
 from scepd.ports import SerialTaken
 from scepd.profile.holder import holder_name
-from scepd.profile.model import ApprovalRule
+from scepd.profile.model import ApprovalRule, Profile
 from scepd.records import Answered, Intent, Pending, Petition, Transaction, TransactionState
 from scepd.refusal import Reason, Reject
 from scepd.x509.keys import spki_digest
@@ -37,18 +38,28 @@ _FOR_GOOD = frozenset(
 
 @attrs.frozen
 class Wanted:
-    """What a certificate is asked with: from the request just read, or from one that is stored."""
+    """What a certificate is asked with: from the request just read, or from one that is stored.
+
+    `notify` are the services that hear of the end, `enclosure` is the request for those that want it back; of a stored
+    request they are in the store already.
+    """
 
     spki_der: bytes
     csr_der: bytes  # challengePassword removed
     csr_fingerprint: str
     csr_fingerprint_sha1: str
     wishes: bytes
+    notify: tuple[str, ...] = ()
+    enclosure: bytes | None = attrs.field(default=None, repr=False)
 
     @classmethod
-    def of_request(cls, csr: CertificationRequest) -> "Wanted":
-        """Return what a request asks with."""
-        return cls(csr.spki_der, csr.without_challenge_der, csr.fingerprint, csr.fingerprint_sha1, csr.wishes)
+    def of_request(cls, context: Context, profile: Profile, csr: CertificationRequest, method: str) -> "Wanted":
+        """Return what a request asks with, of somebody whom that method knows."""
+        parts = csr.spki_der, csr.without_challenge_der, csr.fingerprint, csr.fingerprint_sha1, csr.wishes
+        notify = notifiers_of(profile, method)
+        if context.enclosures is None or not wants_request(notify):
+            return cls(*parts, notify)
+        return cls(*parts, notify, context.enclosures.seal(profile.name, csr.der))
 
     @classmethod
     def of_transaction(cls, transaction: Transaction) -> "Wanted":
@@ -63,7 +74,7 @@ def issue(context: Context, asking: Asking, csr: CertificationRequest, authoriza
 
     After the intent is durable only its stored draft is ever signed, here or by `recover`.
     """
-    wanted = Wanted.of_request(csr)
+    wanted = Wanted.of_request(context, asking.profile, csr, authorization.identity.method)
     if needs_person(asking.profile.approval, authorization, asking.origin.address):
         return _wait(context, asking, wanted, authorization)
     for _attempt in range(_SERIAL_ATTEMPTS):
@@ -133,6 +144,8 @@ def _wait(context: Context, asking: Asking, wanted: Wanted, authorization: Autho
         csr_fingerprint_sha1=wanted.csr_fingerprint_sha1,
         request_id=asking.origin.request_id,
         unique_subject=asking.profile.unique_subject,
+        notify=wanted.notify,
+        enclosure=wanted.enclosure,
     )
     transaction, created = context.store.petition(petition)
     if not created:
@@ -200,5 +213,7 @@ def _intent(context: Context, asking: Asking, wanted: Wanted, authorization: Aut
         holder=_holder(asking, authorization),
         csr_fingerprint_sha1=wanted.csr_fingerprint_sha1,
         request_id=asking.origin.request_id,
+        notify=wanted.notify,
+        enclosure=wanted.enclosure,
         grace=timedelta() if renewal is None else renewal.grace,
     )

@@ -36,14 +36,17 @@ class Reply:
 
 
 class HttpsServer:
-    """Keeps what it received, and answers with what `answer(received)` returns."""
+    """Keeps what it received, and answers with what `answer(received)` returns.
 
-    def __init__(self, answer, *, authority=None, host="localhost", newest=None, plain=False):
+    With `authority` and `port` of one that was closed it takes that one's place.
+    """
+
+    def __init__(self, answer, *, authority=None, host="localhost", newest=None, plain=False, port=0):
         self.answer = answer
         self.received = []
         self.connections = 0
         self.authority = authority or trustme.CA()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.emulator = self
         if not plain:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -1,0 +1,478 @@
+"""The real server asks others who may enrol: services up and down, the register, tokens, client certificates, switches."""
+
+import json
+import os
+import secrets
+import ssl
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+
+import attrs
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from scepd.message.algorithms import CryptoPolicy
+from scepd.message.certrep import read_certrep, read_certs_only
+from scepd.message.enveloped import decrypt
+from scepd.message.names import PkiStatus
+from tests import make
+from tests.challenge.test_signed import AUDIENCE, Mdm
+from tests.emulators.https import Reply
+from tests.emulators.webhook import SECRET, WebhookReceiver
+from tests.live.device import certificate
+from tests.live.http_wire import exchange, request
+from tests.live.opened import WallClock
+from tests.live.server import STATIC, copy_of, free_port, run
+from tests.x509.factory import root
+
+pytestmark = pytest.mark.live
+
+SCALE = int(os.environ.get("SCALE", "1"))
+ROUNDS, RIVALS = 50 * SCALE, 20
+TODAY = datetime.now(UTC)
+DATES = {"begin": TODAY - timedelta(days=1), "end": TODAY + timedelta(days=30)}
+TIMEOUT = 1.0  # seconds that a service has
+REFUSED = "challenge rejected"
+CHALLENGE = "whatever the service knows"
+
+# How a service is down, and what it is when it is up again: nothing.
+DOWN = {
+    "500": Reply(status=500),
+    "silent": Reply(silent=True),
+    "cut": Reply(body=b'{"decision": "allow"}', cut=10),
+    "slow": Reply(body=b'{"decision": "allow"}', wait=TIMEOUT + 1.0),
+    "not strict": Reply(body=b'{"decision": "allow", "decision": "allow"}'),
+    "redirect": Reply(status=302, headers={"Location": "https://localhost:1/"}),
+}
+
+CONFIG = """
+[listener.mtls]
+address = "127.0.0.1:{mtls}"
+tls = {{ certificate = "tls.pem", key = {{ file = "tls.key" }} }}
+client_certificates = "optional"
+
+[profile.hooked]
+issuer = "devices"
+challenge = [{{ method = "webhook", {hook}, attributes = ["O"] }}]
+subject = {{ from = {{ O = "identity" }} }}
+names = {{ from_identity = true }}
+
+[profile.undecided]
+issuer = "devices"
+challenge = [{{ method = "webhook", {hook}, on_failure = "pending" }}]
+
+[profile.ordered]
+issuer = "devices"
+challenge = [{{ method = "static", secret = {{ file = "static-challenge" }} }}, {{ method = "webhook", {hook} }}, {{ method = "one-time" }}]
+
+[profile.compliant]
+issuer = "devices"
+challenge = [{{ method = "static", secret = {{ file = "static-challenge" }} }}]
+compliance = {{ {compliance} }}
+
+[profile.register]
+issuer = "devices"
+challenge = [{{ method = "entity" }}]
+
+[profile.signed]
+issuer = "devices"
+challenge = [{{ method = "signed", trust = "anchors.pem", audience = "{audience}" }}]
+
+[profile.line]
+issuer = "devices"
+client_certificate = {{ trust = "factory.pem" }}
+challenge = [{{ method = "client-certificate" }}]
+
+[profile.few]
+issuer = "devices"
+challenge = [{{ method = "webhook", {hook} }}]
+unique_key = true
+most_active = 2
+
+[profile.switched]
+issuer = "devices"
+challenge = [{{ method = "static", secret = {{ file = "static-challenge" }} }}]
+
+[profile.race]
+issuer = "devices"
+challenge = [{{ method = "one-time" }}]
+"""
+
+
+class Site:
+    """A server whose profiles ask two services on loopback, a register, a signer of tokens and a factory's CA."""
+
+    def __init__(self, server):
+        self.server = server
+        self.mtls = free_port()
+        self.clock = WallClock()
+        self.hook, self.compliance = WebhookReceiver(self.clock), WebhookReceiver(self.clock)
+        self.mdm = Mdm(server.directory, ec.generate_private_key(ec.SECP256R1()))
+        self.factory = root("Factory", **DATES)
+        (server.directory / "factory.pem").write_bytes(self.factory.pem)
+        self.sign, self.decrypt = (certificate(server, f"devices-ra-{role}") for role in ("sign", "decrypt"))
+        self.devices = server.directory / "clients"
+        self.devices.mkdir()
+        words = {name: self._service(name) for name in ("hook", "compliance")}
+        with server.config.open("a") as config:
+            config.write(CONFIG.format(mtls=self.mtls, audience=AUDIENCE, **words))
+
+    def _service(self, name):
+        receiver, directory = getattr(self, name), self.server.directory
+        (directory / f"{name}-ca.pem").write_bytes(receiver.trust_pem)
+        secret = directory / f"{name}-secret"
+        secret.write_text(SECRET)
+        secret.chmod(0o600)
+        return f'url = "{receiver.url()}", secret = {{ file = "{secret.name}" }}, trust = "{name}-ca.pem", timeout = "1s"'
+
+    def reset(self):
+        for receiver in (self.hook, self.compliance):
+            receiver.verdict, receiver.reply = {"decision": "allow"}, None
+            receiver.received.clear()
+
+    def close(self):
+        self.hook.close()
+        self.compliance.close()
+
+    def log_of(self, device):
+        """The log lines of a device's requests."""
+        return [line for line in self.server.log_lines() if device.transaction_id in line]
+
+    def tls(self, holder=None):
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+        if holder is not None:
+            file = self.server.directory / f"{secrets.token_hex(4)}.holder"
+            file.write_bytes(holder.pem + holder.key_pem)
+            made.load_cert_chain(file)
+            file.unlink()
+        return made
+
+
+@attrs.define
+class Device:
+    """One enrolment, octets that never change."""
+
+    site: Site
+    profile: str
+    challenge: str | None = CHALLENGE
+    name: str = attrs.field(factory=lambda: f"d-{secrets.token_hex(6)}")
+    party: make.Party = attrs.field(factory=lambda: make.party("methods"))
+    holder: object = None
+    transaction_id: str = attrs.field(factory=lambda: secrets.token_hex(16))
+    body: bytes = b""
+
+    def __attrs_post_init__(self):
+        self.body = make.pkcs_req(
+            challenge=self.challenge, subject=make.name(CN=self.name), signer=self.party,
+            recipient=make.Party(None, self.site.decrypt), transaction_id=self.transaction_id,
+            sender_nonce=secrets.token_bytes(16), signing_time=datetime.now(UTC),
+        )  # fmt: skip
+
+    def send(self):
+        """Send the request once; return the HTTP reply."""
+        gated = self.profile == "line"
+        octets = request("POST", f"/scep{'-mtls' if gated else ''}/{self.profile}?operation=PKIOperation", self.body)
+        if gated:
+            return exchange(self.site.mtls, octets, tls=self.site.tls(self.holder))
+        return exchange(self.site.server.http, octets)
+
+    def read(self, reply):
+        assert reply.status == 200, (reply, self.site.log_of(self))
+        return read_certrep(reply.body, trusted=[self.site.sign])
+
+    def enrol(self):
+        """Send the request; return the certificate that came, which is for this device."""
+        answer = self.read(self.send())
+        assert answer.status is PkiStatus.SUCCESS, (answer, self.site.log_of(self))
+        plain = decrypt(answer.content, self.party.certificate_der, self.party.key, CryptoPolicy())
+        found = x509.load_der_x509_certificate(read_certs_only(plain)[0])
+        assert found.public_key() == self.party.key.public_key()
+        return found
+
+    def refusal(self):
+        """Send the request; return what the refusal says to the device, and the reason in the log."""
+        answer = self.read(self.send())
+        assert answer.status is PkiStatus.FAILURE, answer
+        (line,) = self.site.log_of(self)[-1:]
+        return answer.fail_info_text, line.partition(" reason=")[2].split()[0]
+
+    def is_put_off(self):
+        """Send the request; return whether the answer is a 503 that says when to come again."""
+        reply = self.send()
+        return (reply.status, int(reply.headers.get("retry-after", 0)) > 0) == (503, True)
+
+
+@attrs.define
+class Client:
+    """A device that runs `scepd client`; its key stays in its file."""
+
+    site: Site
+    profile: str
+    name: str = attrs.field(factory=lambda: f"c-{secrets.token_hex(6)}")
+
+    @property
+    def key(self):
+        return self.site.devices / f"{self.name}.key"
+
+    @property
+    def out(self):
+        return self.site.devices / f"{self.name}.pem"
+
+    def enroll(self, challenge, *options):
+        """Run it once; return exit status and words."""
+        server = self.site.server
+        done = run(
+            *server.client("enroll"), "--url", f"{server.url}/{self.profile}", "--fingerprint", server.fingerprint(),
+            "--challenge-file", "-", "--cn", self.name, "--key", self.key, "--out", self.out, *options,
+            check=False, input=challenge,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    def poll(self):
+        done = run(*self.site.server.client("poll"), "--key", self.key, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def has_certificate(self):
+        if not self.out.exists():
+            return False
+        run("openssl", "verify", "-CAfile", self.site.server.ca, self.out)
+        return True
+
+
+@pytest.fixture(scope="module")
+def started(template, place):
+    server = copy_of(template, place / "methods")
+    server.edit(r"^workers = \d+", "workers = 2")
+    site = Site(server)
+    try:
+        server.start()
+        yield site
+    finally:
+        server.stop()
+        site.close()
+    assert "unexpected" not in server.log.read_text()
+    server.check_store()
+
+
+@pytest.fixture
+def site(started):
+    started.reset()
+    yield started
+    started.reset()
+
+
+def test_a_webhook_lets_our_client_in(site):
+    client = Client(site, "hooked")
+    site.hook.verdict = {"decision": "allow", "name": "asset 1", "attributes": {"O": "Hook"}, "names": [f"dns:{client.name}"]}
+    status, words = client.enroll(CHALLENGE)
+    assert (status, client.has_certificate()) == (0, True), words
+    found = x509.load_pem_x509_certificate(client.out.read_bytes())
+    assert set(found.subject.rfc4514_string().split(",")) == {f"CN={client.name}", "O=Hook"}
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == [client.name]
+    (asked,) = site.hook.asked
+    assert (asked["kind"], asked["profile"], asked["challenge"]) == ("challenge", "hooked", CHALLENGE)
+    assert CHALLENGE not in site.server.log.read_text()
+
+
+@pytest.mark.parametrize("decision", ["deny", "unknown"])
+def test_a_webhook_refuses_readably(site, decision):
+    site.hook.verdict = {"decision": decision}
+    client = Client(site, "undecided")
+    status, words = client.enroll(CHALLENGE)
+    assert (status, client.has_certificate(), REFUSED in words) == (1, False, True), words
+    reason = "challenge_backend_denied" if decision == "deny" else "challenge_invalid"
+    assert Device(site, "undecided").refusal() == (REFUSED, reason)
+
+
+@pytest.mark.parametrize("way", DOWN)
+def test_S83_a_webhook_without_an_answer_puts_off_and_then_issues(site, way):
+    device = Device(site, "few")
+    site.hook.reply = DOWN[way]
+    assert device.is_put_off()
+    site.hook.reply, site.hook.verdict = None, {"decision": "allow", "name": way}
+    first = device.enrol()
+    assert device.enrol() == first
+
+
+def test_S83_our_client_comes_again_after_the_webhook_was_gone(site):
+    client, gone = Client(site, "ordered"), site.hook
+    gone.close()
+    try:
+        status, words = client.enroll(CHALLENGE)
+        assert (status, "HTTP 503" in words, client.has_certificate()) == (1, True, False), words
+        assert Device(site, "ordered", STATIC).enrol()  # what is listed before needs no webhook
+        assert Device(site, "ordered", site.server.challenge(profile="ordered")).is_put_off()
+    finally:
+        site.hook = WebhookReceiver(site.clock, authority=gone.authority, port=gone.port)
+    status, words = client.enroll(CHALLENGE)
+    assert (status, client.has_certificate()) == (0, True), words
+
+
+def test_an_unknown_challenge_is_left_to_the_next_method(site):
+    site.hook.verdict = {"decision": "unknown"}
+    challenge = site.server.challenge(profile="ordered")
+    assert Device(site, "ordered", challenge).enrol()
+    assert Device(site, "ordered", challenge, party=make.party("other")).refusal() == (REFUSED, "challenge_replayed")
+    assert Device(site, "ordered", "nobody-knows-this").refusal() == (REFUSED, "challenge_invalid")
+    assert Device(site, "ordered", None).refusal() == (REFUSED, "challenge_missing")
+
+
+def waiting(site):
+    rows = json.loads(site.server.scepd("request", "list", "--profile", "undecided", "--json").stdout)
+    return [row for row in rows if row["state"] == "PENDING"]
+
+
+def test_a_person_decides_while_the_webhook_is_down(site):
+    site.hook.reply = DOWN["500"]
+    client = Client(site, "undecided")
+    status, words = client.enroll(CHALLENGE)
+    assert (status, client.has_certificate()) == (3, False), words
+    site.hook.reply = None
+    assert client.poll()[0] == 3  # the service's return decides nothing: a person was asked
+    (row,) = waiting(site)
+    site.server.scepd("request", "approve", row["id"])
+    status, words = client.poll()
+    assert (status, client.has_certificate()) == (0, True), words
+    device = Device(site, "undecided")
+    site.hook.reply = DOWN["silent"]
+    assert device.read(device.send()).status is PkiStatus.PENDING
+    (row,) = waiting(site)
+    site.server.scepd("request", "reject", row["id"])
+    assert device.refusal()[1] == "rejected_by_approver"
+
+
+def test_the_compliance_hook_says_yes_no_and_nothing(site):
+    client = Client(site, "compliant")
+    status, words = client.enroll(STATIC)
+    assert (status, client.has_certificate()) == (0, True), words
+    (asked,) = site.compliance.asked
+    assert (asked["kind"], asked["identity"]["method"], "challenge" in asked) == ("compliance", "static", False)
+    site.compliance.verdict = {"decision": "deny"}
+    other = Client(site, "compliant")
+    status, words = other.enroll(STATIC)
+    assert (status, "device not compliant" in words) == (1, True), words
+    assert Device(site, "compliant", STATIC).refusal() == ("device not compliant", "compliance_denied")
+    asked = len(site.compliance.received)
+    assert Device(site, "compliant", "guessed-guessed-guessed").refusal() == (REFUSED, "challenge_invalid")
+    assert len(site.compliance.received) == asked
+    device = Device(site, "compliant", STATIC)
+    site.compliance.reply = DOWN["500"]
+    assert device.is_put_off()
+    site.reset()
+    assert device.enrol()
+
+
+def entity(site, *arguments):
+    return json.loads(site.server.scepd("entity", *arguments, "--json").stdout)
+
+
+def test_an_entity_enrols_once_and_again_after_reset(site):
+    first = Client(site, "register")
+    made = entity(site, "add", "register", "--cn", first.name)
+    status, words = first.enroll(made["code"])
+    assert (status, first.has_certificate()) == (0, True), words
+    second = Device(site, "register", made["code"], name=first.name)
+    assert second.refusal()[0] == REFUSED
+    assert entity(site, "show", str(made["id"]))["state"].lower() == "generated"
+    again = entity(site, "reset", str(made["id"]))
+    assert second.refusal()[0] == REFUSED
+    assert Device(site, "register", again["code"], name=first.name).enrol()
+    third = Device(site, "register", again["code"], name=first.name, party=make.party("other"))
+    assert third.refusal()[0] == REFUSED
+    assert Device(site, "register", again["code"]).refusal()[0] == REFUSED  # somebody unknown
+
+
+def token(site, subject, **changes):
+    now = int(time.time())
+    dates = {"iat": now, "nbf": now, "exp": now + 600}
+    binding = {"csr": {"subject": f"CN={subject}", "names": []}}
+    return site.mdm.token(Mdm.claims(**dates, **binding, **changes))
+
+
+def test_C9_a_signed_token_is_good_for_one_request(site):
+    client = Client(site, "signed")
+    text = token(site, client.name)
+    status, words = client.enroll(text)
+    assert (status, client.has_certificate()) == (0, True), words
+    replayed = Device(site, "signed", text, name=client.name)
+    assert replayed.refusal() == (REFUSED, "challenge_replayed")
+    assert Device(site, "signed", token(site, "other")).refusal() == (REFUSED, "challenge_not_for_request")
+    forged = Device(site, "signed", text[:-8] + "AAAAAAAA", name=client.name)
+    assert forged.refusal() == (REFUSED, "challenge_invalid")
+    limited = [Device(site, "signed", token(site, name, sub="device 9"), name=name) for name in ("s1", "s2", "s3", "s4")]
+    assert all(device.enrol() for device in limited[:3])
+    assert limited[3].refusal() == (REFUSED, "challenge_device_limit")
+
+
+def test_a_client_certificate_is_who_enrols(site):
+    holder = site.factory.issue("line-7", **DATES)
+    assert Device(site, "line", None, name="line-7", holder=holder).enrol()
+    other = Device(site, "line", None, holder=holder)
+    assert other.refusal() == ("client certificate not accepted", "client_certificate_refused")
+    nobody = Device(site, "line", None, name="line-7").send()
+    assert (nobody.status, nobody.body.startswith(b"client certificate missing")) == (401, True)
+    stranger = Device(site, "line", None, name="line-7", holder=root("Other", **DATES).issue("line-7", **DATES)).send()
+    assert stranger.status == 401
+
+
+def statuses(site, count=16):
+    """Return how so many devices fare at the switched profile, with a connection each."""
+    found = set()
+    for _ in range(count):
+        device = Device(site, "switched", STATIC)
+        found.add(device.read(device.send()).status)
+    return found
+
+
+def test_a_profile_is_switched_off_and_on_in_every_worker_within_a_second(site):
+    client = Client(site, "switched")
+    assert statuses(site, 2) == {PkiStatus.SUCCESS}
+    site.server.scepd("profile", "disable", "switched")
+    time.sleep(1.0)
+    assert statuses(site) == {PkiStatus.FAILURE}
+    assert Device(site, "switched", STATIC).refusal() == ("profile not enabled", "profile_disabled")
+    status, words = client.enroll(STATIC)
+    assert (status, "profile not enabled" in words) == (1, True), words
+    assert Device(site, "compliant", STATIC).enrol()  # the others go on
+    site.server.scepd("profile", "enable", "switched")
+    time.sleep(1.0)
+    assert statuses(site) == {PkiStatus.SUCCESS}
+    status, words = client.enroll(STATIC)
+    assert (status, client.has_certificate()) == (0, True), words
+
+
+def test_limits_of_an_identity_and_of_a_key(site):
+    site.hook.verdict = {"decision": "allow", "name": "asset 17"}
+    first, second, third = (Device(site, "few", party=make.party(f"few-{number}")) for number in range(3))
+    assert first.enrol()
+    assert Device(site, "few", party=first.party).refusal()[1] == "key_taken"
+    found = second.enrol()
+    assert third.refusal() == ("too many active certificates", "identity_limit")
+    site.server.scepd("cert", "revoke", f"{found.serial_number:x}")
+    assert Device(site, "few", party=third.party).enrol()
+
+
+def rivals(site, challenge, parties):
+    return [Device(site, "race", challenge, party=party) for party in parties]
+
+
+def run_round(site, pool, devices):
+    """Send all requests at once, each on a connection that is open already; return the winners."""
+    together = threading.Barrier(len(devices))
+
+    def compete(device):
+        connection = HTTPConnection("127.0.0.1", site.server.http, timeout=20)
+        try:
+            connection.connect()
+            together.wait(20)
+            connection.request("POST", "/scep/race?operation=PKIOperation", device.body)
+            return device, device.read(attrs.evolve_reply(connection.getresponse()))
+        finally:
+            connection.close()
+
+    return [device for device, answer in pool.map(compete, devices) if answer.status is PkiStatus.SUCCESS]
