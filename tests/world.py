@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scepd.ca.local import LocalIssuer
 from scepd.ca.shelf import CrlShelf
+from scepd.challenge.client_certificate import ClientCertificateChallenge
 from scepd.challenge.digest import keyed_digest
 from scepd.challenge.none import NoChallenge
 from scepd.challenge.one_time import OneTimeChallenge
@@ -19,7 +20,7 @@ from scepd.enroll.respond import respond
 from scepd.hsm.software import software_decryption_key
 from scepd.message.certrep import ReplySigner
 from scepd.message.enveloped import Recipient
-from scepd.profile.access import NoChallengeRule, OneTimeRule, StaticRule
+from scepd.profile.access import ClientCertificateRule, NoChallengeRule, OneTimeRule, StaticRule
 from scepd.profile.model import Profile
 from scepd.records import Attribute, Origin, Secret
 from scepd.store.engines import open_engine
@@ -200,7 +201,9 @@ def make_world(
         random=random or secrets.token_bytes,
         monotonic=Counted(),
         crls=CrlShelf(),
-        forbidden_keys=frozenset(spki_digest(spki_of(der)) for held in everything.values() for der in held.certificates),
+        forbidden_keys=frozenset(
+            spki_digest(spki_of(der)) for held in everything.values() for der in held.certificates
+        ),
         successions=successions or {},
         passwords={
             profile.name: ProfilePasswords(
@@ -226,4 +229,8 @@ def _method(rule, profile):
         return OneTimeChallenge(profile.name, STORE_KEY)
     if isinstance(rule, StaticRule):
         return StaticChallenge.from_secret(rule.secret, STORE_KEY)
+    if isinstance(rule, ClientCertificateRule):
+        return ClientCertificateChallenge(
+            "same" if profile.client_certificate is None else profile.client_certificate.subject
+        )
     return NoChallenge() if isinstance(rule, NoChallengeRule) else RemotePlace("webhook")

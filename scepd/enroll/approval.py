@@ -12,8 +12,6 @@ from scepd.x509.names import OIDS
 
 def needs_person(rule: ApprovalRule | None, authorization: Authorization, address: str) -> bool:
     """Return whether the profile's rule asks a person about what was authorized; `address` is the client's."""
-    if authorization.approved:
-        return False
     if authorization.undecided or authorization.identity.method == NoChallenge.name:
         return True  # nobody has vouched for anything: no rule can make that enough
     if rule is None:

@@ -20,14 +20,12 @@ _MAKER = object()
 class Authorization:
     """Proof that an authorizer allowed this template to this identity; `issue` takes nothing less.
 
-    `lineage` is that of a renewal; `approved` says that a person has decided already, `undecided` that only a person
-    can.
+    `lineage` is that of a renewal; `undecided` says that only a person can decide.
     """
 
     identity: Identity
     template: Template
     lineage: Lineage | None
-    approved: bool
     undecided: bool
 
     def __init__(
@@ -37,13 +35,12 @@ class Authorization:
         template: Template,
         *,
         lineage: Lineage | None = None,
-        approved: bool = False,
         undecided: bool = False,
     ) -> None:
         """Refuse every maker but this module."""
         if maker is not _MAKER:
             raise TypeError("an Authorization is made by enroll.authorize alone")
-        self.__attrs_init__(identity, template, lineage, approved, undecided)
+        self.__attrs_init__(identity, template, lineage, undecided)
 
 
 def identify(
@@ -103,4 +100,4 @@ def authorize_by_approval(profile: Profile, transaction: Transaction) -> Authori
         raise ValueError(f"transaction {transaction.id} is not approved")
     csr = parse_csr(transaction.csr_der)
     template = approved_template(profile, csr, transaction.subject, transaction.names)
-    return Authorization(_MAKER, transaction.identity, template, lineage=transaction.lineage, approved=True)
+    return Authorization(_MAKER, transaction.identity, template, lineage=transaction.lineage)

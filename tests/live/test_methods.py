@@ -6,6 +6,7 @@ import secrets
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 
@@ -14,17 +15,19 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from scepd.app.service import ask_desk
 from scepd.message.algorithms import CryptoPolicy
 from scepd.message.certrep import read_certrep, read_certs_only
 from scepd.message.enveloped import decrypt
 from scepd.message.names import PkiStatus
+from scepd.records import CertificateState, ChallengeState
 from tests import make
-from tests.challenge.test_signed import AUDIENCE, Mdm
+from tests.challenge.test_signed import AUDIENCE, Mdm, certificate_pem
 from tests.emulators.https import Reply
 from tests.emulators.webhook import SECRET, WebhookReceiver
-from tests.live.device import certificate
+from tests.live.device import EVERYTHING, certificate, running
 from tests.live.http_wire import exchange, request
-from tests.live.opened import WallClock
+from tests.live.opened import WallClock, opened
 from tests.live.server import STATIC, copy_of, free_port, run
 from tests.x509.factory import root
 
@@ -38,7 +41,7 @@ TIMEOUT = 1.0  # seconds that a service has
 REFUSED = "challenge rejected"
 CHALLENGE = "whatever the service knows"
 
-# How a service is down, and what it is when it is up again: nothing.
+# What a service may do in place of an answer.
 DOWN = {
     "500": Reply(status=500),
     "silent": Reply(silent=True),
@@ -111,6 +114,7 @@ class Site:
         self.clock = WallClock()
         self.hook, self.compliance = WebhookReceiver(self.clock), WebhookReceiver(self.clock)
         self.mdm = Mdm(server.directory, ec.generate_private_key(ec.SECP256R1()))
+        self.mdm.path.write_bytes(certificate_pem(self.mdm.key, **DATES))
         self.factory = root("Factory", **DATES)
         (server.directory / "factory.pem").write_bytes(self.factory.pem)
         self.sign, self.decrypt = (certificate(server, f"devices-ra-{role}") for role in ("sign", "decrypt"))
@@ -122,11 +126,11 @@ class Site:
 
     def _service(self, name):
         receiver, directory = getattr(self, name), self.server.directory
-        (directory / f"{name}-ca.pem").write_bytes(receiver.trust_pem)
+        (directory / f"{name}-trust.pem").write_bytes(receiver.trust_pem)
         secret = directory / f"{name}-secret"
         secret.write_text(SECRET)
         secret.chmod(0o600)
-        return f'url = "{receiver.url()}", secret = {{ file = "{secret.name}" }}, trust = "{name}-ca.pem", timeout = "1s"'
+        return f'url = "{receiver.url()}", secret = {{ file = "{secret.name}" }}, trust = "{name}-trust.pem", timeout = "1s"'
 
     def reset(self):
         for receiver in (self.hook, self.compliance):
@@ -291,7 +295,7 @@ def test_a_webhook_refuses_readably(site, decision):
 
 @pytest.mark.parametrize("way", DOWN)
 def test_S83_a_webhook_without_an_answer_puts_off_and_then_issues(site, way):
-    device = Device(site, "few")
+    device = Device(site, "ordered")
     site.hook.reply = DOWN[way]
     assert device.is_put_off()
     site.hook.reply, site.hook.verdict = None, {"decision": "allow", "name": way}
@@ -457,22 +461,44 @@ def test_limits_of_an_identity_and_of_a_key(site):
     assert Device(site, "few", party=third.party).enrol()
 
 
-def rivals(site, challenge, parties):
-    return [Device(site, "race", challenge, party=party) for party in parties]
+def challenges(site, count):
+    status, made = ask_desk(running(site.server), "POST", "/api/v1/challenges", {"profile": "race", "count": count})
+    assert status == 200, made
+    return [row["challenge"] for row in made]
 
 
-def run_round(site, pool, devices):
-    """Send all requests at once, each on a connection that is open already; return the winners."""
-    together = threading.Barrier(len(devices))
+def compete(device, together):
+    """Send a request when everybody's connection is open; return the octets of the CertRep."""
+    connection = HTTPConnection("127.0.0.1", device.site.server.http, timeout=30)
+    try:
+        connection.connect()
+        together.wait(30)
+        connection.request("POST", f"/scep/{device.profile}?operation=PKIOperation", device.body)
+        answer = connection.getresponse()
+        return device, answer.status, answer.read()
+    finally:
+        connection.close()
 
-    def compete(device):
-        connection = HTTPConnection("127.0.0.1", site.server.http, timeout=20)
-        try:
-            connection.connect()
-            together.wait(20)
-            connection.request("POST", "/scep/race?operation=PKIOperation", device.body)
-            return device, device.read(attrs.evolve_reply(connection.getresponse()))
-        finally:
-            connection.close()
 
-    return [device for device, answer in pool.map(compete, devices) if answer.status is PkiStatus.SUCCESS]
+def test_C203_S09_of_twenty_keys_with_one_challenge_exactly_one_gets_a_certificate(site):
+    parties = [make.party(f"rival-{number}") for number in range(RIVALS)]
+    together = threading.Barrier(RIVALS)
+    winners = []
+    with ThreadPoolExecutor(RIVALS) as pool:
+        for challenge in challenges(site, ROUNDS):
+            rivals = [Device(site, "race", challenge, party=party) for party in parties]
+            replies = list(pool.map(compete, rivals, [together] * RIVALS))
+            assert {status for _, status, _ in replies} == {200}, [reply[:2] for reply in replies]
+            answers = {device.name: read_certrep(body, trusted=[site.sign]) for device, _, body in replies}
+            won = [device for device in rivals if answers[device.name].status is PkiStatus.SUCCESS]
+            assert len(won) == 1, answers
+            others = {(a.status, a.fail_info_text) for name, a in answers.items() if name != won[0].name}
+            assert others == {(PkiStatus.FAILURE, REFUSED)}
+            winners += won
+    with opened(site.server) as (repository, _issuers):
+        issued = [row for row in repository.certificates(limit=EVERYTHING) if row.profile == "race"]
+        spent = [row for row in repository.challenges(limit=EVERYTHING) if row.profile == "race"]
+    assert {row.state for row in issued} == {CertificateState.ISSUED}
+    assert sorted(row.subject for row in issued) == sorted(f"CN={device.name}" for device in winners)
+    assert [(row.state, row.uses_left) for row in spent] == [(ChallengeState.SPENT, 0)] * ROUNDS
+    assert winners[0].enrol().public_key() == winners[0].party.key.public_key()  # asked again: the same one

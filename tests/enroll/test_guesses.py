@@ -1,0 +1,90 @@
+"""Guesses at a challenge: limited by profile and signer key; and who came through a gate of client certificates."""
+
+import attrs
+import pytest
+
+from scepd.enroll.respond import respond
+from scepd.profile.access import ClientCertificateGate, ClientCertificateRule
+from scepd.records import ClientIdentity, Origin
+from scepd.refusal import Reason, Reject
+from scepd.web.failures import FailureLimits
+from tests import make
+from tests.enroll.conftest import Device
+from tests.enroll.test_remote import Asked, Site
+from tests.world import ORIGIN, default_profile, make_world
+
+GATE = ClientCertificateGate(trust="bundle.pem")
+CLIENT = ClientIdentity(subject="CN=device", names=(), serial=7, issuer="CN=Factory", digest=bytes(32))
+
+
+class Nanoseconds:
+    def __init__(self):
+        self.now = 0
+
+    def __call__(self):
+        return self.now
+
+
+def test_S30_who_fails_too_often_comes_again_later(device, world):
+    clock = Nanoseconds()
+    world.context.guesses = FailureLimits(per_key=2, clock=clock)
+    answers = [device.send(device.request(challenge="wrong", transaction_id=str(number))).answer for number in range(6)]
+    assert [answer.reason for answer in answers[:2]] == ["challenge_invalid"] * 2
+    assert (answers[-1].status, answers[-1].outcome) == (503, "unavailable")
+    assert answers[-1].retry_after > 0
+    # Others are not in the way of it, and itself only for a while.
+    assert device.send(device.request(signer=make.party("other"), transaction_id="x")).answer.outcome == "issued"
+    clock.now += 60 * 10**9
+    assert device.enrol(transaction_id="y")
+
+
+def test_S30_what_a_service_outside_refuses_counts_too(keys, tmp_path):
+    refusing = Asked(Reject(Reason.challenge_backend_denied, "no"))
+    site = Site(keys, tmp_path, refusing)
+    site.world.context.guesses = FailureLimits(per_profile=1, clock=Nanoseconds())
+    first = site.send(site.device.request(challenge="a"))
+    later = [site.send(site.device.request(challenge="a", transaction_id=str(n))) for n in range(4)]
+    assert first.reason == "challenge_backend_denied"
+    assert later[-1].status == 503
+    assert len(refusing.questions) < 5
+
+
+def gated(keys, tmp_path, subject="same", **fields):
+    profile = default_profile(client_certificate=attrs.evolve(GATE, subject=subject), **fields)
+    return make_world(keys, tmp_path, profiles=[profile])
+
+
+def send(world, body, client=CLIENT):
+    origin = Origin(ORIGIN.address, ORIGIN.request_id, client)
+    return respond(world.context, world.profiles["default"], body, origin).answer
+
+
+@pytest.mark.parametrize("subject", ["same", "any"])
+def test_S95_certificate_and_challenge_are_both_needed(keys, tmp_path, subject):
+    world = gated(keys, tmp_path, subject)
+    device = Device(world)
+    assert send(world, device.request(challenge="wrong")).reason == "challenge_invalid"
+    assert send(world, device.request()).outcome == "issued"
+
+
+def test_S95_the_request_is_for_the_name_of_the_clients_certificate(keys, tmp_path):
+    world = gated(keys, tmp_path)
+    device = Device(world)
+    stranger = attrs.evolve(CLIENT, subject="CN=another")
+    assert send(world, device.request(), stranger).reason == "client_certificate_refused"
+    world.profiles["default"] = attrs.evolve(
+        world.profiles["default"], client_certificate=attrs.evolve(GATE, subject="any")
+    )
+    assert send(world, device.request(), stranger).outcome == "issued"
+
+
+def test_S95_where_the_profile_says_so_the_certificate_is_enough(keys, tmp_path):
+    world = gated(keys, tmp_path, challenge=(ClientCertificateRule(),))
+    device = Device(world)
+    assert send(world, device.request(challenge=None)).outcome == "issued"
+    assert (
+        send(world, device.request(challenge=None, transaction_id="b", signer=make.party("b")), None).outcome
+        == "rejected"
+    )
+    [transaction] = world.store.transactions()
+    assert transaction.identity.method == "client-certificate"
