@@ -1,12 +1,15 @@
 """The real server asks others who may enrol: services up and down, the register, tokens, client certificates, switches."""
 
+import base64
 import json
 import os
 import secrets
+import signal
 import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 
@@ -14,6 +17,7 @@ import attrs
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepd.app.service import ask_desk
 from scepd.message.algorithms import CryptoPolicy
@@ -26,7 +30,8 @@ from tests.challenge.test_signed import AUDIENCE, Mdm, certificate_pem
 from tests.emulators.https import Reply
 from tests.emulators.webhook import SECRET, WebhookReceiver
 from tests.live.device import EVERYTHING, certificate, running
-from tests.live.http_wire import exchange, request
+from tests.live.http_wire import Wire, exchange, request
+from tests.live.killing import wait_until
 from tests.live.opened import WallClock, opened
 from tests.live.server import STATIC, copy_of, free_port, run
 from tests.x509.factory import root
@@ -76,6 +81,16 @@ issuer = "devices"
 challenge = [{{ method = "static", secret = {{ file = "static-challenge" }} }}]
 compliance = {{ {compliance} }}
 
+[profile.reviewed]
+issuer = "devices"
+challenge = [{{ method = "static", secret = {{ file = "static-challenge" }} }}]
+compliance = {{ {compliance}, on_failure = "pending" }}
+
+[profile.told]
+issuer = "devices"
+challenge = [{{ method = "one-time" }}]
+notify = [{{ {notices} }}]
+
 [profile.register]
 issuer = "devices"
 challenge = [{{ method = "entity" }}]
@@ -112,7 +127,7 @@ class Site:
         self.server = server
         self.mtls = free_port()
         self.clock = WallClock()
-        self.hook, self.compliance = WebhookReceiver(self.clock), WebhookReceiver(self.clock)
+        self.hook, self.compliance, self.notices = (WebhookReceiver(self.clock) for _ in range(3))
         self.mdm = Mdm(server.directory, ec.generate_private_key(ec.SECP256R1()))
         self.mdm.path.write_bytes(certificate_pem(self.mdm.key, **DATES))
         self.factory = root("Factory", **DATES)
@@ -120,7 +135,7 @@ class Site:
         self.sign, self.decrypt = (certificate(server, f"devices-ra-{role}") for role in ("sign", "decrypt"))
         self.devices = server.directory / "clients"
         self.devices.mkdir()
-        words = {name: self._service(name) for name in ("hook", "compliance")}
+        words = {name: self._service(name) for name in ("hook", "compliance", "notices")}
         with server.config.open("a") as config:
             config.write(CONFIG.format(mtls=self.mtls, audience=AUDIENCE, **words))
 
@@ -133,13 +148,13 @@ class Site:
         return f'url = "{receiver.url()}", secret = {{ file = "{secret.name}" }}, trust = "{name}-trust.pem", timeout = "1s"'
 
     def reset(self):
-        for receiver in (self.hook, self.compliance):
+        for receiver in (self.hook, self.compliance, self.notices):
             receiver.verdict, receiver.reply = {"decision": "allow"}, None
             receiver.received.clear()
 
     def close(self):
-        self.hook.close()
-        self.compliance.close()
+        for receiver in (self.hook, self.compliance, self.notices):
+            receiver.close()
 
     def log_of(self, device):
         """The log lines of a device's requests."""
@@ -256,8 +271,9 @@ def started(template, place):
         server.start()
         yield site
     finally:
-        server.stop()
+        status = server.stop()
         site.close()
+    assert status in {0, -signal.SIGTERM}
     assert "unexpected" not in server.log.read_text()
     server.check_store()
 
@@ -294,7 +310,7 @@ def test_a_webhook_refuses_readably(site, decision):
 
 
 @pytest.mark.parametrize("way", DOWN)
-def test_S83_a_webhook_without_an_answer_puts_off_and_then_issues(site, way):
+def test_S83_S84_a_webhook_without_an_answer_puts_off_and_then_issues(site, way):
     device = Device(site, "ordered")
     site.hook.reply = DOWN[way]
     assert device.is_put_off()
@@ -303,7 +319,7 @@ def test_S83_a_webhook_without_an_answer_puts_off_and_then_issues(site, way):
     assert device.enrol() == first
 
 
-def test_S83_our_client_comes_again_after_the_webhook_was_gone(site):
+def test_S84_our_client_comes_again_after_the_webhook_was_gone(site):
     client, gone = Client(site, "ordered"), site.hook
     gone.close()
     try:
@@ -326,28 +342,40 @@ def test_an_unknown_challenge_is_left_to_the_next_method(site):
     assert Device(site, "ordered", None).refusal() == (REFUSED, "challenge_missing")
 
 
-def waiting(site):
-    rows = json.loads(site.server.scepd("request", "list", "--profile", "undecided", "--json").stdout)
-    return [row for row in rows if row["state"] == "PENDING"]
+def waiting(site, profile):
+    """The number of the one request of the profile that waits for a person."""
+    rows = json.loads(site.server.scepd("request", "list", "--profile", profile, "--json").stdout)
+    (row,) = [row for row in rows if row["state"] == "PENDING"]
+    return str(row["id"])
 
 
-def test_a_person_decides_while_the_webhook_is_down(site):
-    site.hook.reply = DOWN["500"]
-    client = Client(site, "undecided")
-    status, words = client.enroll(CHALLENGE)
+@pytest.mark.parametrize(("profile", "challenge", "service"), [("undecided", CHALLENGE, "hook"), ("reviewed", STATIC, "compliance")])
+def test_S84_a_person_decides_while_a_service_is_down(site, profile, challenge, service):
+    receiver = getattr(site, service)
+    receiver.reply = DOWN["500"]
+    client = Client(site, profile)
+    status, words = client.enroll(challenge)
     assert (status, client.has_certificate()) == (3, False), words
-    site.hook.reply = None
+    receiver.reply = None
     assert client.poll()[0] == 3  # the service's return decides nothing: a person was asked
-    (row,) = waiting(site)
-    site.server.scepd("request", "approve", row["id"])
+    site.server.scepd("request", "approve", waiting(site, profile))
     status, words = client.poll()
     assert (status, client.has_certificate()) == (0, True), words
-    device = Device(site, "undecided")
-    site.hook.reply = DOWN["silent"]
+    device = Device(site, profile, challenge)
+    receiver.reply = DOWN["silent"]
     assert device.read(device.send()).status is PkiStatus.PENDING
-    (row,) = waiting(site)
-    site.server.scepd("request", "reject", row["id"])
+    site.server.scepd("request", "reject", waiting(site, profile))
     assert device.refusal()[1] == "rejected_by_approver"
+
+
+def test_a_service_is_told_of_each_certificate(site):
+    device = Device(site, "told", site.server.challenge(profile="told"))
+    found = device.enrol()
+    wait_until(lambda: site.notices.received, patience=10, what=site.server.log)
+    (told,) = site.notices.asked
+    assert (told["kind"], told["outcome"], told["transaction_id"]) == ("notice", "issued", device.transaction_id)
+    assert (told["identity_method"], int(told["serial"], 16)) == ("one-time", found.serial_number)
+    assert base64.b64decode(told["certificate_der"]) == found.public_bytes(Encoding.DER)
 
 
 def test_the_compliance_hook_says_yes_no_and_nothing(site):
@@ -424,28 +452,52 @@ def test_a_client_certificate_is_who_enrols(site):
     assert stranger.status == 401
 
 
-def statuses(site, count=16):
-    """Return how so many devices fare at the switched profile, with a connection each."""
-    found = set()
-    for _ in range(count):
-        device = Device(site, "switched", STATIC)
-        found.add(device.read(device.send()).status)
-    return found
+def owners(site, devices):
+    """The workers ("node/slot") that issued to these devices."""
+    with opened(site.server) as (repository, _issuers):
+        owners = {row.key.transaction_id: row.owner for row in repository.transactions(limit=EVERYTHING)}
+    return [owners[device.transaction_id].partition(".")[0] for device in devices]
+
+
+@contextmanager
+def one_connection_to_each_worker(site):
+    """Yield kept connections to the switched profile, one to each of the two workers."""
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(site.server.http)) for _ in range(24)]
+        devices = [Device(site, "switched", STATIC) for _ in wires]
+        assert {say(device, wire) for device, wire in zip(devices, wires, strict=True)} == {PkiStatus.SUCCESS}
+        found = dict(zip(owners(site, devices), wires, strict=True))
+        assert len(found) == 2, found
+        yield list(found.values())
+
+
+def say(device, wire):
+    """Send a device's request on a kept connection; return the status of the answer."""
+    reply = wire.send(request("POST", f"/scep/{device.profile}?operation=PKIOperation", device.body)).reply()
+    return device.read(reply).status
+
+
+def seconds_until(site, wires, status):
+    """Return after how many seconds new devices hear this status, and nothing else, on all of these connections."""
+    begun = last = time.monotonic()
+    while time.monotonic() < begun + 1.5:
+        for wire in wires:
+            if say(Device(site, "switched", STATIC), wire) is not status:
+                last = time.monotonic()
+    return last - begun
 
 
 def test_a_profile_is_switched_off_and_on_in_every_worker_within_a_second(site):
     client = Client(site, "switched")
-    assert statuses(site, 2) == {PkiStatus.SUCCESS}
-    site.server.scepd("profile", "disable", "switched")
-    time.sleep(1.0)
-    assert statuses(site) == {PkiStatus.FAILURE}
-    assert Device(site, "switched", STATIC).refusal() == ("profile not enabled", "profile_disabled")
-    status, words = client.enroll(STATIC)
-    assert (status, "profile not enabled" in words) == (1, True), words
-    assert Device(site, "compliant", STATIC).enrol()  # the others go on
-    site.server.scepd("profile", "enable", "switched")
-    time.sleep(1.0)
-    assert statuses(site) == {PkiStatus.SUCCESS}
+    with one_connection_to_each_worker(site) as wires:
+        site.server.scepd("profile", "disable", "switched")
+        assert seconds_until(site, wires, PkiStatus.FAILURE) < 1.0
+        assert Device(site, "switched", STATIC).refusal() == ("profile not enabled", "profile_disabled")
+        status, words = client.enroll(STATIC)
+        assert (status, "profile not enabled" in words) == (1, True), words
+        assert Device(site, "compliant", STATIC).enrol()  # the others go on
+        site.server.scepd("profile", "enable", "switched")
+        assert seconds_until(site, wires, PkiStatus.SUCCESS) < 1.0
     status, words = client.enroll(STATIC)
     assert (status, client.has_certificate()) == (0, True), words
 
@@ -480,7 +532,7 @@ def compete(device, together):
         connection.close()
 
 
-def test_C203_S09_of_twenty_keys_with_one_challenge_exactly_one_gets_a_certificate(site):
+def test_C151_S35_of_twenty_keys_with_one_challenge_exactly_one_gets_a_certificate(site):
     parties = [make.party(f"rival-{number}") for number in range(RIVALS)]
     together = threading.Barrier(RIVALS)
     winners = []
@@ -501,4 +553,5 @@ def test_C203_S09_of_twenty_keys_with_one_challenge_exactly_one_gets_a_certifica
     assert {row.state for row in issued} == {CertificateState.ISSUED}
     assert sorted(row.subject for row in issued) == sorted(f"CN={device.name}" for device in winners)
     assert [(row.state, row.uses_left) for row in spent] == [(ChallengeState.SPENT, 0)] * ROUNDS
+    assert len(set(owners(site, winners))) == 2  # both workers took part
     assert winners[0].enrol().public_key() == winners[0].party.key.public_key()  # asked again: the same one
