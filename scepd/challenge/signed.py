@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from scepd.challenge.anchors import Anchor, AnchorFile
+from scepd.challenge.anchors import AnchorFile
 from scepd.challenge.requested import requested_attributes, requested_names, requested_purposes
 from scepd.challenge.token import TokenRefused, is_token, read_token
 from scepd.message.csr import CertificationRequest
@@ -16,6 +16,7 @@ from scepd.ports import Store
 from scepd.profile.access import SignedRule
 from scepd.records import Identity, Ticket
 from scepd.refusal import Reason, Reject
+from scepd.x509.anchors import Anchor
 from scepd.x509.keys import load_public_key, spki_digest
 from scepd.x509.names import to_text
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import jwt
 
-from scepd.challenge.anchors import Anchor
 from scepd.challenge.strict_json import NotStrict, parse_object
+from scepd.x509.anchors import Anchor
 
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _LONGEST = 16_384  # characters

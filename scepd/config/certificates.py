@@ -143,12 +143,6 @@ def judge_ca(certificate: x509.Certificate) -> Iterator[Refused]:
     yield from _judge_key(certificate, _SIGNERS)
 
 
-def judge_anchor(certificate: x509.Certificate, now: datetime) -> Iterator[Refused]:
-    """Yield what keeps the certificate from saying whose signature under a token is believed (threats S-94)."""
-    yield from judge_time(certificate, Moment.at(now))
-    yield from _judge_key(certificate, _SIGNERS)
-
-
 def judge_ra_signer(certificate: x509.Certificate) -> Iterator[Refused]:
     """Yield what keeps the certificate from signing CertReps (RFC 8894 section 2.1.2)."""
     yield from _judge_end_entity(certificate)

@@ -6,7 +6,6 @@ from types import MappingProxyType
 
 import attrs
 
-from scepd.config import certificates as judge
 from scepd.config.access_sections import ChallengeSection
 from scepd.config.backends import compile_intune, compile_webhook, written
 from scepd.config.problems import Place, Refused
@@ -20,6 +19,8 @@ from scepd.profile.model import (
     SignedRule,
     StaticRule,
 )
+from scepd.refusal import OperatorError
+from scepd.x509.anchors import read_anchors
 
 _SHORTEST_STATIC = 20  # characters (threats S-30)
 _LONGEST_TOKEN = timedelta(days=1)
@@ -101,13 +102,13 @@ def _compile_signed(section: ChallengeSection, surroundings: Surroundings, place
         return None
     path = surroundings.resolve(section.trust)
     try:
-        anchors = judge.read_certificates(path)
-    except Refused as refused:
-        (place / "trust").refuse(refused)
+        read_anchors(path.read_bytes(), surroundings.now)
+    except OSError as error:
+        (place / "trust").problem(f"{path} cannot be read: {error.strerror}", f"ls -l {path}")
         return None
-    for anchor in anchors:
-        for fault in judge.judge_anchor(anchor, surroundings.now):
-            (place / "trust").refuse(fault)
+    except OperatorError as error:  # the judge of the worker, so that what passes here starts there
+        (place / "trust").problem(f"{path}: {error.problem}", error.hint)
+        return None
     if section.audience is None:
         return None
     values = written(section, "lifetime", "per_device", "window")

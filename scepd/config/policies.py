@@ -51,7 +51,11 @@ def compile_subject(section: SubjectSection, place: Place) -> SubjectPolicy:
         patterns=tuple(section.patterns.items()),
         fixed=_compile_fixed(section, place / "set"),
         required=section.required,
-        sources=tuple((word, "identity" if source == "identity" else "csr") for word, source in section.from_.items()),
+        sources=tuple(
+            (word, "identity" if source == "identity" else "csr")
+            for word, source in section.from_.items()
+            if word in OIDS and (source == "identity" or word in allow) and word not in section.set
+        ),
     )
 
 

@@ -163,10 +163,10 @@ def test_signed(routers, site):
 @pytest.mark.parametrize(
     ("anchor", "reason"),
     [
-        (certificate("rsa-connector", end=NOW - DAY), "expired"),
-        (certificate("rsa-connector", begin=NOW + DAY), "valid only from"),
-        (certificate("small-connector"), "RSA key of 1024 bits"),
-        (certificate("ed-connector"), "cannot do this"),
+        (certificate("rsa-connector", end=NOW - DAY), "nothing that is valid now"),
+        (certificate("rsa-connector", begin=NOW + DAY), "nothing that is valid now"),
+        (certificate("small-connector"), "neither RSA of 2048 bits"),
+        (certificate("ed-connector"), "neither RSA of 2048 bits"),
     ],
 )
 def test_S94_anchors_of_tokens_are_judged(problem_of, site, anchor, reason):

@@ -391,7 +391,7 @@ WRONG_CHALLENGES = [
     (without(PAIRED, "certificate"), "certificate", "is missing beside key"),
     ({**INTUNE, **PAIRED}, "certificate", "there is a secret beside it"),
     ({**INTUNE, "attributes": ["CN"]}, "attributes", "method intune does nothing with it"),
-    *(({**SIGNED, "trust": value}, "trust", reason) for value, reason in [*NOT_TEXT, ("absent.pem", "does not exist"), ("hsm-pin", "no readable PEM")]),
+    *(({**SIGNED, "trust": value}, "trust", reason) for value, reason in [*NOT_TEXT, ("absent.pem", "cannot be read"), ("hsm-pin", "nothing that is valid now")]),
     *(({**SIGNED, "audience": value}, "audience", reason) for value, reason in NOT_TEXT),
     *(({**SIGNED, "lifetime": value}, "lifetime", reason) for value, reason in [*NOT_DURATION, ("25h", "longer than a day")]),
     *(({**SIGNED, "per_device": value}, "per_device", reason) for value, reason in whole(1, 10_000)),
