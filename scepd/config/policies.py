@@ -90,6 +90,7 @@ def compile_crypto(section: ProfileSection) -> CryptoPolicy:
         minimum_signer_rsa=_SMALL_RSA if section.insecurely_accept_small_rsa else _NORMAL_RSA,
         ed25519=section.key.ed25519,
         passwords=section.password_encryption,
+        content_type_optional=section.accept_missing_content_type,
     )
 
 

@@ -126,6 +126,7 @@ class ProfileSection:
     omit_empty_content: Flag | None = None
     verisign_extension_request: Flag | None = None
     strict_nonce: Flag | None = None
+    accept_missing_content_type: Flag = False
     renewal: RenewalSection | Annotated[Literal[False], scalars.read_off] = RenewalSection()
     approval: ApprovalSection | Annotated[str, scalars.one_of("automatic", "manual")] = "automatic"
     signing_time: SigningTimeSection = SigningTimeSection()

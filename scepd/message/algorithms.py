@@ -95,3 +95,4 @@ class CryptoPolicy:
     maximum_signer_rsa: int = 8192  # bits
     ed25519: bool = False  # signers with Ed25519 keys (RFC 8419)
     passwords: bool = False  # content keys under a challenge password (RFC 8894 section 3.1)
+    content_type_optional: bool = False  # a message without the contentType attribute is about id-data (libscep)

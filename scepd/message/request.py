@@ -105,7 +105,7 @@ def verify_message(message: PKIMessage, policy: CryptoPolicy) -> None:
     if message.signer is None:
         raise Reject(Reason.signer_missing, message.proof.signer_fault)
     check_signer_key(message.signer.public_key(), scheme, policy)
-    _check_attributes(message, scheme.digest)
+    _check_attributes(message, scheme.digest, content_type_optional=policy.content_type_optional)
     _check_signature(message.proof.signer_info, message.signer, scheme)
     if message.proof.content_type not in _CONTENT_TYPES:
         raise Reject(Reason.envelope_invalid, f"content type {message.proof.content_type}")
@@ -120,12 +120,13 @@ def _check_algorithms(message: PKIMessage, policy: CryptoPolicy) -> Scheme:
     return read_scheme(message.proof.signer_info.signature_algorithm, digest)
 
 
-def _check_attributes(message: PKIMessage, digest: Digest) -> None:
+def _check_attributes(message: PKIMessage, digest: Digest, *, content_type_optional: bool) -> None:
     """Check contentType and messageDigest against the content (RFC 5652 section 5.6; threat S-07)."""
     proof = message.proof
     if proof.content_fault:
         raise Reject(Reason.signed_attributes_invalid, proof.content_fault)
-    if proof.content_type_attribute != proof.content_type:
+    assumed = DATA if content_type_optional and proof.content_type_attribute is None else proof.content_type_attribute
+    if assumed != proof.content_type:
         raise Reject(Reason.signed_attributes_invalid, "contentType attribute missing or not that of the content")
     if proof.message_digest is None:
         raise Reject(Reason.signed_attributes_invalid, "messageDigest attribute missing or unreadable")

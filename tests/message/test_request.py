@@ -849,3 +849,14 @@ def test_messages_round_trip(content, nonce, kind, digest, pss, message_type):
 def test_values_that_scep_cannot_carry_are_not_written(fields):
     with pytest.raises(ValueError):
         write_attributes(attrs.evolve(Attributes("id", 19), **fields))
+
+
+def test_C079_a_policy_may_take_a_message_without_the_attribute_as_one_about_data():
+    policy = CryptoPolicy(content_type_optional=True)
+    bent = make.bent_req().without_attribute(names.CONTENT_TYPE).resign()
+    verify_message(parse_message(bent.der()), policy)
+    with pytest.raises(Reject):
+        verify_message(parse_message(bent.der()), CryptoPolicy())
+    wrong = make.bent_req().with_attribute(names.CONTENT_TYPE, tlv.oid(names.ENVELOPED_DATA)).resign()
+    with pytest.raises(Reject):
+        verify_message(parse_message(wrong.der()), policy)

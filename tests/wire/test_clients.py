@@ -125,8 +125,16 @@ def test_WA08_certmonger(server):
     assert len(server.world.issued()) == 1
 
 
-def test_WA09_libscep_leaves_the_content_type_attribute_out_and_is_refused(serve):
-    # RFC 5652 section 11.1: the attribute must be there. With it, the same message is taken.
+def test_WA09_libscep_leaves_the_content_type_attribute_out_which_its_switch_allows(serve):
+    server = serve(insecurely_accept_3des=True, accept_missing_content_type=True)
+    sent = clients.libscep(server)
+    lines = base64.encodebytes(sent.body).replace(b"\n", b"\r\n").decode()
+    reply = server.get(b"operation=PKIOperation&message=" + quote(lines, safe="").encode())
+    assert enrol(server, sent, reply) == "libscep"
+
+
+def test_WA09_C079_without_the_switch_the_attribute_must_be_there(serve):
+    # RFC 5652 section 11.1. With it, the same message is taken.
     server = serve(insecurely_accept_3des=True)
     lines = base64.encodebytes(clients.libscep(server).body).replace(b"\n", b"\r\n").decode()
     reply = server.get(b"operation=PKIOperation&message=" + quote(lines, safe="").encode())
