@@ -122,7 +122,7 @@ class Client(asyncio.Protocol):
         if end < 0:
             return
         head = bytes(self._buffer[:end]).lower()
-        body = _body(head, bytes(self._buffer[end + 4 :]))
+        body = _body(head, self._buffer, end + 4)
         if body is not None:
             self._finish(head, body)
 
@@ -161,12 +161,16 @@ def _announces(head: bytes) -> bool:
     return b"\r\ncontent-length:" in head or b"\r\ntransfer-encoding:" in head
 
 
-def _body(head: bytes, data: bytes) -> bytes | None:
-    """Return the body of a reply whose head is in lower case; None while it is not complete."""
+def _body(head: bytes, buffer: bytearray, start: int) -> bytes | None:
+    """Return the body of a reply whose head is in lower case; None while it is not complete.
+
+    A body of known length is copied once, when all of it is there: a CRL comes in hundreds of pieces.
+    """
     at = head.find(b"\r\ncontent-length:")
     if at >= 0:
         length = int(head[at + 17 :].split(b"\r\n", 1)[0])
-        return data[:length] if len(data) >= length else None
+        return bytes(buffer[start : start + length]) if len(buffer) - start >= length else None
+    data = bytes(buffer[start:])
     if b"\r\ntransfer-encoding: chunked" not in head or not data.endswith(b"0\r\n\r\n"):
         return None
     body = b""

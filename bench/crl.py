@@ -3,7 +3,8 @@
 A server with two workers is given that many revoked certificates and told that something was revoked. While it
 publishes, one client asks for GetCACaps (which the reactor answers) and another enrols (which takes a lane, the token
 and the store's lock), each as fast as it is answered; the workers' memory is watched. The same is measured for a few
-seconds before, so that what the machine itself does to the slowest answer can be seen beside it.
+seconds before, so that what the machine itself does to the slowest answer can be seen beside it. Then devices fetch
+that CRL by GetCRL, each reply enveloped to its own device.
 """
 
 import argparse
@@ -27,8 +28,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bench.http import OK, serving
-from bench.installation import CHALLENGE, install, resident_kib, url, worker_pids
+from bench.installation import CHALLENGE, install, pids, resident_kib, url, worker_pids
 from bench.keys import key_pool
+from bench.renewal import Load, large_crl_row
 from bench.report import Broken, say
 from bench.request import Prepared
 from bench.target import Target
@@ -41,6 +43,8 @@ _DEADLINE = 60.0  # seconds
 _WATCH = 0.02  # seconds between two looks at memory
 _ENROLMENTS = 4_000  # more than can be done meanwhile
 _WORKERS = 2
+_CLIENTS = (1, 4)  # that ask for the large CRL
+_LOOKUPS = 20  # by each number of them
 _PHASES = ("before", "meanwhile")
 _HEADERS = {"Content-Type": "application/x-pki-message"}
 
@@ -86,12 +90,12 @@ def measure(template: Server, place: Path, keys: Sequence[rsa.RSAPrivateKey], en
         requests = target.requests(keys, min(_ENROLMENTS, max(1500, entries // 25)))
         wait_for(server, 1)
         revoke_many(server, entries)
-        pids = worker_pids(server)
-        before = [resident_kib(pid) for pid in pids]
+        workers = worker_pids(server)
+        before = [resident_kib(pid) for pid in workers]
         phase, most = [_PHASES[0]], list(before)
         clients = [Client(server.http, capabilities), Client(server.http, enrolling(requests))]
         threads = [threading.Thread(target=client.run, args=(phase,)) for client in clients]
-        threads.append(threading.Thread(target=_watch, args=(pids, most, phase)))
+        threads.append(threading.Thread(target=_watch, args=(workers, most, phase)))
         for thread in threads:
             thread.start()
         try:
@@ -105,6 +109,8 @@ def measure(template: Server, place: Path, keys: Sequence[rsa.RSAPrivateKey], en
                 thread.join()
         found = _figures(server, taken, [grown - base for grown, base in zip(most, before, strict=True)], clients)
         _check(server, entries)
+        load = Load(target, keys, _LOOKUPS, pids(server))
+        found["get_crl"] = [large_crl_row(load, entries, number) for number in _CLIENTS]
     return found
 
 

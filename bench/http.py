@@ -27,9 +27,9 @@ _LONG_CLIENTS = 16
 
 
 @contextmanager
-def serving(template: Server, directory: Path, workers: int) -> Iterator[Server]:
+def serving(template: Server, directory: Path, workers: int, *, next_ca: bool = False) -> Iterator[Server]:
     """Serve a copy of an installation for the block; it must stop in order."""
-    server = serve(template, directory, workers)
+    server = serve(template, directory, workers, next_ca=next_ca)
     try:
         yield server
     finally:

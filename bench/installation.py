@@ -19,7 +19,16 @@ validity = "90d"
 challenge = [{ method = "static", secret = { file = "static-challenge" } }]
 names = { dns = ["*"] }
 renewal = { earliest = 0.0 }
+
+[profile.waiting]
+path = "waiting"
+issuer = "devices"
+validity = "90d"
+challenge = [{ method = "static", secret = { file = "static-challenge" } }]
+names = { dns = ["*"] }
+approval = "manual"
 """
+_FAR = "2037-01-01T00:00:00Z"  # when a next CA would serve
 
 
 def install(directory: Path, issuing_key: str) -> Server:
@@ -36,11 +45,13 @@ def install(directory: Path, issuing_key: str) -> Server:
     return server
 
 
-def serve(server: Server, directory: Path, workers: int) -> Server:
-    """Start a copy of an installation with that many workers; raises `Broken`."""
+def serve(server: Server, directory: Path, workers: int, *, next_ca: bool = False) -> Server:
+    """Start a copy of an installation with that many workers, if so wanted with a next CA; raises `Broken`."""
     copy = copy_of(server, directory)
     copy.edit(r"^workers = \d+", f"workers = {workers}")
     try:
+        if next_ca:
+            copy.scepd("ca", "rollover", "devices", "--from", _FAR, "--write")
         return copy.start(wait=60)
     except AssertionError as error:
         copy.stop()
@@ -50,6 +61,11 @@ def serve(server: Server, directory: Path, workers: int) -> Server:
 def url(server: Server) -> str:
     """Return where its static challenge is taken."""
     return f"{server.url}/static"
+
+
+def waiting_url(server: Server) -> str:
+    """Return where the same challenge is taken, and a person decides."""
+    return f"{server.url}/waiting"
 
 
 def worker_pids(server: Server) -> list[int]:

@@ -18,16 +18,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bench.connections import Run, drive
 from bench.http import serving
-from bench.installation import CHALLENGE, pids, url
+from bench.installation import CHALLENGE, pids, url, waiting_url
 from bench.keys import key_pool
 from bench.load import client_tls
 from bench.report import Broken, say
 from bench.request import ANYTHING, COMMON_NAME, OK, Prepared, recipient, verify
 from bench.target import Target
+from scepd.cli.client_http import CRL_LIMITS
 from scepd.message.algorithms import PKCS1V15, Cipher, Digest
 from scepd.message.certificate import load_certificate
 from scepd.message.certrep import read_certrep, read_certs_only, read_crls_only
@@ -36,6 +38,7 @@ from scepd.message.enveloped import decrypt, encrypt
 from scepd.message.errors import MessageError
 from scepd.message.lookup import build_issuer_and_serial, build_issuer_and_subject
 from scepd.message.names import MessageType, PkiStatus
+from scepd.message.next_ca import read_next_ca
 from scepd.message.signed import build_message
 from scepd.records import Attribute
 from scepd.refusal import Reject
@@ -45,7 +48,6 @@ Judge = Callable[[Prepared, int, bytes, Sequence[bytes]], str | None]
 
 _WORKERS = 2
 _CLIENTS = (1, 16)
-_SMALL = 200_000  # octets: a larger CRL is judged by its status alone
 
 
 @attrs.frozen
@@ -97,6 +99,19 @@ def polls(target: Target, requests: Sequence[Prepared], issuer_der: bytes) -> li
     ]
 
 
+def large_crl_row(load: "Load", entries: int, clients: int) -> dict[str, Any]:
+    """Return the row of GetCRL where the CRL has that many entries: judged by status, and one reply by its CRL."""
+    asked = crl_lookups(load.target, enrolled(load.target, load.keys, 1) * load.count)
+    run = _drive(load.target, asked, clients, has_status, pids=load.pids)
+    request, _status, body = run.replies[-1]
+    content = read_certrep(body, trusted=load.target.ca, policy=ANYTHING, limits=CRL_LIMITS).content
+    inner = decrypt(content, request.certificate_der, request.key, ANYTHING, limits=CRL_LIMITS)
+    found = [len(x509.load_der_x509_crl(der)) for der in read_crls_only(inner, CRL_LIMITS)]
+    if found != [entries]:
+        raise Broken(f"GetCRL brought CRLs of {found} entries, not {entries}")
+    return {"kind": f"get_crl_{entries}", "clients": clients, **run.figures()}
+
+
 def crl_lookups(target: Target, devices: Sequence[Device]) -> list[Prepared]:
     """Return a GetCRL of each device."""
     found = []
@@ -131,10 +146,13 @@ def is_pending(request: Prepared, status: int, body: bytes, ca: Sequence[bytes])
     return _status_fault(request, status, body, ca, PkiStatus.PENDING)
 
 
+def has_status(_request: Prepared, status: int, _body: bytes, _ca: Sequence[bytes]) -> str | None:
+    """Return what is wrong with a reply that is too large to read each."""
+    return None if status == OK else f"HTTP {status}"
+
+
 def has_crl(request: Prepared, status: int, body: bytes, ca: Sequence[bytes]) -> str | None:
-    """Return what is wrong with a reply that should carry a CRL; of a large one only that it came."""
-    if len(body) > _SMALL:
-        return None if status == OK else f"HTTP {status}"
+    """Return what is wrong with a reply that should carry a small CRL."""
     fault = _status_fault(request, status, body, ca, PkiStatus.SUCCESS)
     if fault is not None:
         return fault
@@ -143,9 +161,14 @@ def has_crl(request: Prepared, status: int, body: bytes, ca: Sequence[bytes]) ->
     return None if len(crls) == 1 else f"{len(crls)} CRLs"
 
 
-def has_next_ca(_request: Prepared, status: int, _body: bytes, _ca: Sequence[bytes]) -> str | None:
-    """Return what is wrong with an answer to GetNextCACert."""
-    return None if status == OK else f"HTTP {status}"
+def has_next_ca(_request: Prepared, status: int, body: bytes, ca: Sequence[bytes]) -> str | None:
+    """Return what is wrong with an answer to GetNextCACert, which today's CA must have signed."""
+    if status != OK:
+        return f"HTTP {status}"
+    try:
+        return None if read_next_ca(body, trusted=ca) else "no next CA"
+    except (MessageError, Reject) as error:
+        return f"unreadable: {error!r}"
 
 
 def _status_fault(request: Prepared, status: int, body: bytes, ca: Sequence[bytes], wanted: PkiStatus) -> str | None:
@@ -224,8 +247,9 @@ class Load:
 def measure(template: Server, place: Path, keys: Sequence[rsa.RSAPrivateKey], count: int) -> list[dict[str, Any]]:
     """Return a row for each kind of request and number of clients, served by two workers; raises `Broken`."""
     rows: list[dict[str, Any]] = []
-    with serving(template, place, _WORKERS) as server:
-        load = Load(Target.find(url(server), CHALLENGE), keys, count, pids(server))
+    with serving(template, place, _WORKERS, next_ca=True) as server:
+        waiting = Target.find(waiting_url(server), CHALLENGE)
+        load = Load(Target.find(url(server), CHALLENGE), keys, count, pids(server), waiting)
         for clients in _CLIENTS:
             for row in load.rows(clients):
                 rows.append(row)

@@ -90,7 +90,7 @@ def render(result: Mapping[str, Any]) -> str:
         *_inside_table(result["inside"]),
         *_rim_table(result),
         *_http_table(result["rows"]),
-        *_renewal_table(result.get("renewal", ())),
+        *_renewal_table([*result.get("renewal", ()), *(result.get("crl") or {}).get("get_crl", ())]),
         *_crl_table(result.get("crl")),
         *_memory_table(result.get("memory", ())),
         *_aims_table(result),

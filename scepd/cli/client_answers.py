@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scepd.cli.client_exchange import ok
+from scepd.cli.client_http import CRL_LIMITS
 from scepd.cli.client_session import Session
 from scepd.cli.client_trust import Authority, chain_of
 from scepd.message.certificate import load_certificate
@@ -33,7 +35,7 @@ def take_certificate(inner: bytes, serial: int, authority: Authority) -> tuple[b
 
 def take_crl(inner: bytes, authority: Authority, now: datetime) -> x509.CertificateRevocationList:
     """Return the one CRL of the reply, signed by the CA and current; raises `OperatorError`."""
-    crls = _read(read_crls_only, inner)
+    crls = _read(partial(read_crls_only, limits=CRL_LIMITS), inner)
     if len(crls) != 1:
         raise OperatorError(f"the reply carries {len(crls)} CRLs", "tell the operator of the server")
     issuer = x509.load_der_x509_certificate(authority.issuer)

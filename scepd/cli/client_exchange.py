@@ -9,6 +9,7 @@ from scepd.cli.client_choice import Choice
 from scepd.cli.client_http import Response, Server
 from scepd.cli.client_keys import Signer, check_digest
 from scepd.cli.client_trust import Authority
+from scepd.message import tlv
 from scepd.message.certrep import CertRep, read_certrep
 from scepd.message.enveloped import decrypt, encrypt, encrypt_for_password
 from scepd.message.errors import MessageError
@@ -85,7 +86,12 @@ class Exchange:
     def _read(self, body: bytes, nonce: bytes) -> CertRep:
         hint = "do not trust this answer; tell the operator of the server"
         try:
-            reply = read_certrep(body, trusted=self.authority.signers, policy=self.choice.policy)
+            reply = read_certrep(
+                body,
+                trusted=self.authority.signers,
+                policy=self.choice.policy,
+                limits=self.server.limits or tlv.LIMITS,
+            )
         except (MessageError, Reject) as error:
             raise OperatorError(f"the reply is not by the CA or its RA, or cannot be read: {error}", hint) from error
         if reply.transaction_id != self.transaction_id:
@@ -113,8 +119,12 @@ class Exchange:
 
     def _decrypt(self, content: bytes) -> bytes:
         password = self.challenge if self.signer.can_decrypt else self._password()
-        signer = self.signer
-        return decrypt(content, signer.certificate_der, signer.key, self.choice.policy, password=password)
+        signer, policy = self.signer, self.choice.policy
+        if self.server.limits is None:
+            return decrypt(content, signer.certificate_der, signer.key, policy, password=password)
+        return decrypt(
+            content, signer.certificate_der, signer.key, policy, password=password, limits=self.server.limits
+        )
 
 
 def refused(reply: CertRep) -> Refused:

@@ -7,11 +7,14 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 import attrs
 
+from scepd.message import tlv
 from scepd.message.names import PKI_MESSAGE_TYPE, Operation
 from scepd.message.query import build_get
 from scepd.refusal import OperatorError
 
 _LONGEST_ANSWER = 1 << 20  # octets; a CertRep with a long chain is a few tens of kilobytes
+# A reply with a CRL: one of 100,000 entries has 5 MB, and some servers write it in pieces of a few hundred octets.
+CRL_LIMITS = tlv.Limits(size=1 << 26, elements=1 << 24, fragments=1 << 18)
 
 
 @attrs.frozen
@@ -30,6 +33,12 @@ class Server:
     url: str
     ca_file: Path | None = None
     timeout: float = 30.0  # seconds
+    limits: tlv.Limits | None = None  # of a reply that may be large; None: those of every other
+
+    @property
+    def longest(self) -> int:
+        """The most octets that an answer may have."""
+        return _LONGEST_ANSWER if self.limits is None else self.limits.size
 
     def ask(self, operation: Operation, message: str = "") -> Response:
         """GET an operation, with the CA identifier or nothing in `message`."""
@@ -53,7 +62,7 @@ class Server:
         try:
             connection.request(method, f"{parts.path or '/'}?{query}", body, headers)
             answer = connection.getresponse()
-            content = answer.read(_LONGEST_ANSWER + 1)
+            content = answer.read(self.longest + 1)
         except ssl.SSLCertVerificationError as error:
             raise OperatorError(
                 f"the certificate of {parts.netloc} is not trusted: {error.verify_message}",
@@ -65,8 +74,8 @@ class Server:
             ) from error
         finally:
             connection.close()
-        if len(content) > _LONGEST_ANSWER:
-            raise OperatorError(f"{self.url} answered more than {_LONGEST_ANSWER} octets", "is this a SCEP server?")
+        if len(content) > self.longest:
+            raise OperatorError(f"{self.url} answered more than {self.longest} octets", "is this a SCEP server?")
         media_type = answer.getheader("Content-Type", "").partition(";")[0].strip().lower()
         return Response(answer.status, media_type, content)
 

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepd.cli.client_answers import next_certificates, take_certificate, take_crl
+from scepd.cli.client_http import CRL_LIMITS
 from scepd.cli.client_keys import held, make_passing_signer
 from scepd.cli.client_options import (
     CHALLENGE,
@@ -113,7 +114,8 @@ def getcrl(**options: Any) -> None:
     choice, authority = link.choice(session.capabilities()), link.authority(session)
     asker = who.asker(session)
     serial = load(asker.signer.certificate_der).serial_number  # the CRL does not depend on it
-    inner = session.look_up(MessageType.GetCRL, serial, asker, authority, choice)
+    roomy = attrs.evolve(session, server=attrs.evolve(session.server, limits=CRL_LIMITS))
+    inner = roomy.look_up(MessageType.GetCRL, serial, asker, authority, choice)
     crl = take_crl(inner, authority, session.now())
     if options["out"] is not None:
         create(options["out"], crl.public_bytes(Encoding.PEM))

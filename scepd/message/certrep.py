@@ -60,13 +60,16 @@ def read_certs_only(der: bytes) -> list[bytes]:
     return [certificate.der for certificate in _read_degenerate(der).certificates]
 
 
-def read_crls_only(der: bytes) -> list[bytes]:
-    """Return the CRLs of a degenerate SignedData; raises `MessageError`."""
-    return [crl.der for crl in _read_degenerate(der).crls]
+def read_crls_only(der: bytes, limits: tlv.Limits = tlv.LIMITS) -> list[bytes]:
+    """Return the CRLs of a degenerate SignedData; raises `MessageError`.
+
+    The limits count what is inside the CRLs as well: some five elements an entry.
+    """
+    return [crl.der for crl in _read_degenerate(der, limits).crls]
 
 
-def _read_degenerate(der: bytes) -> SignedData:
-    data = read_signed_data(der)
+def _read_degenerate(der: bytes, limits: tlv.Limits = tlv.LIMITS) -> SignedData:
+    data = read_signed_data(der, limits)
     if data.signer_infos or data.content is not None or data.content_fault:
         raise MessageError("signed content where certificates alone are due")
     return data
@@ -172,12 +175,14 @@ def _reply(
     )
 
 
-def read_certrep(body: bytes, *, trusted: Sequence[bytes], policy: CryptoPolicy | None = None) -> CertRep:
+def read_certrep(
+    body: bytes, *, trusted: Sequence[bytes], policy: CryptoPolicy | None = None, limits: tlv.Limits = tlv.LIMITS
+) -> CertRep:
     """Return a CertRep whose signature verifies under one of the trusted RA or CA certificates (DER).
 
     Raises `MessageError` for what is no CertRep, `Reject` for a signature or algorithm that is not accepted.
     """
-    message = parse_message(body)
+    message = parse_message(body, limits)
     info = message.proof.signer_info
     signers = [certificate for certificate in map(load_certificate, trusted) if info.names(certificate)]
     if not signers:

@@ -50,7 +50,7 @@ _TAGGED_1 = 0xA1
 _ENCRYPTED_CONTENT = frozenset({0x80, 0xA0})
 
 
-def parse_envelope(content: bytes | None, policy: CryptoPolicy) -> Envelope:
+def parse_envelope(content: bytes | None, policy: CryptoPolicy, limits: tlv.Limits = _LIMITS) -> Envelope:
     """Return the envelope, judged by its clear data alone.
 
     Raises `Reject`: envelope_missing for no octets, algorithm_unsupported for a cipher that the policy does not
@@ -60,13 +60,13 @@ def parse_envelope(content: bytes | None, policy: CryptoPolicy) -> Envelope:
     if not content:
         raise Reject(Reason.envelope_missing)
     try:
-        return read_plain_envelope(content, policy) or _read(content, policy)
+        return read_plain_envelope(content, policy) or _read(content, policy, limits)
     except MessageError as error:
         raise Reject(Reason.envelope_invalid, error.detail) from None
 
 
-def _read(content: bytes, policy: CryptoPolicy) -> Envelope:
-    fields = _enveloped_data(tlv.read(content, _LIMITS)).fields()
+def _read(content: bytes, policy: CryptoPolicy, limits: tlv.Limits) -> Envelope:
+    fields = _enveloped_data(tlv.read(content, limits)).fields()
     fields.take(tlv.INTEGER)
     fields.optional(_TAGGED_0)  # originatorInfo
     infos = fields.take(tlv.SET).children
@@ -221,12 +221,13 @@ def decrypt(
     policy: CryptoPolicy,
     *,
     password: Secret | None = None,
+    limits: tlv.Limits = _LIMITS,
 ) -> bytes:
     """Return the content of an envelope with a key in memory or a password: the client's side; raises `Reject`.
 
     The key comes first where the envelope names its certificate.
     """
-    envelope = parse_envelope(content, attrs.evolve(policy, passwords=password is not None))
+    envelope = parse_envelope(content, attrs.evolve(policy, passwords=password is not None), limits)
     recipient = Recipient.from_certificate(certificate_der)
     if password is None or not envelope.passwords or any(entry.names(recipient) for entry in envelope.recipients):
         return decrypt_content(envelope, _decrypt_key(envelope, recipient, key, policy))

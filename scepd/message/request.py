@@ -60,14 +60,14 @@ class PKIMessage:
         return self.proof.signer_info.signature_algorithm.oid == RSASSA_PSS
 
 
-def parse_message(body: bytes) -> PKIMessage:
-    """Return the PKIMessage of a DER or BER body.
+def parse_message(body: bytes, limits: tlv.Limits = tlv.LIMITS) -> PKIMessage:
+    """Return the PKIMessage of a DER or BER body; a client that expects a large reply gives limits of its own.
 
     Raises `MessageError` unless it is SignedData with one SignerInfo whose signed attributes give a transactionID
     and a messageType: nothing less can be answered with a CertRep (C-026). What else is wrong waits for
     `verify_message`.
     """
-    parts = read_plain(body) or read_parts(body)
+    parts = read_plain(body) or read_parts(body, limits)
     info, said = parts.signer_info, parts.attributes
     return PKIMessage(
         transaction_id=said.transaction_id,

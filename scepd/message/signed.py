@@ -87,9 +87,9 @@ def write_content_info(content_type: str, content: bytes) -> bytes:
     return tlv.sequence(tlv.oid(content_type), tlv.explicit(0, content))
 
 
-def read_signed_data(body: bytes) -> SignedData:
+def read_signed_data(body: bytes, limits: tlv.Limits = tlv.LIMITS) -> SignedData:
     """Return the parts of a ContentInfo with SignedData; nothing is verified here. Raises `MessageError`."""
-    fields = read_content_info(body, SIGNED_DATA).fields()
+    fields = read_content_info(body, SIGNED_DATA, limits).fields()
     fields.take(tlv.INTEGER)  # version: follows from the rest, and devices get it wrong
     digests = fields.take(tlv.SET).children
     encapsulated = fields.take().fields()
@@ -111,9 +111,9 @@ def read_signed_data(body: bytes) -> SignedData:
     )
 
 
-def read_parts(body: bytes) -> Parts:
+def read_parts(body: bytes, limits: tlv.Limits = tlv.LIMITS) -> Parts:
     """Return the parts of SignedData with one SignerInfo that has signed attributes; raises `MessageError`."""
-    data = read_signed_data(body)
+    data = read_signed_data(body, limits)
     if len(data.signer_infos) != 1:
         raise MessageError(f"{len(data.signer_infos)} SignerInfos where one is due")
     info = read_signer_info(data.signer_infos[0])

@@ -19,6 +19,7 @@ from scepd.message.algorithms import Digest
 from scepd.message.csr import parse_csr
 from scepd.message.names import MessageType
 from scepd.message.next_ca import build_next_ca
+from scepd.message.scan import LIMITS
 from tests.cli.responder import CHALLENGE, Responder, authority, rsa_key, serving
 
 PENDING = 3
@@ -368,6 +369,13 @@ def test_C229_getcrl_gets_the_crl_and_checks_it(desk):
     assert x509.load_pem_x509_crl(desk.at("devices.crl").read_bytes()).issuer == desk.certificate("r1").issuer
     desk.responder.crls = [desk.responder.authority.crl(5, 6)]
     assert json.loads(done(desk.run("getcrl", "--json")).stdout)["entries"] == 2
+
+
+def test_C229_getcrl_takes_a_crl_that_is_larger_than_any_other_reply(desk):
+    done(desk.enroll())
+    desk.responder.crls = [desk.responder.authority.crl(*range(1 << 150, (1 << 150) + 8_000))]
+    assert len(desk.responder.crls[0]) > LIMITS.size
+    assert json.loads(done(desk.run("getcrl", *own(desk), "--json")).stdout)["entries"] == 8_000
 
 
 @pytest.mark.parametrize(

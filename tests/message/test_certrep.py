@@ -29,7 +29,7 @@ from scepd.message.certrep import (
     success,
 )
 from scepd.message.enveloped import decrypt
-from scepd.message.errors import MessageError
+from scepd.message.errors import LimitExceeded, MessageError
 from scepd.message.names import PkiStatus
 from scepd.message.request import parse_message
 from scepd.message.signature import RSA_ENCRYPTION
@@ -442,6 +442,24 @@ def test_a_reply_in_a_digest_that_the_client_does_not_take_is_refused():
     with pytest.raises(Reject) as caught:
         read_certrep(body, trusted=[RA.certificate_der])
     assert caught.value.reason is Reason.algorithm_unsupported
+
+
+def test_C121_a_crl_of_a_mebibyte_is_read_by_a_client_that_makes_room_for_it():
+    crl = tlv.sequence(
+        tlv.sequence(), tlv.sequence(*[tlv.sequence(tlv.integer(5))] * 9_000, tlv.octet_string(bytes(1 << 20)))
+    )
+    body = succeed(certificates=(), crls=(crl,))
+    device, room = make.device(), tlv.Limits(size=1 << 21, elements=20_000)
+    with pytest.raises(LimitExceeded):
+        read(body)
+    content = read_certrep(body, trusted=[RA.certificate_der], policy=EVERYTHING, limits=room).content
+    with pytest.raises(Reject, match="envelope_invalid"):
+        decrypt(content, device.certificate_der, device.key, EVERYTHING)
+    inner = decrypt(content, device.certificate_der, device.key, EVERYTHING, limits=room)
+    assert read_crls_only(inner, room) == [crl]
+    for limits in (tlv.LIMITS, attrs.evolve(room, elements=18_000)):
+        with pytest.raises(LimitExceeded):
+            read_crls_only(inner, limits)
 
 
 def test_signing_times_beyond_2049_are_written():
