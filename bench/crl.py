@@ -30,10 +30,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from bench.http import OK, serving
 from bench.installation import CHALLENGE, install, pids, resident_kib, url, worker_pids
 from bench.keys import key_pool
-from bench.renewal import Load, large_crl_row
+from bench.renewal import Load, crl_lookups, drive_judged, enrolled
 from bench.report import Broken, say
-from bench.request import Prepared
+from bench.request import ANYTHING, Prepared
 from bench.target import Target
+from scepd.cli.client_http import CRL_LIMITS
+from scepd.message.certrep import read_certrep, read_crls_only
+from scepd.message.enveloped import decrypt
 from scepd.store.rows import serial_text, time_text
 from tests.live.server import Server
 
@@ -110,7 +113,7 @@ def measure(template: Server, place: Path, keys: Sequence[rsa.RSAPrivateKey], en
         found = _figures(server, taken, [grown - base for grown, base in zip(most, before, strict=True)], clients)
         _check(server, entries)
         load = Load(target, keys, _LOOKUPS, pids(server))
-        found["get_crl"] = [large_crl_row(load, entries, number) for number in _CLIENTS]
+        found["get_crl"] = [_lookup_row(load, entries, number) for number in _CLIENTS]
     return found
 
 
@@ -138,6 +141,24 @@ def _check(server: Server, entries: int) -> None:
     key: Any = ca.public_key()
     if len(crl) != entries or not crl.is_signature_valid(key):
         raise Broken(f"the CRL lists {len(crl)} of {entries} certificates or does not verify")
+
+
+def _lookup_row(load: Load, entries: int, clients: int) -> dict[str, Any]:
+    """Return the row of GetCRL where the CRL has that many entries: judged by status, and one reply by its CRL."""
+    asked = crl_lookups(load.target, enrolled(load.target, load.keys, 1) * load.count)
+    run = drive_judged(load.target, asked, clients, _came, pids=load.pids)
+    request, _status, body = run.replies[-1]
+    content = read_certrep(body, trusted=load.target.ca, policy=ANYTHING, limits=CRL_LIMITS).content
+    inner = decrypt(content, request.certificate_der, request.key, ANYTHING, limits=CRL_LIMITS)
+    found = [len(x509.load_der_x509_crl(der)) for der in read_crls_only(inner, CRL_LIMITS)]
+    if found != [entries]:
+        raise Broken(f"GetCRL brought CRLs of {found} entries, not {entries}")
+    return {"kind": f"get_crl_{entries}", "clients": clients, **run.figures()}
+
+
+def _came(_request: Prepared, status: int, _body: bytes, _ca: Sequence[bytes]) -> str | None:
+    """Return what is wrong with a reply that is too large to read each."""
+    return None if status == OK else f"HTTP {status}"
 
 
 def capabilities(connection: http.client.HTTPConnection) -> None:

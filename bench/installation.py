@@ -1,5 +1,6 @@
 """Installations to measure: made by `scepd init`, with a static challenge, served on loopback."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.report import Broken
@@ -26,9 +27,9 @@ issuer = "devices"
 validity = "90d"
 challenge = [{ method = "static", secret = { file = "static-challenge" } }]
 names = { dns = ["*"] }
-approval = "manual"
+approval = { most = 100000 }
 """
-_FAR = "2037-01-01T00:00:00Z"  # when a next CA would serve
+_NEXT = timedelta(days=365)  # from now a next CA will serve
 
 
 def install(directory: Path, issuing_key: str) -> Server:
@@ -51,7 +52,7 @@ def serve(server: Server, directory: Path, workers: int, *, next_ca: bool = Fals
     copy.edit(r"^workers = \d+", f"workers = {workers}")
     try:
         if next_ca:
-            copy.scepd("ca", "rollover", "devices", "--from", _FAR, "--write")
+            copy.scepd("ca", "rollover", "devices", "--from", f"{datetime.now(UTC) + _NEXT:%Y-%m-%dT%H:%M:%SZ}", "--write")
         return copy.start(wait=60)
     except AssertionError as error:
         copy.stop()

@@ -18,7 +18,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bench.connections import Run, drive
@@ -29,7 +28,6 @@ from bench.load import client_tls
 from bench.report import Broken, say
 from bench.request import ANYTHING, COMMON_NAME, OK, Prepared, recipient, verify
 from bench.target import Target
-from scepd.cli.client_http import CRL_LIMITS
 from scepd.message.algorithms import PKCS1V15, Cipher, Digest
 from scepd.message.certificate import load_certificate
 from scepd.message.certrep import read_certrep, read_certs_only, read_crls_only
@@ -65,7 +63,7 @@ class Device:
 
 def enrolled(target: Target, keys: Sequence[rsa.RSAPrivateKey], count: int, *, clients: int = 4) -> list[Device]:
     """Enrol that many devices and return them; raises `Broken`."""
-    run = _drive(target, target.requests(keys, count), clients, verify)
+    run = drive_judged(target, target.requests(keys, count), clients, verify)
     return [Device(request, _issued(request, body, target)) for request, _status, body in run.replies]
 
 
@@ -97,19 +95,6 @@ def polls(target: Target, requests: Sequence[Prepared], issuer_der: bytes) -> li
         )
         for request in requests
     ]
-
-
-def large_crl_row(load: "Load", entries: int, clients: int) -> dict[str, Any]:
-    """Return the row of GetCRL where the CRL has that many entries: judged by status, and one reply by its CRL."""
-    asked = crl_lookups(load.target, enrolled(load.target, load.keys, 1) * load.count)
-    run = _drive(load.target, asked, clients, has_status, pids=load.pids)
-    request, _status, body = run.replies[-1]
-    content = read_certrep(body, trusted=load.target.ca, policy=ANYTHING, limits=CRL_LIMITS).content
-    inner = decrypt(content, request.certificate_der, request.key, ANYTHING, limits=CRL_LIMITS)
-    found = [len(x509.load_der_x509_crl(der)) for der in read_crls_only(inner, CRL_LIMITS)]
-    if found != [entries]:
-        raise Broken(f"GetCRL brought CRLs of {found} entries, not {entries}")
-    return {"kind": f"get_crl_{entries}", "clients": clients, **run.figures()}
 
 
 def crl_lookups(target: Target, devices: Sequence[Device]) -> list[Prepared]:
@@ -146,11 +131,6 @@ def is_pending(request: Prepared, status: int, body: bytes, ca: Sequence[bytes])
     return _status_fault(request, status, body, ca, PkiStatus.PENDING)
 
 
-def has_status(_request: Prepared, status: int, _body: bytes, _ca: Sequence[bytes]) -> str | None:
-    """Return what is wrong with a reply that is too large to read each."""
-    return None if status == OK else f"HTTP {status}"
-
-
 def has_crl(request: Prepared, status: int, body: bytes, ca: Sequence[bytes]) -> str | None:
     """Return what is wrong with a reply that should carry a small CRL."""
     fault = _status_fault(request, status, body, ca, PkiStatus.SUCCESS)
@@ -183,7 +163,7 @@ def _status_fault(request: Prepared, status: int, body: bytes, ca: Sequence[byte
     return None if reply.status is wanted else f"{reply.status.name}, {reply.fail_info_text or 'no words'}"
 
 
-def _drive(
+def drive_judged(
     target: Target,
     prepared: Sequence[Prepared],
     clients: int,
@@ -221,10 +201,10 @@ class Load:
         ]
         if self.waiting is not None:
             asked = self.waiting.requests(self.keys, self.count)
-            _drive(self.waiting, asked, 4, is_pending)
+            drive_judged(self.waiting, asked, 4, is_pending)
             kinds.append(("poll_pending", self.waiting, polls(self.waiting, asked, issuer_der), is_pending))
         for name, target, prepared, judge in kinds:
-            run = _drive(target, prepared, clients, judge, pids=self.pids)
+            run = drive_judged(target, prepared, clients, judge, pids=self.pids)
             yield {"kind": name, "clients": clients, **run.figures()}
         yield from self._next_ca(devices, clients)
 
@@ -236,11 +216,11 @@ class Load:
         ).encode()
         asked = [attrs.evolve(one.request, body=b"") for one in devices]
         try:
-            _drive(self.target, asked[:1], 1, has_next_ca, head=head)
+            drive_judged(self.target, asked[:1], 1, has_next_ca, head=head)
         except Broken:
             say("no next CA is announced")
             return
-        run = _drive(self.target, asked, clients, has_next_ca, pids=self.pids, head=head)
+        run = drive_judged(self.target, asked, clients, has_next_ca, pids=self.pids, head=head)
         yield {"kind": "get_next_ca", "clients": clients, **run.figures()}
 
 

@@ -1,14 +1,13 @@
 """Walking a request through a profile step by step, without issuing and without spending anything."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Literal, TypeVar
 
 import attrs
 
 from scepd.admin import explain_lines as lines
-from scepd.challenge.digest import keyed_digest
-from scepd.challenge.entity import EntityChallenge, WrongCodes
+from scepd.challenge.entity import EntityChallenge, WrongCodes, authorities
 from scepd.challenge.none import NoChallenge
 from scepd.challenge.one_time import OneTimeChallenge
 from scepd.challenge.static import StaticChallenge
@@ -170,14 +169,6 @@ def _local_method(rule: ChallengeRule, walk: _Walk) -> ChallengeMethod | None:
             return EntityChallenge(name, key, WrongCodes(), authorities(walk.profile, rule, key))
         case _:
             return None
-
-
-def authorities(profile: Profile, rule: EntityRule, store_key: bytes) -> Sequence[bytes]:
-    """Return the digests of the texts that make a registration authority: the profile's static ones, of an open register."""
-    if rule.mode != "open":
-        return ()
-    statics = (other.secret for other in profile.challenge if isinstance(other, StaticRule))
-    return tuple(keyed_digest(store_key, secret.reveal()) for secret in statics)
 
 
 def _judge_template(walk: _Walk, identity: Identity) -> Template | None:

@@ -7,8 +7,7 @@ from twisted.logger import Logger
 
 from scepd.challenge.anchors import AnchorFile
 from scepd.challenge.client_certificate import ClientCertificateChallenge
-from scepd.challenge.digest import keyed_digest
-from scepd.challenge.entity import EntityChallenge, WrongCodes
+from scepd.challenge.entity import EntityChallenge, WrongCodes, authorities
 from scepd.challenge.intune import IntuneMethod
 from scepd.challenge.none import NoChallenge
 from scepd.challenge.one_time import OneTimeChallenge
@@ -66,7 +65,7 @@ def _make_method(
         case StaticRule():
             return StaticChallenge.from_secret(rule.secret, store_key)
         case EntityRule():
-            return EntityChallenge(profile.name, store_key, wrong_codes, _authorities(profile, rule, store_key))
+            return EntityChallenge(profile.name, store_key, wrong_codes, authorities(profile, rule, store_key))
         case SignedRule():
             return SignedChallenge(rule, AnchorFile(rule.trust, clock.now(), _tell))
         case ClientCertificateRule():
@@ -78,14 +77,6 @@ def _make_method(
             return RemotePlace(WebhookMethod.name)
         case IntuneRule():
             return RemotePlace(IntuneMethod.name)
-
-
-def _authorities(profile: Profile, rule: EntityRule, store_key: bytes) -> tuple[bytes, ...]:
-    """Return the digests of the static challenges that make a registration authority of an open register."""
-    if rule.mode != "open":
-        return ()
-    statics = (other.secret for other in profile.challenge if isinstance(other, StaticRule))
-    return tuple(keyed_digest(store_key, secret.reveal()) for secret in statics)
 
 
 def _tell(problem: OperatorError) -> None:

@@ -9,6 +9,8 @@ from datetime import datetime
 from scepd.challenge.digest import keyed_digest
 from scepd.message.csr import CertificationRequest
 from scepd.ports import Store
+from scepd.profile.access import EntityRule, StaticRule
+from scepd.profile.model import Profile
 from scepd.records import Entity, EntityState, Identity
 from scepd.refusal import Reason, Reject
 from scepd.x509.general_names import general_names_from_extension
@@ -151,3 +153,11 @@ def _requested_names(csr: CertificationRequest) -> set[str]:
 def _folded(name: str) -> str:
     """Return a name as requests have it: DNS names know no case (RFC 4343)."""
     return name.lower() if name.startswith("dns:") else name
+
+
+def authorities(profile: Profile, rule: EntityRule, store_key: bytes) -> Sequence[bytes]:
+    """Return the digests of the texts that make a registration authority: the profile's static ones, of an open register."""
+    if rule.mode != "open":
+        return ()
+    statics = (other.secret for other in profile.challenge if isinstance(other, StaticRule))
+    return tuple(keyed_digest(store_key, secret.reveal()) for secret in statics)

@@ -65,7 +65,7 @@ def parse_envelope(content: bytes | None, policy: CryptoPolicy, limits: tlv.Limi
         raise Reject(Reason.envelope_invalid, error.detail) from None
 
 
-def _read(content: bytes, policy: CryptoPolicy, limits: tlv.Limits) -> Envelope:
+def _read(content: bytes, policy: CryptoPolicy, limits: tlv.Limits = _LIMITS) -> Envelope:
     fields = _enveloped_data(tlv.read(content, limits)).fields()
     fields.take(tlv.INTEGER)
     fields.optional(_TAGGED_0)  # originatorInfo

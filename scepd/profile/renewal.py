@@ -8,22 +8,11 @@ from scepd.profile.alternative_names import judge_names
 from scepd.profile.extensions import judge_extensions
 from scepd.profile.model import Profile
 from scepd.profile.subject import make_subject
-from scepd.records import GeneralName, Name, Template
+from scepd.profile.template import plain_template
+from scepd.records import GeneralName, Template
 from scepd.refusal import Reason, Reject
 from scepd.x509.general_names import general_names_from_extension
 from scepd.x509.names import SHORT_NAMES, common_name, from_text, to_text
-
-
-def plain_template(profile: Profile, subject: Name, names: tuple[GeneralName, ...]) -> Template:
-    """Return what the profile says today of a certificate with these names (threats S-52)."""
-    return Template(
-        subject=subject,
-        names=names,
-        key_usage=profile.key_usage,
-        extended_key_usage=profile.extended_key_usage,
-        validity=profile.validity,
-        backdate=profile.backdate,
-    )
 
 
 def has_subject_of(profile: Profile, csr: CertificationRequest, subject: str) -> bool:

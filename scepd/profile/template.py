@@ -5,10 +5,10 @@ from scepd.profile.alternative_names import make_names
 from scepd.profile.extensions import judge_extensions
 from scepd.profile.model import NamePolicy, Profile, SubjectPolicy
 from scepd.profile.subject import make_subject
-from scepd.records import Identity, Template
+from scepd.records import GeneralName, Identity, Name, Template
 from scepd.x509.general_names import general_names_from_extension
 
-__all__ = ["NamePolicy", "SubjectPolicy", "make_template"]
+__all__ = ["NamePolicy", "SubjectPolicy", "make_template", "plain_template"]
 
 
 def make_template(profile: Profile, csr: CertificationRequest, identity: Identity) -> Template:
@@ -24,6 +24,11 @@ def make_template(profile: Profile, csr: CertificationRequest, identity: Identit
         subject=subject,
         vouched=identity.names,
     )
+    return plain_template(profile, subject, names)
+
+
+def plain_template(profile: Profile, subject: Name, names: tuple[GeneralName, ...]) -> Template:
+    """Return what the profile says today of a certificate with these names (threats S-52)."""
     return Template(
         subject=subject,
         names=names,
