@@ -1,8 +1,8 @@
 """`make bench`: raw OpenSSL, the token, the enrolment path, enrolments over HTTP, in one run on one machine.
 
 Prints a table with the aims beside the figures and writes DIRECTORY/bench.json; nothing is judged but whether it
-works. Renewals, polls, lookups and one large CRL are measured beside the enrolments. `--long` adds 50,000 enrolments
-under a watch on memory, `--record` keeps the table in bench/RESULTS.md.
+works. Renewals, polls, lookups, the next CA and one large CRL are measured beside the enrolments. `--long` adds
+50,000 enrolments under a watch on memory, `--record` keeps the table in bench/RESULTS.md.
 """
 
 import argparse

@@ -52,7 +52,9 @@ def serve(server: Server, directory: Path, workers: int, *, next_ca: bool = Fals
     copy.edit(r"^workers = \d+", f"workers = {workers}")
     try:
         if next_ca:
-            copy.scepd("ca", "rollover", "devices", "--from", f"{datetime.now(UTC) + _NEXT:%Y-%m-%dT%H:%M:%SZ}", "--write")
+            copy.scepd(
+                "ca", "rollover", "devices", "--from", f"{datetime.now(UTC) + _NEXT:%Y-%m-%dT%H:%M:%SZ}", "--write"
+            )
         return copy.start(wait=60)
     except AssertionError as error:
         copy.stop()
