@@ -1,7 +1,11 @@
 """A whole enrolment path in one process: software keys, a real SQLite store, a clock that stands still."""
 
+import functools
 import secrets
+import shutil
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import attrs
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -160,6 +164,19 @@ def default_profile(**changes):
     return Profile(**values)
 
 
+@functools.cache
+def _empty_store():
+    """A migrated store without rows, made once: the migrations have tests of their own."""
+    kept = tempfile.TemporaryDirectory()
+    upgrade(URL, Path(kept.name))
+    return kept  # it goes with the process
+
+
+def _provide_store(directory):
+    if not (directory / "scepd.sqlite").exists():
+        shutil.copy(Path(_empty_store().name) / "scepd.sqlite", directory)
+
+
 def make_registration(issuer, keys):
     """The RA before an issuer, with the keys in memory."""
     decryption = software_decryption_key(keys.decrypt, b"fallback secret of this process!")
@@ -185,7 +202,7 @@ def make_world(
     `others` are the keys of further issuers by name, `successions` what follows what.
     """
     profiles = profiles or [default_profile()]
-    upgrade(URL, directory)
+    _provide_store(directory)
     clock = clock or FakeClock()
     store = Repository(open_engine(URL, directory), owner=owner, clock=clock, checkpoint=checkpoint)
     everything = {"devices": keys, **(others or {})}
