@@ -79,7 +79,6 @@ def issue(context: Context, asking: Asking, csr: CertificationRequest, authoriza
         return _wait(context, asking, wanted, authorization)
     for _attempt in range(_SERIAL_ATTEMPTS):
         intent = _intent(context, asking, wanted, authorization)
-        context.checkpoint("before_intent")
         try:
             transaction, created = context.store.claim(intent)
         except SerialTaken:
@@ -109,7 +108,6 @@ def _issue_approved(context: Context, asking: Asking, transaction: Transaction) 
     wanted = Wanted.of_transaction(transaction)
     for _attempt in range(_SERIAL_ATTEMPTS):
         intent = _intent(context, asking, wanted, authorization)
-        context.checkpoint("before_intent")
         try:
             stored, moved = context.store.proceed(transaction, intent)
         except SerialTaken:
@@ -189,6 +187,7 @@ def _intent(context: Context, asking: Asking, wanted: Wanted, authorization: Aut
     now = context.clock.now()
     serial, draft = issuer.draft(template, wanted.spki_der, now=now, random=context.random)
     asking.trail.step("drafted")
+    context.checkpoint("before_intent")
     return Intent(
         key=asking.key,
         message_type=asking.message_type,
