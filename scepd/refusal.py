@@ -157,6 +157,18 @@ WIRE: Mapping[Reason, tuple[FailInfo, str]] = MappingProxyType(
 )
 
 
+# What somebody hears who guesses at a challenge.
+WRONG_CHALLENGE = frozenset(
+    {
+        Reason.challenge_invalid,
+        Reason.challenge_expired,
+        Reason.challenge_replayed,
+        Reason.challenge_not_for_request,
+        Reason.challenge_backend_denied,
+    }
+)
+
+
 class Reject(Exception):  # noqa: N818 - the house's word for a protocol refusal
     """A request is refused: `reason` decides the wire answer, `detail` goes to log and trail only."""
 

@@ -64,27 +64,26 @@ def identify(
 
 
 def authorize(
-    profile: Profile, csr: CertificationRequest, identity: Identity, previous: Certificate | None
+    profile: Profile,
+    csr: CertificationRequest,
+    identity: Identity,
+    previous: Certificate | None,
+    *,
+    undecided: bool = False,
 ) -> Authorization:
     """Judge what somebody known asks for by the profile (RFC 8894 sections 2.3 and 2.4).
 
     `previous` is the certificate being renewed, as `enroll.renewal` has judged it: its names are those of the new one.
-    Raises `Reject` (subject_refused, name_refused, extension_refused, renewal_names_changed).
+    `undecided` leaves it to a person, since the service that should have known did not answer. Raises `Reject`
+    (subject_refused, name_refused, extension_refused, renewal_names_changed).
     """
     if previous is None:
-        return Authorization(_MAKER, identity, make_template(profile, csr, identity))
+        return Authorization(_MAKER, identity, make_template(profile, csr, identity), undecided=undecided)
     assert previous.der is not None  # only an issued certificate is found by its octets
     subject_der = load_certificate(previous.der).subject_der
     foreign = previous.profile != profile.name
     template = renewal_template(profile, csr, subject_der, previous.names, foreign=foreign)
-    return Authorization(_MAKER, identity, template, lineage=_next_of_line(previous))
-
-
-def leave_undecided(authorization: Authorization) -> Authorization:
-    """Return the same for a person to decide, where the service that should have known did not answer."""
-    return Authorization(
-        _MAKER, authorization.identity, authorization.template, lineage=authorization.lineage, undecided=True
-    )
+    return Authorization(_MAKER, identity, template, lineage=_next_of_line(previous), undecided=undecided)
 
 
 def _next_of_line(previous: Certificate) -> Lineage:

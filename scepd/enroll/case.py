@@ -86,4 +86,6 @@ class Case:
     @cached_property
     def key(self) -> TransactionKey:
         """The identity of the transaction: the transactionID alone collides by design (RFC 8894 section 3.2.1.1)."""
-        return TransactionKey(self.profile.name, self.message.transaction_id, spki_digest(self.signer.spki_der))
+        signer = self.message.signer
+        requester = b"" if signer is None else spki_digest(signer.spki_der)  # without one it is refused in clear
+        return TransactionKey(self.profile.name, self.message.transaction_id, requester)

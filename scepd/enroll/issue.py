@@ -89,6 +89,13 @@ def issue(context: Context, asking: Asking, csr: CertificationRequest, authoriza
     raise RuntimeError("the random source repeats itself")
 
 
+def answer_known(context: Context, asking: Asking, transaction: Transaction, wishes: bytes | None) -> Answered:
+    """Return what a known transaction answers (`recall.answer_again`); what a person has approved is issued now."""
+    if transaction.state is TransactionState.APPROVED and wishes in (None, transaction.wishes):
+        return issue_approved(context, asking, transaction)
+    return answer_again(context, transaction, wishes)
+
+
 def issue_approved(context: Context, asking: Asking, transaction: Transaction) -> Answered:
     """Issue what a person approved; of several requesters at once one issues, and the others hear of it.
 
@@ -159,9 +166,7 @@ def _other(context: Context, asking: Asking, transaction: Transaction, wishes: b
     """
     if is_over(context, transaction):
         raise Reject(Reason.challenge_replayed, f"the challenge was used for transaction {transaction.id}")
-    if transaction.state is TransactionState.APPROVED and transaction.wishes == wishes:
-        return issue_approved(context, asking, transaction)
-    return answer_again(context, transaction, wishes)
+    return answer_known(context, asking, transaction, wishes)
 
 
 def _finish(context: Context, asking: Asking, transaction: Transaction) -> Answered:

@@ -7,22 +7,23 @@ from types import MappingProxyType
 import attrs
 
 from scepd.enroll.approval import needs_person
-from scepd.enroll.authorize import Authorization, authorize, identify, leave_undecided
+from scepd.enroll.authorize import Authorization, authorize, identify
 from scepd.enroll.case import Case
 from scepd.enroll.context import Context
 from scepd.enroll.envelope import open_envelope
-from scepd.enroll.issue import issue, issue_approved
+from scepd.enroll.issue import answer_known, issue
 from scepd.enroll.lookup import get_cert, get_crl
 from scepd.enroll.poll import poll
-from scepd.enroll.possession import prove_possession, prove_renewal
-from scepd.enroll.recall import answer_again, recall
+from scepd.enroll.possession import prove_possession, prove_renewal, read_request
+from scepd.enroll.recall import recall
 from scepd.enroll.renewal import answer_renewed, judge_key, previous_of
 from scepd.enroll.suspended import COMPLIANCE, Suspended, Verdict
-from scepd.message.csr import CertificationRequest, parse_csr
+from scepd.message.csr import CertificationRequest
 from scepd.message.names import MessageType
 from scepd.message.request import verify_message
-from scepd.records import Answered, Certificate, Identity, Outcome, Transaction, TransactionState
-from scepd.refusal import Reason, Reject, Unavailable
+from scepd.profile.access import IntuneRule, WebhookRule
+from scepd.records import Answered, Certificate, Identity, Outcome, Transaction
+from scepd.refusal import WRONG_CHALLENGE, Reason, Reject, Unavailable
 from scepd.x509.keys import spki_digest
 
 
@@ -57,7 +58,7 @@ def _check_signing_time(context: Context, case: Case) -> None:
 def request(context: Context, case: Case) -> Answered | Suspended:
     """PKCSReq and RenewalReq (RFC 8894 section 3.3.1): possession, recall, authorization, issue."""
     previous = previous_of(context, case)
-    csr = _read_request(context, case)
+    csr = read_request(case.profile, open_envelope(context, case))
     if previous is None:
         prove_possession(context, case, csr)
     else:
@@ -65,22 +66,13 @@ def request(context: Context, case: Case) -> Answered | Suspended:
     _keep_password(case, csr)
     known = _recall(context, case, csr, previous)
     if known is not None:
-        return _answer_known(context, case, known)
+        return answer_known(context, case, known, csr.wishes)
     if previous is not None:
         renewed = answer_renewed(context, case, csr, previous)
         if renewed is not None:
             return renewed
         judge_key(context, case, previous, spki_digest(csr.spki_der))
     return _identify(context, case, csr, previous)
-
-
-def _read_request(context: Context, case: Case) -> CertificationRequest:
-    profile = case.profile
-    return parse_csr(
-        open_envelope(context, case),
-        verisign=profile.verisign_extension_request,
-        longest_challenge=profile.longest_challenge,
-    )
 
 
 def _keep_password(case: Case, csr: CertificationRequest) -> None:
@@ -103,12 +95,6 @@ def _recall(
         raise
 
 
-def _answer_known(context: Context, case: Case, known: Transaction) -> Answered:
-    if known.state is TransactionState.APPROVED:
-        return issue_approved(context, case, known)
-    return answer_again(context, known, known.wishes)
-
-
 def _identify(
     context: Context, case: Case, csr: CertificationRequest, previous: Certificate | None, *, start: int = 0
 ) -> Answered | Suspended:
@@ -129,13 +115,13 @@ def _guess(context: Context, case: Case, act: Callable[[], Identity | int]) -> I
         raise Unavailable("too many challenges failed", retry_after=math.ceil(wait))
     try:
         return act()
-    except Reject:
-        _count_failure(context, case)
+    except Reject as refused:
+        _count_guess(context, case, refused)
         raise
 
 
-def _count_failure(context: Context, case: Case) -> None:
-    if context.guesses is not None:
+def _count_guess(context: Context, case: Case, refused: Reject) -> None:
+    if context.guesses is not None and refused.reason in WRONG_CHALLENGE:
         context.guesses.failed(profile=case.profile.name, key=case.key.requester)
 
 
@@ -143,7 +129,7 @@ def resume(context: Context, suspended: Suspended, verdict: Verdict) -> Answered
     """Go on with a request after what it waited for was asked; raises `Reject` and `Unavailable` as `decide` does."""
     case, csr, previous = suspended.case, suspended.csr, suspended.previous
     if isinstance(verdict, Reject):
-        _count_failure(context, case)
+        _count_guess(context, case, verdict)
         raise verdict
     if isinstance(verdict, Unavailable):
         return _leave_undecided(context, suspended, verdict)
@@ -161,18 +147,23 @@ def _leave_undecided(context: Context, suspended: Suspended, trouble: Unavailabl
     """Let a person decide where the profile says so and nobody answers; else the device comes again (503)."""
     case = suspended.case
     rule = case.profile.compliance if suspended.index == COMPLIANCE else case.profile.challenge[suspended.index]
-    if getattr(rule, "on_failure", "refuse") != "pending":
+    if not isinstance(rule, WebhookRule | IntuneRule) or rule.on_failure == "refuse":
         raise trouble
     identity = suspended.identity or Identity(context.challenges[case.profile.name][suspended.index].name, "undecided")
-    authorization = authorize(case.profile, suspended.csr, identity, suspended.previous)
     case.trail.step("undecided", trouble.cause)
-    return issue(context, case, suspended.csr, leave_undecided(authorization))
+    return _authorize(context, case, suspended.csr, identity, suspended.previous, undecided=True)
 
 
 def _authorize(
-    context: Context, case: Case, csr: CertificationRequest, identity: Identity, previous: Certificate | None
+    context: Context,
+    case: Case,
+    csr: CertificationRequest,
+    identity: Identity,
+    previous: Certificate | None,
+    *,
+    undecided: bool = False,
 ) -> Answered:
-    authorization = authorize(case.profile, csr, identity, previous)
+    authorization = authorize(case.profile, csr, identity, previous, undecided=undecided)
     case.trail.step("authorized", identity.method)
     _refuse_unrecallable(context, case, authorization)
     try:

@@ -3,8 +3,7 @@
 from scepd.enroll.case import Case
 from scepd.enroll.context import Context
 from scepd.enroll.envelope import read_envelope
-from scepd.enroll.issue import issue_approved
-from scepd.enroll.recall import answer_again
+from scepd.enroll.issue import answer_known
 from scepd.records import Answered, Transaction, TransactionState
 from scepd.refusal import Reason, Reject
 
@@ -27,9 +26,7 @@ def poll(context: Context, case: Case) -> Answered:
     case.subject = transaction.subject
     if case.needs_password and transaction.state in (TransactionState.ISSUED, TransactionState.APPROVED):
         _find_password(context, case, transaction)
-    if transaction.state is TransactionState.APPROVED:
-        return issue_approved(context, case, transaction)
-    return answer_again(context, transaction, None)
+    return answer_known(context, case, transaction, None)
 
 
 def _find_password(context: Context, case: Case, transaction: Transaction) -> None:

@@ -1,8 +1,9 @@
 """Who wrote the plaintext: until that is proved, every refusal of what was decrypted is the same (threats S-06, S-10)."""
 
-from scepd.enroll.case import Case
+from scepd.enroll.case import Asking, Case
 from scepd.enroll.context import Context
-from scepd.message.csr import CertificationRequest
+from scepd.message.csr import CertificationRequest, parse_csr
+from scepd.profile.model import Profile
 from scepd.profile.renewal import has_subject_of
 from scepd.records import Certificate
 from scepd.refusal import Reason, Reject
@@ -33,14 +34,15 @@ def prove_renewal(context: Context, case: Case, csr: CertificationRequest, previ
     check_key(context, case, csr, digest=spki_digest(csr.spki_der))
 
 
-def check_key(context: Context, case: Case, csr: CertificationRequest, *, digest: bytes) -> None:
+def read_request(profile: Profile, der: bytes) -> CertificationRequest:
+    """Return a PKCS#10, read as the profile says; raises Reject(content_malformed)."""
+    return parse_csr(der, verisign=profile.verisign_extension_request, longest_challenge=profile.longest_challenge)
+
+
+def check_key(context: Context, asking: Asking, csr: CertificationRequest, *, digest: bytes) -> None:
     """Hold the request's key against the profile's key policy, our own keys, and those that a revocation has blocked."""
-    check_public_key(load_public_key(csr.spki_der), case.profile.keys, forbidden=context.forbidden_keys, digest=digest)
-    refuse_blocked_key(context, digest)
-    case.trail.step("possession")
-
-
-def refuse_blocked_key(context: Context, digest: bytes) -> None:
-    """Raise Reject(key_refused) for a key whose certificate was revoked as compromised or withdrawn, or is on hold."""
+    key = load_public_key(csr.spki_der)
+    check_public_key(key, asking.profile.keys, forbidden=context.forbidden_keys, digest=digest)
     if context.store.is_key_blocked(digest):
         raise Reject(Reason.key_refused, "a certificate of the key was revoked as compromised, withdrawn or held")
+    asking.trail.step("possession")

@@ -9,18 +9,18 @@ import attrs
 from scepd.enroll.authorize import authorize, identify
 from scepd.enroll.case import Trail
 from scepd.enroll.context import Context, Registration
-from scepd.enroll.issue import issue, issue_approved
-from scepd.enroll.possession import refuse_blocked_key
-from scepd.enroll.recall import answer_again, recall, recover
+from scepd.enroll.issue import answer_known, issue
+from scepd.enroll.possession import check_key, read_request
+from scepd.enroll.recall import recall, recover
 from scepd.enroll.reply import Answer
-from scepd.enroll.respond import Response, certificates_of, registration_of
+from scepd.enroll.respond import Response, certificates_of, refusal_of, registration_of
 from scepd.message.certrep import certs_only
-from scepd.message.csr import CertificationRequest, parse_csr
+from scepd.message.csr import CertificationRequest
 from scepd.message.names import CERTS_ONLY_TYPE, MessageType
 from scepd.profile.model import Profile
-from scepd.records import Answered, Issued, Origin, Pending, Refusal, Rejected, TransactionKey, TransactionState
+from scepd.records import Answered, Issued, Origin, Pending, Rejected, TransactionKey
 from scepd.refusal import Reason, Reject, Unavailable
-from scepd.x509.keys import check_public_key, load_public_key, spki_digest, verify_csr
+from scepd.x509.keys import spki_digest, verify_csr
 from scepd.x509.names import to_text
 
 _BEGIN, _END = (re.compile(rb"-----%b (?:NEW )?CERTIFICATE REQUEST-----" % word) for word in (b"BEGIN", b"END"))
@@ -58,11 +58,7 @@ def respond_raw(context: Context, profile: Profile, body: bytes, origin: Origin)
         recover(context)
     trail = Trail(context.monotonic)
     try:
-        csr = parse_csr(
-            _read(body),
-            verisign=profile.verisign_extension_request,
-            longest_challenge=profile.longest_challenge,
-        )
+        csr = read_request(profile, _read(body))
     except (Reject, binascii.Error) as error:
         return Response(Answer(b"", "malformed", status=400, reason="malformed_message", detail=str(error)))
     case = RawCase(csr, profile, origin, trail, registration_of(context, profile))
@@ -75,7 +71,7 @@ def respond_raw(context: Context, profile: Profile, body: bytes, origin: Origin)
             _answer(case, b"", "unavailable", status=503, detail=trouble.cause, retry_after=trouble.retry_after)
         )
     if isinstance(outcome, Rejected):
-        return Response(_refused(case, outcome), _refusal(context, case, outcome))
+        return Response(_refused(case, outcome), refusal_of(context, case, outcome, subject=to_text(csr.subject)))
     return Response(_reply(context, case, outcome))
 
 
@@ -90,15 +86,10 @@ def _decide(context: Context, case: RawCase) -> Answered:
     context.switches.require_on(profile)
     verify_csr(csr, profile.csr_crypto)
     csr.check()
-    key = load_public_key(csr.spki_der)
-    check_public_key(key, profile.keys, forbidden=context.forbidden_keys, digest=case.key.requester)
-    refuse_blocked_key(context, case.key.requester)
-    case.trail.step("possession")
+    check_key(context, case, csr, digest=case.key.requester)
     known = recall(context, case.key, csr.wishes)
-    if known is not None and known.state is TransactionState.APPROVED:
-        return issue_approved(context, case, known)
     if known is not None:
-        return answer_again(context, known, csr.wishes)
+        return answer_known(context, case, known, csr.wishes)
     identity = identify(context, case, csr, None)
     if isinstance(identity, int) or profile.compliance is not None:
         raise Reject(Reason.challenge_invalid, "a bare request cannot wait for an answer from outside")
@@ -125,20 +116,4 @@ def _answer(case: RawCase, body: bytes, outcome: str, **words: Any) -> Answer:
         subject=to_text(case.csr.subject),
         legacy=("insecurely_accept_raw_csr",),
         **words,
-    )
-
-
-def _refusal(context: Context, case: RawCase, rejected: Rejected) -> Refusal:
-    return Refusal(
-        at=context.clock.now(),
-        profile=case.profile.name,
-        transaction_id=case.key.transaction_id,
-        requester=case.key.requester,
-        message_type=case.message_type,
-        reason=rejected.reason,
-        detail=rejected.detail,
-        subject=to_text(case.csr.subject),
-        address=case.origin.address,
-        request_id=case.origin.request_id,
-        trail=case.trail.steps,
     )

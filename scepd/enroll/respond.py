@@ -5,7 +5,7 @@ from typing import Any, assert_never
 
 import attrs
 
-from scepd.enroll.case import Case, Trail
+from scepd.enroll.case import Asking, Case, Trail
 from scepd.enroll.context import Context, Registration
 from scepd.enroll.legacy import legacy_uses
 from scepd.enroll.pipeline import decide, resume
@@ -81,7 +81,7 @@ def _reply(context: Context, case: Case, outcome: Outcome) -> Response:
             return Response(_pending(context, case))
         case Rejected():
             case.trail.step("refused", outcome.reason.value)
-            return Response(_rejected(context, case, outcome), _refusal(context, case, outcome))
+            return Response(_rejected(context, case, outcome), refusal_of(context, case, outcome, subject=case.subject))
         case unreachable:
             assert_never(unreachable)
 
@@ -176,17 +176,18 @@ def _type_name(number: int) -> str:
         return str(number)
 
 
-def _refusal(context: Context, case: Case, outcome: Rejected) -> Refusal:
+def refusal_of(context: Context, asking: Asking, outcome: Rejected, *, subject: str) -> Refusal:
+    """Return what is kept of a refused request."""
     return Refusal(
         at=context.clock.now(),
-        profile=case.profile.name,
-        transaction_id=case.message.transaction_id,
-        requester=case.key.requester if case.message.signer else b"",
-        message_type=case.message.message_type,
+        profile=asking.profile.name,
+        transaction_id=asking.key.transaction_id,
+        requester=asking.key.requester,
+        message_type=asking.message_type,
         reason=outcome.reason,
         detail=outcome.detail,
-        subject=case.subject,
-        address=case.origin.address,
-        request_id=case.origin.request_id,
-        trail=case.trail.steps,
+        subject=subject,
+        address=asking.origin.address,
+        request_id=asking.origin.request_id,
+        trail=asking.trail.steps,
     )

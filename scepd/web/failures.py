@@ -3,22 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from scepd.refusal import WIRE, Reason
+from scepd.refusal import WIRE, WRONG_CHALLENGE, Reason
 from scepd.web.gcra import RateLimit
 
 # Who guesses passwords for PasswordRecipientInfo is refused like anybody whose content cannot be read, and counted
 # like them: what is counted must not tell apart what the answer does not.
 _UNIFORM = frozenset(reason for reason in Reason if WIRE[reason] == WIRE[Reason.password_unknown])
-CHALLENGE_FAILURES = frozenset(
-    {
-        Reason.challenge_invalid,
-        Reason.challenge_expired,
-        Reason.challenge_replayed,
-        Reason.challenge_not_for_request,
-        Reason.challenge_backend_denied,
-    }
-    | _UNIFORM
-)
+CHALLENGE_FAILURES = WRONG_CHALLENGE | _UNIFORM
 _FAILURE_WORDS = frozenset(reason.value for reason in CHALLENGE_FAILURES)
 
 

@@ -71,7 +71,7 @@ def test_S01_nobody_but_an_authorizer_makes_an_authorization():
 
 def test_S01_without_the_authorizer_nothing_is_issued(device, world, monkeypatch):
     """Deleting the authorizer's call must break issuing, not open it."""
-    monkeypatch.setattr(pipeline, "authorize", lambda *_: None)
+    monkeypatch.setattr(pipeline, "authorize", lambda *_, **_fields: None)
     with pytest.raises(AttributeError):
         device.send(device.request())
     assert world.issued() == []

@@ -4,14 +4,15 @@ import attrs
 import pytest
 
 from scepd.enroll.respond import respond
+from scepd.message.algorithms import CryptoPolicy
 from scepd.profile.access import ClientCertificateGate, ClientCertificateRule
 from scepd.records import ClientIdentity, Origin
-from scepd.refusal import Reason, Reject
+from scepd.refusal import Reason, Reject, Unavailable
 from scepd.web.failures import FailureLimits
 from tests import make
 from tests.enroll.conftest import Device
-from tests.enroll.test_remote import Asked, Site
-from tests.world import ORIGIN, default_profile, make_world
+from tests.enroll.test_remote import HOOK, Asked, Site
+from tests.world import ORIGIN, STATIC, default_profile, make_world
 
 GATE = ClientCertificateGate(trust="bundle.pem")
 CLIENT = ClientIdentity(subject="CN=device", names=(), serial=7, issuer="CN=Factory", digest=bytes(32))
@@ -88,3 +89,22 @@ def test_S95_where_the_profile_says_so_the_certificate_is_enough(keys, tmp_path)
     )
     [transaction] = world.store.transactions()
     assert transaction.identity.method == "client-certificate"
+
+
+def test_S30_only_wrong_challenges_are_guesses(keys, tmp_path):
+    hook = Asked(Reject(Reason.compliance_denied, "jailbroken"))
+    site = Site(keys, tmp_path, Asked(None), compliance=hook)
+    site.world.context.guesses = FailureLimits(per_profile=1, clock=Nanoseconds())
+    for number in range(4):
+        assert site.send(site.device.request(challenge=STATIC, transaction_id=str(number))).reason == "compliance_denied"
+        missing = site.send(site.device.request(challenge=None, transaction_id=f"m{number}"))
+        assert missing.reason == "challenge_missing"
+
+
+def test_C257_an_undecided_request_needs_a_challenge_that_is_kept_too(keys, tmp_path):
+    curved = make.party("curved", "p256")
+    rule = attrs.evolve(HOOK, on_failure="pending")
+    policy = CryptoPolicy(passwords=True)
+    site = Site(keys, tmp_path, Asked(Unavailable("down")), rule=rule, password_encryption=True, crypto=policy)
+    answer = site.send(site.device.request(challenge="theirs", signer=curved))
+    assert (answer.reason, site.world.store.transactions()) == ("reply_unprotectable", [])
