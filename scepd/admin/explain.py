@@ -7,15 +7,11 @@ from typing import Literal, TypeVar
 import attrs
 
 from scepd.admin import explain_lines as lines
-from scepd.challenge.entity import EntityChallenge, WrongCodes, authorities
-from scepd.challenge.none import NoChallenge
-from scepd.challenge.one_time import OneTimeChallenge
-from scepd.challenge.static import StaticChallenge
+from scepd.challenge.entity import WrongCodes
+from scepd.challenge.kept import make_kept_method
 from scepd.enroll.approval import needs_person
 from scepd.enroll.authorize import authorize
 from scepd.message.csr import CertificationRequest
-from scepd.ports import ChallengeMethod
-from scepd.profile.access import ChallengeRule, EntityRule, NoChallengeRule, OneTimeRule, StaticRule
 from scepd.profile.alternative_names import make_names
 from scepd.profile.extensions import judge_extensions
 from scepd.profile.holder import holder_name
@@ -135,7 +131,7 @@ def _identify(walk: _Walk) -> Identity:
     assumed: Identity | None = None
     for index, rule in enumerate(walk.profile.challenge):
         name, line = lines.method(rule), lines.challenge(walk.profile, index)
-        method = _local_method(rule, walk)
+        method = make_kept_method(rule, walk.profile, walk.bench.store_key, WrongCodes())
         if method is None:
             walk.note(f"challenge {name}", "not asked", "its answer is taken to be yes", line)
             assumed = assumed or Identity(name, "somebody")
@@ -154,21 +150,6 @@ def _identify(walk: _Walk) -> Identity:
         hint = "no method knows it" if walk.csr.challenge else "the request has none; --challenge TEXT tries one"
         walk.note("challenge", "refused", f"{word.value}: {hint}", lines.challenge(walk.profile, None))
     return assumed or Identity("nobody", "nobody")
-
-
-def _local_method(rule: ChallengeRule, walk: _Walk) -> ChallengeMethod | None:
-    name, key = walk.profile.name, walk.bench.store_key
-    match rule:
-        case OneTimeRule():
-            return OneTimeChallenge(name, key)
-        case StaticRule():
-            return StaticChallenge.from_secret(rule.secret, key)
-        case NoChallengeRule():
-            return NoChallenge()
-        case EntityRule():
-            return EntityChallenge(name, key, WrongCodes(), authorities(walk.profile, rule, key))
-        case _:
-            return None
 
 
 def _judge_template(walk: _Walk, identity: Identity) -> Template | None:

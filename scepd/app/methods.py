@@ -7,27 +7,15 @@ from twisted.logger import Logger
 
 from scepd.challenge.anchors import AnchorFile
 from scepd.challenge.client_certificate import ClientCertificateChallenge
-from scepd.challenge.entity import EntityChallenge, WrongCodes, authorities
+from scepd.challenge.entity import WrongCodes
 from scepd.challenge.intune import IntuneMethod
-from scepd.challenge.none import NoChallenge
-from scepd.challenge.one_time import OneTimeChallenge
+from scepd.challenge.kept import make_kept_method
 from scepd.challenge.order import Methods, RemotePlace
 from scepd.challenge.signed import SignedChallenge
-from scepd.challenge.static import StaticChallenge
 from scepd.challenge.webhook import WebhookMethod
 from scepd.config.settings import Settings
 from scepd.ports import ChallengeMethod, Clock
-from scepd.profile.access import (
-    ChallengeRule,
-    ClientCertificateRule,
-    EntityRule,
-    IntuneRule,
-    NoChallengeRule,
-    OneTimeRule,
-    SignedRule,
-    StaticRule,
-    WebhookRule,
-)
+from scepd.profile.access import ChallengeRule, ClientCertificateRule, IntuneRule, SignedRule, WebhookRule
 from scepd.profile.model import Profile
 from scepd.profile.switches import Switches
 from scepd.refusal import OperatorError
@@ -59,24 +47,21 @@ class Doorkeepers:
 def _make_method(
     rule: ChallengeRule, profile: Profile, store_key: bytes, clock: Clock, wrong_codes: WrongCodes
 ) -> ChallengeMethod | RemotePlace:
+    kept = make_kept_method(rule, profile, store_key, wrong_codes)
+    if kept is not None:
+        return kept
     match rule:
-        case OneTimeRule():
-            return OneTimeChallenge(profile.name, store_key)
-        case StaticRule():
-            return StaticChallenge.from_secret(rule.secret, store_key)
-        case EntityRule():
-            return EntityChallenge(profile.name, store_key, wrong_codes, authorities(profile, rule, store_key))
         case SignedRule():
             return SignedChallenge(rule, AnchorFile(rule.trust, clock.now(), _tell))
         case ClientCertificateRule():
             gate = profile.client_certificate
             return ClientCertificateChallenge("same" if gate is None else gate.subject)
-        case NoChallengeRule():
-            return NoChallenge()
         case WebhookRule():
             return RemotePlace(WebhookMethod.name)
         case IntuneRule():
             return RemotePlace(IntuneMethod.name)
+        case _:  # never let in by a method that nobody asks
+            raise TypeError(f"no method is made from {type(rule).__name__}")
 
 
 def _tell(problem: OperatorError) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import click
 
 from scepd.cli.configured import config_option, json_option
-from scepd.cli.desk import ask
+from scepd.cli.desk import ask, listing
 from scepd.cli.output import show_fields, show_json, show_rows
 
 # The words of RFC 5280 section 5.3.1, spelled out: the records take longer to load than the desk to answer.
@@ -44,8 +44,7 @@ def cert() -> None:
 @json_option
 def list_certificates(subject: str | None, limit: int, config: Path, as_json: bool) -> None:
     """List certificates, newest first."""
-    query = f"?limit={limit}" + (f"&subject={quote(subject, safe='')}" if subject else "")
-    rows = ask(config, "GET", f"/api/v1/certificates{query}")
+    rows = ask(config, "GET", listing("/api/v1/certificates", limit, subject=subject))
     columns = ("serial", "subject", "state", "profile", "not_after")
     show_rows(rows, columns, as_json=as_json, empty="no certificates yet")
 

@@ -3,12 +3,19 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from scepd.app import service
 from scepd.app.service import NotRunning, ask_desk
 from scepd.cli.configured import load_settings
 from scepd.cli.output import Failure
 from scepd.config.load import load_appliance
+
+
+def listing(path: str, limit: int, **filters: str | None) -> str:
+    """Return the path of a list with its query; a filter that is None is left out."""
+    chosen = {"limit": str(limit), **{name: value for name, value in filters.items() if value}}
+    return f"{path}?{urlencode(chosen, quote_via=quote, safe='')}"
 
 
 def ask(config: Path, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from scepd.cli.configured import config_option, json_option
-from scepd.cli.desk import ask
+from scepd.cli.desk import ask, listing
 from scepd.cli.output import show_fields, show_json, show_rows
 
 _STATES = ("new", "reserved", "generated", "failed")
@@ -106,9 +105,7 @@ def import_file(file: Any, profile: str, config: Path, as_json: bool) -> None:
 @json_option
 def list_entities(profile: str | None, state: str | None, limit: int, config: Path, as_json: bool) -> None:
     """List the newest entities with their state."""
-    query = f"?limit={limit}" + (f"&profile={quote(profile, safe='')}" if profile else "")
-    query += f"&state={state}" if state else ""
-    rows = ask(config, "GET", f"/api/v1/entities{query}")
+    rows = ask(config, "GET", listing("/api/v1/entities", limit, profile=profile, state=state))
     columns = ("id", "profile", "cn", "state", "names", "tries_left", "expires", "created_by")
     show_rows(rows, columns, as_json=as_json, empty="no entities; enter one: scepd entity add PROFILE --cn NAME")
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import click
 
 from scepd.cli.configured import config_option, json_option
-from scepd.cli.desk import ask
+from scepd.cli.desk import ask, listing
 from scepd.cli.output import show_fields, show_json, show_rows
 
 _STATES = ("pending", "approved", "issuing", "issued", "rejected", "expired", "refused")
@@ -37,9 +37,7 @@ def request() -> None:
 @json_option
 def list_requests(profile: str | None, state: str | None, limit: int, config: Path, as_json: bool) -> None:
     """List transactions and refused requests, newest first."""
-    query = f"?limit={limit}" + (f"&profile={quote(profile, safe='')}" if profile else "")
-    query += f"&state={state}" if state else ""
-    rows = ask(config, "GET", f"/api/v1/requests{query}")
+    rows = ask(config, "GET", listing("/api/v1/requests", limit, profile=profile, state=state))
     columns = ("id", "at", "profile", "state", "reason", "subject", "address")
     show_rows(rows, columns, as_json=as_json, empty=f"no {state} requests" if state else "no requests yet")
 
