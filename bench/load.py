@@ -52,6 +52,27 @@ def client_tls(ca_file: Path | None, *, verify_server: bool) -> ssl.SSLContext:
     return context
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every load generator can be told."""
+    parser.add_argument("--keys", type=Path, help="file that keeps the pool of client keys")
+    parser.add_argument("--pids", default="", help="server processes whose CPU time is counted")
+    parser.add_argument("--ca-file", type=Path, help="https: the CA certificates that the server must chain to, PEM")
+    parser.add_argument("--insecurely-skip-verification", action="store_true", help="https: take any certificate")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+
+
+def tls_of(options: argparse.Namespace) -> ssl.SSLContext | None:
+    """Return how TLS servers are judged; None for a plain URL."""
+    if not options.url.startswith("https:"):
+        return None
+    return client_tls(options.ca_file, verify_server=not options.insecurely_skip_verification)
+
+
+def pids_of(options: argparse.Namespace) -> list[int]:
+    """Return the processes whose CPU time is counted."""
+    return [int(pid) for pid in options.pids.split(",") if pid]
+
+
 def main() -> None:
     """Run once at each number of clients and print a table."""
     parser = argparse.ArgumentParser(prog="bench.load", description=str(__doc__).split("\n", 1)[0])
@@ -59,12 +80,8 @@ def main() -> None:
     parser.add_argument("--challenge", required=True, help="a challenge that may be used many times")
     parser.add_argument("--clients", default="1,4,16,64", help="numbers of concurrent clients, one row each")
     parser.add_argument("--count", type=int, default=1000, help="enrolments a row")
-    parser.add_argument("--keys", type=Path, help="file that keeps the pool of client keys")
-    parser.add_argument("--pids", default="", help="server processes whose CPU time is counted")
     parser.add_argument("--ber", action="store_true", help="send BER: indefinite lengths, strings in pieces")
-    parser.add_argument("--ca-file", type=Path, help="https: the CA certificates that the server must chain to, PEM")
-    parser.add_argument("--insecurely-skip-verification", action="store_true", help="https: take any certificate")
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    add_options(parser)
     options = parser.parse_args()
     try:
         rows = _rows(options)
@@ -75,12 +92,8 @@ def main() -> None:
 
 
 def _rows(options: argparse.Namespace) -> list[dict[str, float]]:
-    tls = None
-    if options.url.startswith("https:"):
-        tls = client_tls(options.ca_file, verify_server=not options.insecurely_skip_verification)
-    target = Target.find(options.url, options.challenge, tls)
-    keys = key_pool(options.keys)
-    pids = [int(pid) for pid in options.pids.split(",") if pid]
+    target = Target.find(options.url, options.challenge, tls_of(options))
+    keys, pids = key_pool(options.keys), pids_of(options)
     enrol(target, target.requests(keys, 1, ber=options.ber), 1)  # a refusal is found before there are a thousand
     rows = []
     for clients in (int(text) for text in options.clients.split(",")):

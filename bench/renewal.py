@@ -24,7 +24,7 @@ from bench.connections import Run, drive
 from bench.http import serving
 from bench.installation import CHALLENGE, pids, url, waiting_url
 from bench.keys import key_pool
-from bench.load import client_tls
+from bench.load import add_options, pids_of, tls_of
 from bench.report import Broken, say
 from bench.request import ANYTHING, COMMON_NAME, OK, Prepared, recipient, verify
 from bench.target import Target
@@ -247,11 +247,7 @@ def main() -> None:
     parser.add_argument("--waiting-url", help="a profile with the same challenge where a person decides")
     parser.add_argument("--clients", default="1,4,16", help="numbers of concurrent clients, rows for each")
     parser.add_argument("--count", type=int, default=300, help="devices a row")
-    parser.add_argument("--keys", type=Path, help="file that keeps the pool of client keys")
-    parser.add_argument("--pids", default="", help="server processes whose CPU time is counted")
-    parser.add_argument("--ca-file", type=Path, help="https: the CA certificates that the server must chain to, PEM")
-    parser.add_argument("--insecurely-skip-verification", action="store_true", help="https: take any certificate")
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    add_options(parser)
     options = parser.parse_args()
     try:
         rows = _rows(options)
@@ -262,14 +258,12 @@ def main() -> None:
 
 
 def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
-    tls = None
-    if options.url.startswith("https:"):
-        tls = client_tls(options.ca_file, verify_server=not options.insecurely_skip_verification)
+    tls = tls_of(options)
     load = Load(
         target=Target.find(options.url, options.challenge, tls),
         keys=key_pool(options.keys),
         count=options.count,
-        pids=[int(pid) for pid in options.pids.split(",") if pid],
+        pids=pids_of(options),
         waiting=Target.find(options.waiting_url, options.challenge, tls) if options.waiting_url else None,
     )
     rows = []
