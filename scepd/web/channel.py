@@ -148,8 +148,8 @@ class ScepChannel(http.HTTPChannel):
             self._refuse(RequestRefused(408, "request not complete in time"))
 
     def drain(self) -> None:
-        """Close as soon as nothing is in progress."""
-        if self._phase is Phase.HEAD and not self._received:
+        """Close between two requests; who has connected and not asked yet, perhaps amid its handshake, gets one answer."""
+        if self._phase is Phase.HEAD and self._between and not self._received:
             self._hang_up()
 
     def _wait(self, seconds: float) -> None:

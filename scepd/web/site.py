@@ -104,7 +104,7 @@ class ScepSite(ServerFactory):
             drained.callback(None)
 
     def drain(self) -> Deferred[None]:
-        """Close idle connections now and busy ones after their answer; fires when none is left."""
+        """Close idle connections now, busy and fresh ones after their answer; fires when none is left."""
         self.draining = True
         self._drained = Deferred()
         drained = self._drained

@@ -457,6 +457,22 @@ def test_draining_closes_idle_connections_and_lets_busy_ones_finish():
     assert drained == [None]
 
 
+def test_draining_answers_who_has_connected_and_not_asked_yet():
+    # Perhaps amid its TLS handshake: to be cut off there looks like an outage.
+    setting = Setting()
+    fresh, silent = setting.client(), setting.client()
+    drained = []
+    setting.site.drain().addCallback(drained.append)
+    assert not fresh.closed
+    fresh.send(GET)
+    assert fresh.replies[0].status == 200
+    assert fresh.closed
+    assert drained == []
+    setting.pass_time(11)
+    assert silent.closed
+    assert drained == [None]
+
+
 def test_draining_with_nothing_open_fires_at_once():
     drained = []
     Setting().site.drain().addCallback(drained.append)
