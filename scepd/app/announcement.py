@@ -1,24 +1,15 @@
 """The signed answer to GetNextCACert: one signature of the CA key, made in a lane and kept."""
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
+from scepd.enroll.answer import RunsInLane
 from scepd.enroll.context import Context
 from scepd.message.errors import MessageError
 from scepd.message.next_ca import build_next_ca, read_next_ca
 from scepd.refusal import Reject, Unavailable
-
-T = TypeVar("T")
-
-
-class RunsInLane(Protocol):
-    """What is needed of the lanes."""
-
-    def run(self, function: Callable[[Context], T]) -> Deferred[T]:
-        """Run the function in a free lane."""
 
 
 class Announcement:

@@ -9,7 +9,7 @@ from twisted.internet.defer import DeferredList
 from scepd.app.belongings import Shared
 from scepd.app.clerk import Clerk
 from scepd.app.clock import UtcClock
-from scepd.app.crl_duty import CrlDuty, RunsInLane
+from scepd.app.crl_duty import CrlDuty
 from scepd.app.crl_mark import CrlMark
 from scepd.app.duties import Duties, Duty, Housekeeping, Pause
 from scepd.app.leases import Lease
@@ -18,6 +18,7 @@ from scepd.app.outbox_duty import OutboxDuty
 from scepd.ca.publish import Publisher
 from scepd.challenge.entity import WrongCodes
 from scepd.config.settings import Settings
+from scepd.enroll.answer import RunsInLane
 from scepd.ports import Notifier
 from scepd.store.engines import open_engine
 from scepd.store.repository import Repository

@@ -3,17 +3,15 @@
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Protocol, TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger, LogLevel
 
 from scepd.app.clerk import Clerk
 from scepd.app.crl_mark import CrlMark
 from scepd.app.leases import Lease
 from scepd.ca.publish import Publisher
-from scepd.enroll.context import Context
+from scepd.enroll.answer import RunsInLane
 from scepd.hsm.faults import TokenFault
 from scepd.ports import Clock
 from scepd.records import Crl
@@ -22,17 +20,8 @@ from scepd.store.repository import Repository
 from scepd.x509.crl import CrlDraft, sign_crl
 from scepd.x509.draft import SealError
 
-T = TypeVar("T")
-
 _REST = 10  # times as long as a CRL took, before revocations alone make the next one
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds after a failure
-
-
-class RunsInLane(Protocol):
-    """What is needed of the lanes."""
-
-    def run(self, function: Callable[[Context], T]) -> Deferred[T]:
-        """Run the function in a free lane."""
 
 
 @attrs.frozen

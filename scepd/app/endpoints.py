@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 from twisted.internet.defer import Deferred
 
-from scepd.app.announcement import Announcement, RunsInLane
+from scepd.app.announcement import Announcement
 from scepd.app.clock import UtcClock
 from scepd.app.gates import make_gates
 from scepd.app.successions import successions_of
 from scepd.config.settings import IssuerSettings, Settings
-from scepd.enroll.answer import Answerer
+from scepd.enroll.answer import Answerer, RunsInLane
 from scepd.enroll.reply import Answer
 from scepd.enroll.succession import Succession, announced, generations, serving
 from scepd.message.capabilities import capabilities

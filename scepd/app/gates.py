@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from cryptography import x509
 from twisted.internet.defer import Deferred
 
-from scepd.app.announcement import RunsInLane
 from scepd.config.settings import Settings
+from scepd.enroll.answer import RunsInLane
 from scepd.ports import Clock
 from scepd.profile.model import ClientCertificateGate
 from scepd.records import Certificate

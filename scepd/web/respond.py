@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 NO_STORE = b"no-store"
 _NOT_MODIFIED = 304
-_WHOLE = 131_072  # octets of a body that are written in one piece
+WHOLE = 131_072  # octets of a body that are written in one piece
 ALLOW = b"GET, HEAD, POST"
 _TEXTS = {
     202: b"waits for approval, send it again later",
@@ -59,7 +59,7 @@ def send(request: "ScepRequest", response: Response) -> None:
         return
     if response.status == _NOT_MODIFIED:  # its Content-Length is that of the body it leaves out (RFC 9110 section 8.6)
         request.answer(_head(request, response), b"")
-    elif len(response.body) > _WHOLE and request.method != b"HEAD":
+    elif len(response.body) > WHOLE and request.method != b"HEAD":
         stream(request, _head(request, response), response.body)
     else:
         request.answer(_head(request, response), response.body)

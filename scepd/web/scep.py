@@ -22,13 +22,12 @@ from scepd.web.failures import FailureLimits, is_challenge_failure
 from scepd.web.gcra import RateLimit
 from scepd.web.limits import network_of
 from scepd.web.request import ScepRequest
-from scepd.web.respond import Response, refuse, send
+from scepd.web.respond import WHOLE, Response, refuse, send
 from scepd.x509.client import ClientRefused
 
 # The CA's own words change with a reload only; a proxy may keep them for a moment (RFC 8894 section 4.1).
 _CACHED = b"max-age=300"
-LONG_REPLY = 131_072  # octets: a large CRL, enveloped for one client
-_RETRY_LONG = 30  # seconds
+_RETRY_LONG = 30  # seconds, until there may be room for another long reply
 # What shares one rate: a site, as it is commonly given addresses. Whoever holds an IPv6 /48 holds 65,536 /64s.
 _IPV4_SITE, _IPV6_SITE = 24, 48
 
@@ -108,9 +107,7 @@ class ScepResource(Resource):
         message = request.body if request.method == b"POST" else decode_message(query.raw_message)
         if not message:
             raise MessageError("empty message")
-        answer = maybeDeferred(endpoint.answer, message, request.origin)
-        answer.addCallback(self._answered, request)
-        answer.addErrback(_failed, request)
+        self._await(maybeDeferred(endpoint.answer, message, request.origin), request)
 
     def _enroll_raw(self, request: ScepRequest, endpoint: Endpoint) -> None:
         assert endpoint.answer_raw is not None  # its route is there
@@ -120,7 +117,9 @@ class ScepResource(Resource):
         if not request.body:
             _refuse_malformed(request, "empty request")
             return
-        answer = maybeDeferred(endpoint.answer_raw, request.body, request.origin)
+        self._await(maybeDeferred(endpoint.answer_raw, request.body, request.origin), request)
+
+    def _await(self, answer: Deferred[Answer], request: ScepRequest) -> None:
         answer.addCallback(self._answered, request)
         answer.addErrback(_failed, request)
 
@@ -151,7 +150,7 @@ class ScepResource(Resource):
         if answer.status != 200:  # 202: a bare request waits for a person
             refuse(request, answer.status, retry_after=answer.retry_after)
             return
-        if len(answer.body) > LONG_REPLY and not request.hold_reply(len(answer.body)):
+        if len(answer.body) > WHOLE and not request.hold_reply(len(answer.body)):
             request.note(outcome="unavailable", reason="overload")
             refuse(request, 503, retry_after=_RETRY_LONG)
             return

@@ -3,7 +3,7 @@
 from twisted.internet.defer import succeed
 
 from scepd.enroll.reply import Answer
-from scepd.web.scep import LONG_REPLY
+from scepd.web.respond import WHOLE
 
 from .harness import read_replies
 from .test_scep import Server
@@ -28,7 +28,7 @@ def test_S70_long_replies_share_half_of_the_octets(lines):
     assert (refused.status, refused.headers[b"Retry-After"]) == (503, b"30")
     assert any("reason=overload" in line for line in lines)
     # Requests and ordinary answers are not kept out by them.
-    reply_of(server, LONG_REPLY)
+    reply_of(server, WHOLE)
     assert server.ask(b"POST /scep/routers", b"abc").status == 200
     occupancy.give_reply(2 * MEBIBYTE)
     assert occupancy.replies == 0
