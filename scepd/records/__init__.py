@@ -1,0 +1,93 @@
+"""The frozen values that the rooms hand to each other."""
+
+from scepd.records.certificates import (
+    Certificate,
+    CertificateState,
+    Crl,
+    Lineage,
+    Revocation,
+    RevocationReason,
+    RevokedEntry,
+)
+from scepd.records.credentials import (
+    Challenge,
+    ChallengeState,
+    Entity,
+    EntityState,
+    Token,
+)
+from scepd.records.identity import (
+    SAN_KINDS,
+    Attribute,
+    ClientIdentity,
+    GeneralName,
+    Identity,
+    Name,
+    Origin,
+    Template,
+    Ticket,
+)
+from scepd.records.outcomes import (
+    Answered,
+    Found,
+    Issued,
+    Notice,
+    Outcome,
+    Pending,
+    Posting,
+    Rejected,
+)
+from scepd.records.texts import (
+    Secret,
+    to_json,
+)
+from scepd.records.transactions import (
+    Intent,
+    Petition,
+    Refusal,
+    Step,
+    Transaction,
+    TransactionKey,
+    TransactionState,
+)
+
+__all__ = [
+    "SAN_KINDS",
+    "Answered",
+    "Attribute",
+    "Certificate",
+    "CertificateState",
+    "Challenge",
+    "ChallengeState",
+    "ClientIdentity",
+    "Crl",
+    "Entity",
+    "EntityState",
+    "Found",
+    "GeneralName",
+    "Identity",
+    "Intent",
+    "Issued",
+    "Lineage",
+    "Name",
+    "Notice",
+    "Origin",
+    "Outcome",
+    "Pending",
+    "Petition",
+    "Posting",
+    "Refusal",
+    "Rejected",
+    "Revocation",
+    "RevocationReason",
+    "RevokedEntry",
+    "Secret",
+    "Step",
+    "Template",
+    "Ticket",
+    "Token",
+    "Transaction",
+    "TransactionKey",
+    "TransactionState",
+    "to_json",
+]

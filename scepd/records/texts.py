@@ -1,0 +1,45 @@
+"""Texts: secrets that do not show themselves, canonical JSON."""
+
+import hmac
+import json
+from collections.abc import Mapping
+from typing import Any
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+class Secret:
+    """A secret text: `repr` hides it, `==` is constant time, `reveal` is the one way to its value."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        """Keep the text."""
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the secret itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        """Show that there is a secret, not which."""
+        return "Secret(***)"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare in constant time."""
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        """Refuse hashing: a secret is no dictionary key."""
+        raise TypeError("a Secret cannot be hashed")
+
+    def __bool__(self) -> bool:
+        """Return whether there is any text."""
+        return bool(self._value)
+
+
+def to_json(value: Mapping[str, Any] | list[Any] | tuple[Any, ...]) -> str:
+    """Return canonical JSON: sorted keys, no spaces, so that equal values hash equally."""
+    return _ENCODER.encode(value)
