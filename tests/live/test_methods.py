@@ -2,16 +2,12 @@
 
 import base64
 import json
-import os
 import secrets
 import signal
 import ssl
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from http.client import HTTPConnection
 
 import attrs
 import pytest
@@ -19,17 +15,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from scepd.app.service import ask_desk
 from scepd.message.algorithms import CryptoPolicy
 from scepd.message.certrep import read_certrep, read_certs_only
 from scepd.message.enveloped import decrypt
 from scepd.message.names import PkiStatus
-from scepd.records import CertificateState, ChallengeState
 from tests import make
 from tests.challenge.test_signed import AUDIENCE, Mdm, certificate_pem
 from tests.emulators.https import Reply
 from tests.emulators.webhook import SECRET, WebhookReceiver
-from tests.live.device import EVERYTHING, certificate, running
+from tests.live.device import EVERYTHING, certificate
 from tests.live.http_wire import Wire, exchange, request
 from tests.live.killing import wait_until
 from tests.live.opened import WallClock, opened
@@ -38,8 +32,6 @@ from tests.x509.factory import root
 
 pytestmark = pytest.mark.live
 
-SCALE = int(os.environ.get("SCALE", "1"))
-ROUNDS, RIVALS = 50 * SCALE, 20
 TODAY = datetime.now(UTC)
 DATES = {"begin": TODAY - timedelta(days=1), "end": TODAY + timedelta(days=30)}
 TIMEOUT = 1.0  # seconds that a service has
@@ -113,10 +105,6 @@ most_active = 2
 [profile.switched]
 issuer = "devices"
 challenge = [{{ method = "static", secret = {{ file = "static-challenge" }} }}]
-
-[profile.race]
-issuer = "devices"
-challenge = [{{ method = "one-time" }}]
 """
 
 
@@ -511,47 +499,3 @@ def test_limits_of_an_identity_and_of_a_key(site):
     assert third.refusal() == ("too many active certificates", "identity_limit")
     site.server.scepd("cert", "revoke", f"{found.serial_number:x}")
     assert Device(site, "few", party=third.party).enrol()
-
-
-def challenges(site, count):
-    status, made = ask_desk(running(site.server), "POST", "/api/v1/challenges", {"profile": "race", "count": count})
-    assert status == 200, made
-    return [row["challenge"] for row in made]
-
-
-def compete(device, together):
-    """Send a request when everybody's connection is open; return the octets of the CertRep."""
-    connection = HTTPConnection("127.0.0.1", device.site.server.http, timeout=30)
-    try:
-        connection.connect()
-        together.wait(30)
-        connection.request("POST", f"/scep/{device.profile}?operation=PKIOperation", device.body)
-        answer = connection.getresponse()
-        return device, answer.status, answer.read()
-    finally:
-        connection.close()
-
-
-def test_C151_S35_of_twenty_keys_with_one_challenge_exactly_one_gets_a_certificate(site):
-    parties = [make.party(f"rival-{number}") for number in range(RIVALS)]
-    together = threading.Barrier(RIVALS)
-    winners = []
-    with ThreadPoolExecutor(RIVALS) as pool:
-        for challenge in challenges(site, ROUNDS):
-            rivals = [Device(site, "race", challenge, party=party) for party in parties]
-            replies = list(pool.map(compete, rivals, [together] * RIVALS))
-            assert {status for _, status, _ in replies} == {200}, [reply[:2] for reply in replies]
-            answers = {device.name: read_certrep(body, trusted=[site.sign]) for device, _, body in replies}
-            won = [device for device in rivals if answers[device.name].status is PkiStatus.SUCCESS]
-            assert len(won) == 1, answers
-            others = {(a.status, a.fail_info_text) for name, a in answers.items() if name != won[0].name}
-            assert others == {(PkiStatus.FAILURE, REFUSED)}
-            winners += won
-    with opened(site.server) as (repository, _issuers):
-        issued = [row for row in repository.certificates(limit=EVERYTHING) if row.profile == "race"]
-        spent = [row for row in repository.challenges(limit=EVERYTHING) if row.profile == "race"]
-    assert {row.state for row in issued} == {CertificateState.ISSUED}
-    assert sorted(row.subject for row in issued) == sorted(f"CN={device.name}" for device in winners)
-    assert [(row.state, row.uses_left) for row in spent] == [(ChallengeState.SPENT, 0)] * ROUNDS
-    assert len(set(owners(site, winners))) == 2  # both workers took part
-    assert winners[0].enrol().public_key() == winners[0].party.key.public_key()  # asked again: the same one
