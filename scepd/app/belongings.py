@@ -105,7 +105,7 @@ class Outfitter:
         self._forbidden = frozenset(
             _key_digest(der) for issuer in settings.issuers for der in _own_certificates(issuer)
         )
-        self._keys = key_checks(settings.issuers)
+        self._keys = key_checks(settings.issuers, settings.audit)
         self._successions = successions_of(settings.issuers)
         self._numbers = itertools.count()
         self._lane = threading.local()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from scepd.config.settings import IssuerSettings
+from scepd.config.settings import AuditSettings, IssuerSettings
 from scepd.hsm.attributes import KeyRules
 from scepd.hsm.probe import KeyCheck
 
@@ -10,9 +10,12 @@ _ONE_ROLE = KeyRules()
 _BOTH_ROLES = KeyRules(both_roles=True)
 
 
-def key_checks(issuers: Iterable[IssuerSettings]) -> tuple[KeyCheck, ...]:
-    """Return every key of the issuers with its role, each once; a key that does both is checked in both."""
-    return tuple(dict.fromkeys(check for issuer in issuers for check in _of_issuer(issuer)))
+def key_checks(issuers: Iterable[IssuerSettings], audit: AuditSettings | None = None) -> tuple[KeyCheck, ...]:
+    """Return every key with its role, each once; a key that does both is checked in both."""
+    checks = [check for issuer in issuers for check in _of_issuer(issuer)]
+    if audit is not None:
+        checks.append(KeyCheck(audit.key, "sign", audit.public_key_der, _ONE_ROLE))
+    return tuple(dict.fromkeys(checks))
 
 
 def ca_rules(issuer: IssuerSettings) -> KeyRules:

@@ -20,7 +20,7 @@ def _test(settings: Settings, parcel: Parcel) -> int:
     report = self_test(
         token_settings(settings.hsm),
         parcel.pin,
-        key_checks(settings.issuers),
+        key_checks(settings.issuers, settings.audit),
         memory=pin_memory(settings.appliance.state, load_store_key(settings.store.key_file)),
         lanes=settings.hsm.lanes,
     )

@@ -12,8 +12,8 @@ from cryptography import x509
 from scepd.ca.ceremony import Fingerprints
 from scepd.cli.files import PRIVATE, create, make_directory, remove_passing
 from scepd.cli.init_answers import CA_KEYS, Answers, ask_the_rest, default_module, read_answers
-from scepd.cli.init_ceremony import certify
-from scepd.cli.init_layout import CA_LABEL, RA_DECRYPT_LABEL, RA_SIGN_LABEL, Layout, write_configuration
+from scepd.cli.init_ceremony import certify, publish_audit_key
+from scepd.cli.init_layout import AUDIT_LABEL, CA_LABEL, RA_DECRYPT_LABEL, RA_SIGN_LABEL, Layout, write_configuration
 from scepd.cli.init_token import prepare_keys, prepare_token, refuse_taken_labels
 from scepd.cli.init_user import Owner, find_owner, give
 from scepd.config.load import load
@@ -50,7 +50,7 @@ def init(
     user: str | None,
     **flags: Any,
 ) -> None:
-    """Make a token with its three keys, a CA, a store and a configuration; then scepd run serves.
+    """Make a token with its four keys, a CA, a store and a configuration; then scepd run serves.
 
     Asks at a terminal; takes flags, answers and defaults otherwise. Interrupted, it goes on where it was.
 
@@ -122,9 +122,10 @@ def _perform(answers: Answers, layout: Layout, owner: Owner | None) -> None:
     keys = prepare_keys(token, answers)
     click.echo(
         f" 2/5 Keys       {CA_LABEL} {answers.ca_key}, {RA_SIGN_LABEL} and {RA_DECRYPT_LABEL} rsa-2048,"
-        " made in the token"
+        f" {AUDIT_LABEL} ec-p256, made in the token"
     )
     ca_der = certify(keys, answers, layout)
+    publish_audit_key(keys, layout)
     click.echo(f" 3/5 CA         {answers.ca_name}, {answers.ca_years} years, signed by itself")
     if not layout.store_key.exists():
         create(layout.store_key, secrets.token_bytes(_STORE_KEY), PRIVATE)

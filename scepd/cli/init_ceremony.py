@@ -1,4 +1,4 @@
-"""The first run's certificates: CA, RA pair, TLS listener; each made once, and checked against its key when found."""
+"""The first run's certificates (CA, RA pair, TLS listener) and the audit key's public key; each made once, and checked against its key when found."""
 
 import os
 import socket
@@ -10,12 +10,18 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from scepd.ca.ceremony import Ceremony
 from scepd.cli.files import PRIVATE, PUBLIC, create
 from scepd.cli.init_answers import Answers
-from scepd.cli.init_layout import CA_LABEL, RA_DECRYPT_LABEL, RA_SIGN_LABEL, Layout
+from scepd.cli.init_layout import AUDIT_LABEL, CA_LABEL, RA_DECRYPT_LABEL, RA_SIGN_LABEL, Layout
 from scepd.cli.init_token import Keys
 from scepd.config.scalars import read_address
 from scepd.hsm.keys import PublicKey
@@ -33,6 +39,16 @@ _RA_UNITS: dict[RaRole, str] = {
     "decrypt": "SCEP RA encryption",
     "both": "SCEP RA",
 }
+
+
+def publish_audit_key(keys: Keys, layout: Layout) -> None:
+    """Write the audit key's public key, with which the seals are verified."""
+    path = layout.certificate(AUDIT_LABEL)
+    pem = keys.audit.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    if not path.exists():
+        create(path, pem, PUBLIC)
+    elif path.read_bytes() != pem:
+        raise OperatorError(f"{path} is another key than the token's", f"mv {path} {path}.old")
 
 
 def certify(keys: Keys, answers: Answers, layout: Layout) -> bytes:

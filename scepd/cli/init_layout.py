@@ -12,6 +12,7 @@ ISSUER = "devices"
 CA_LABEL = f"{ISSUER}-ca"
 RA_SIGN_LABEL = f"{ISSUER}-ra-sign"
 RA_DECRYPT_LABEL = f"{ISSUER}-ra-decrypt"
+AUDIT_LABEL = "scepd-audit"
 
 _SERVES = ("scep", "publication")
 _CRL = 'crl = { valid = "7d", every = "1d" }'
@@ -81,13 +82,13 @@ class Layout:
         return self.configuration / "tls.pem"
 
     def certificate(self, label: str) -> Path:
-        """Return where the certificate of a key in the token is."""
+        """Return where the certificate of a key in the token is, or the public key of the audit key."""
         return self.configuration / f"{label}.pem"
 
     @property
     def products(self) -> tuple[Path, ...]:
         """Everything that the first run writes and never overwrites."""
-        labels = (CA_LABEL, RA_SIGN_LABEL, RA_DECRYPT_LABEL)
+        labels = (CA_LABEL, RA_SIGN_LABEL, RA_DECRYPT_LABEL, AUDIT_LABEL)
         certificates = tuple(self.certificate(label) for label in labels)
         store = self.state / "scepd.sqlite"
         own = (self.softhsm2_conf, self.tokens, self.pin, self.so_pin, self.store_key, self.tls_key, self.tls, store)
@@ -111,6 +112,10 @@ def write_configuration(answers: Answers, layout: Layout) -> str:
             "",
             "[store]",
             f"key = {{ file = {quoted(layout.store_key)} }}  # keep a copy: challenges are worthless without it",
+            "",
+            "[audit]",
+            f"key = {quoted(_uri(answers, AUDIT_LABEL))}",
+            f"public_key = {quoted(layout.certificate(AUDIT_LABEL))}  # keep a copy elsewhere: scepd audit verify --key",
             "",
             f"[issuer.{ISSUER}]",
             f"key = {quoted(_uri(answers, CA_LABEL))}",

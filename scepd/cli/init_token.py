@@ -1,4 +1,4 @@
-"""The first run's token: made in SoftHSM or found by label, with three keys of one role each."""
+"""The first run's token: made in SoftHSM or found by label, with four keys of one role each."""
 
 import os
 import secrets
@@ -9,7 +9,7 @@ import attrs
 
 from scepd.cli.files import PRIVATE, PUBLIC, create, make_directory
 from scepd.cli.init_answers import Answers
-from scepd.cli.init_layout import CA_LABEL, RA_DECRYPT_LABEL, RA_SIGN_LABEL, Layout
+from scepd.cli.init_layout import AUDIT_LABEL, CA_LABEL, RA_DECRYPT_LABEL, RA_SIGN_LABEL, Layout
 from scepd.hsm.generate import generate_ec, generate_rsa
 from scepd.hsm.keys import PublicKey, signing_key_for
 from scepd.hsm.module import Module, load_module
@@ -23,16 +23,18 @@ from scepd.refusal import OperatorError
 
 _CURVES = {"ec-p256": "P-256", "ec-p384": "P-384", "ec-p521": "P-521"}
 _RA_BITS = 2048
+_LABELS = (CA_LABEL, RA_SIGN_LABEL, RA_DECRYPT_LABEL, AUDIT_LABEL)
 _PIN_OCTETS = 12
 
 
 @attrs.frozen
 class Keys:
-    """The three keys: the CA key ready to sign, the public keys of the RA pair."""
+    """The four keys: the CA key ready to sign, the public keys of the RA pair and of the audit key."""
 
     ca: SigningKey
     ra_sign: PublicKey
     ra_decrypt: PublicKey
+    audit: PublicKey
 
 
 def prepare_token(answers: Answers, layout: Layout) -> Token:
@@ -50,17 +52,18 @@ def prepare_token(answers: Answers, layout: Layout) -> Token:
 def prepare_keys(token: Token, answers: Answers) -> Keys:
     """Return the keys, each generated in the token unless an interrupted first run made it already."""
     session = token.session(writable=True)
-    found = {label: public_key(session, label) for label in (CA_LABEL, RA_SIGN_LABEL, RA_DECRYPT_LABEL)}
+    found = {label: public_key(session, label) for label in _LABELS}
     ca = found[CA_LABEL] or _generate_ca(session, answers.ca_key)
     ra_sign = found[RA_SIGN_LABEL] or generate_rsa(session, RA_SIGN_LABEL, _RA_BITS, "sign")
     ra_decrypt = found[RA_DECRYPT_LABEL] or generate_rsa(session, RA_DECRYPT_LABEL, _RA_BITS, "decrypt")
-    return Keys(signing_key_for(session, KeyName(label=CA_LABEL), ca), ra_sign, ra_decrypt)
+    audit = found[AUDIT_LABEL] or generate_ec(session, AUDIT_LABEL, "P-256")
+    return Keys(signing_key_for(session, KeyName(label=CA_LABEL), ca), ra_sign, ra_decrypt, audit)
 
 
 def refuse_taken_labels(token: Token) -> None:
     """Raise `OperatorError` where a token that we did not make has keys of our names: they are somebody's."""
     session = token.session()
-    for label in (CA_LABEL, RA_SIGN_LABEL, RA_DECRYPT_LABEL):
+    for label in _LABELS:
         if public_key(session, label) is not None:
             raise OperatorError(
                 f"the token '{token.settings.token_label}' has a key '{label}' already; init makes its own",

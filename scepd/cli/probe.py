@@ -66,7 +66,7 @@ def _ask(token: str) -> str:
 
 
 def _self_test(settings: Settings, pin: Secret) -> Report:
-    keys = key_checks(settings.issuers)
+    keys = key_checks(settings.issuers, settings.audit)
     return self_test(token_settings(settings.hsm), pin, keys, memory=memory_of(settings), lanes=settings.hsm.lanes)
 
 

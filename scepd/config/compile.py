@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from scepd.config.agreement import judge_agreement
+from scepd.config.audit import compile_audit
 from scepd.config.files import check_directory, check_file
 from scepd.config.gates import judge_gates
 from scepd.config.issuers import IssuerCompiler, published_at
@@ -56,6 +57,7 @@ def compile_settings(raw: Mapping[str, Any], surroundings: Surroundings, place: 
     appliance = compile_appliance(root.appliance, surroundings, place / "appliance")
     hsm = None if root.hsm is None else compile_hsm(root.hsm, surroundings, place / "hsm")
     store = compile_store(root.store or StoreSection(), appliance.state, surroundings, place / "store")
+    audit = compile_audit(root.audit, appliance.state, surroundings, place / "audit")
     listeners = compile_listeners(root.listener or {}, surroundings, place / "listener")
     issuers = _compile_issuers(root, published_at(appliance, listeners), surroundings, place / "issuer")
     reserved = host_names(listeners) | _public_host(appliance)
@@ -81,6 +83,7 @@ def compile_settings(raw: Mapping[str, Any], surroundings: Surroundings, place: 
         log=log,
         insecure=_switches_on(issuers, profiles),
         tenants=compile_tenants(root.tenant, profiles),
+        audit=audit,
         warnings=place.warnings,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from scepd.config.audit import AuditSection, compile_audit
 from scepd.config.compile import compile_appliance, compile_hsm, compile_settings, compile_store
 from scepd.config.files import read_trusted
 from scepd.config.problems import ConfigurationError, Place, Refused
@@ -59,7 +60,7 @@ def load_appliance(path: Path | None = None, *, environ: Mapping[str, str] | Non
 
 
 def load_premises(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Premises:
-    """Return the tables [appliance], [hsm] and [store] alone, for commands that make or look at keys.
+    """Return the tables [appliance], [hsm], [store] and [audit] alone, for commands that make or look at keys.
 
     Raises `ConfigurationError` for faults in them; issuers that wait for their keys do not matter here.
     """
@@ -70,10 +71,12 @@ def load_premises(path: Path | None = None, *, environ: Mapping[str, str] | None
     store_section = read_section(StoreSection, tables.get("store", {}), place / "store")
     hsm = compile_hsm(hsm_section, surroundings, place / "hsm")
     store = compile_store(store_section, appliance.state, surroundings, place / "store")
+    audit_section = read_section(AuditSection, tables["audit"], place / "audit") if "audit" in tables else None
+    audit = compile_audit(audit_section, appliance.state, surroundings, place / "audit")
     source.refuse_problems()
     assert hsm is not None  # only a problem keeps them from being made
     assert store is not None
-    return Premises(appliance, hsm, store)
+    return Premises(appliance, hsm, store, audit)
 
 
 def _read_appliance(surroundings: Surroundings, source: "_Source") -> Appliance:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import attrs
 
 from scepd.config import scalars
+from scepd.config.audit import AuditSection
 from scepd.config.fields import Address, Duration, Flag, Instant, KeyUri, Secretly, Text, Url, required
 from scepd.config.profile_sections import ProfileSection
 
@@ -165,6 +166,7 @@ class RootSection:
     store: StoreSection | None = attrs.field(
         default=None, metadata=required('[store]\nkey = { credential = "store-key" }')
     )
+    audit: AuditSection | None = None
     log: LogSection = LogSection()
     limits: LimitSection = LimitSection()
     workers: Annotated[int, scalars.whole(0, 256)] | None = None

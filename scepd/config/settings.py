@@ -63,12 +63,23 @@ class StoreSettings:
 
 
 @attrs.frozen
+class AuditSettings:
+    """The audit key (RFC 7512 URI) and its SubjectPublicKeyInfo; how often it seals, and the file that repeats the seals."""
+
+    key: str
+    public_key_der: bytes
+    seal_every: timedelta
+    seals: Path
+
+
+@attrs.frozen
 class Premises:
-    """What is there before any issuer, listener or profile: directories, token, store; enough to log in."""
+    """What is there before any issuer, listener or profile: directories, token, store, audit key; enough to log in."""
 
     appliance: Appliance
     hsm: HsmSettings
     store: StoreSettings
+    audit: AuditSettings | None = None
 
 
 @attrs.frozen
@@ -216,6 +227,7 @@ class Settings:
     log: LogSettings = LogSettings()
     insecure: tuple[str, ...] = ()  # "profile.routers.insecurely_accept_sha1", ...
     tenants: tuple[TenantSettings, ...] = ()
+    audit: AuditSettings | None = None  # None: nothing is sealed
     warnings: tuple[Problem, ...] = ()  # what can be used as it stands, and will still surprise somebody
 
     @property

@@ -8,6 +8,7 @@ import attrs
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pkcs11 import Attribute, Mechanism, ObjectClass
 
 from scepd.hsm.attributes import KeyRules, check, key_type, read
@@ -55,6 +56,8 @@ def open_signing_key(
     session: Session, name: KeyName, certificate_der: bytes, opening: Opening = _PLAINLY
 ) -> RsaTokenKey | EcTokenKey:
     """Return the key that signs for this certificate; a probe was signed and verified with it.
+
+    A key that has no certificate, as the audit key, is named by its SubjectPublicKeyInfo.
 
     Raises `OperatorError` where the object is not the one, `TokenFault` where the token fails.
     """
@@ -161,7 +164,10 @@ def _hint_for_duplicates(name: KeyName, found: list[Any]) -> str:
 
 
 def _public_key(certificate_der: bytes) -> PublicKey:
-    public_key = x509.load_der_x509_certificate(certificate_der).public_key()
+    try:
+        public_key: object = x509.load_der_x509_certificate(certificate_der).public_key()
+    except ValueError:
+        public_key = load_der_public_key(certificate_der)
     if not isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         raise OperatorError(
             "a certificate of ours has neither an RSA nor an EC key", "scepd hsm keygen LABEL --role sign --type rsa:2048"

@@ -30,7 +30,7 @@ _SECRET = bytes(32)  # nothing is decrypted for anybody here
 
 @attrs.frozen
 class KeyCheck:
-    """One configured key: its URI, its role, its certificate, and the exceptions made for it."""
+    """One configured key: its URI, its role, its certificate (the audit key: its SubjectPublicKeyInfo), and what is excused."""
 
     uri: str
     role: Role

@@ -1,12 +1,15 @@
 """The timed probe of a lane: signatures each time, the attributes of the keys once a day (S-119)."""
 
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 
 from scepd.app import belongings
 from scepd.app.belongings import Belongings
 from scepd.app.keys import key_checks
 from scepd.app.selftest import exit_status
-from scepd.config.settings import IssuerSettings, RaSettings
+from scepd.config.settings import AuditSettings, IssuerSettings, RaSettings
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.probe import Report
 from scepd.refusal import OperatorError
@@ -95,6 +98,11 @@ def test_S16_E12_where_the_ca_is_its_own_ra_its_key_may_do_both():
     assert named(key_checks([issuer(sign=ra("devices"), decrypt="devices", ca_is_ra=True)])) == [
         ("devices", "sign", True), ("devices", "decrypt", True),
     ]  # fmt: skip
+
+
+def test_S119_the_audit_key_is_checked_and_may_only_sign():
+    audit = AuditSettings("pkcs11:object=scepd-audit", b"spki", timedelta(hours=1), Path("seals.jsonl"))
+    assert named(key_checks([issuer()], audit))[-1] == ("scepd-audit", "sign", False)
 
 
 @pytest.mark.parametrize("ca_is_ra", [False, True])

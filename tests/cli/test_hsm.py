@@ -88,11 +88,11 @@ def test_S116_probe_tries_every_configured_key(site):
     report = json.loads(site.scepd("hsm", "probe", "--json").stdout)
     assert report["ok"] is True
     assert {(key["uri"].rpartition("=")[2], key["role"]) for key in report["keys"]} == {
-        ("devices-ca", "sign"), ("devices-ra-sign", "sign"), ("devices-ra-decrypt", "decrypt"),
+        ("devices-ca", "sign"), ("devices-ra-sign", "sign"), ("devices-ra-decrypt", "decrypt"), ("scepd-audit", "sign"),
     }  # fmt: skip
     plain = site.scepd("hsm", "probe").stdout
     assert "pkcs1v15" in plain
-    assert plain.count("\n") == 4
+    assert plain.count("\n") == 5
 
 
 def test_S117_probe_says_what_is_wrong_and_tries_a_bad_pin_once(site):

@@ -17,7 +17,7 @@ from scepd.store.migrate import current
 from scepd.store.schema import SCHEMA_VERSION
 from tests.cli.conftest import scepd
 
-PUBLIC = {"devices-ca.pem", "devices-ra-sign.pem", "devices-ra-decrypt.pem", "tls.pem", "softhsm2.conf"}
+PUBLIC = {"devices-ca.pem", "devices-ra-sign.pem", "devices-ra-decrypt.pem", "scepd-audit.pem", "tls.pem", "softhsm2.conf"}
 
 
 def certificate(installation, name):
@@ -52,6 +52,7 @@ def test_S119_the_keys_are_in_the_token_and_never_leave_it(installation):
         "devices-ca": ["sign"],
         "devices-ra-sign": ["sign"],
         "devices-ra-decrypt": ["decrypt"],
+        "scepd-audit": ["sign"],
     }
     for row in rows:
         assert {"sensitive", "always sensitive", "never extractable", "local"} <= set(row["access"])

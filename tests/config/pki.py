@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
 )
 from cryptography.x509.oid import NameOID
 
@@ -85,6 +86,10 @@ def pem(*certificates: x509.Certificate) -> bytes:
     return b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
 
 
+def public_pem(name: str) -> bytes:
+    return key(name).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
 def key_pem(name: str, password: bytes | None = None) -> bytes:
     protection = NoEncryption() if password is None else BestAvailableEncryption(password)
     return key(name).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
@@ -119,6 +124,7 @@ def good() -> dict[str, bytes]:
         ),
         "pix-ca.pem": pem(certificate("rsa-pix", name="PIX CA", ca=True, usages=(*CA_USAGES, *RA_USAGES))),
         "tls.pem": pem(certificate("ec-tls", name="pki", dns=("pki.example.net", "*.example.org"), **issued)),
+        "scepd-audit.pem": public_pem("ec-audit"),
         # Those who say who may enrol.
         "factory.pem": pem(certificate("ec-factory", name="Factory CA", ca=True, usages=CA_USAGES)),
         "factory.crl": crl("ec-factory", "Factory CA"),

@@ -3,7 +3,7 @@
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass
 from pkcs11.util.rsa import decode_rsa_private_key
 
@@ -174,6 +174,16 @@ def test_generate_refuses_a_taken_label_and_odd_sizes(bench):
     ):
         with pytest.raises(OperatorError):
             attempt()
+
+
+def test_S120_a_key_that_has_no_certificate_is_known_by_its_public_key(bench):
+    spki = bench.public_key("ca").public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    key = open_signing_key(bench.token.session(), KeyName(label="ca"), spki)
+    assert key.public_key() == bench.public_key("ca")
+    other = ec.generate_private_key(ec.SECP256R1()).public_key()
+    spki = other.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    with pytest.raises(OperatorError, match="is not the key of its certificate"):
+        open_signing_key(bench.token.session(), KeyName(label="ca"), spki)
 
 
 def test_key_without_certificate_is_opened_by_its_public_key(bench):

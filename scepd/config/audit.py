@@ -1,0 +1,73 @@
+"""Compiling [audit]: the key that seals the audit trail and signs ceremony records, and where the seals go."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import attrs
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+from scepd.config.fields import Duration, KeyUri, Text, required
+from scepd.config.files import read_public
+from scepd.config.problems import Place, Refused
+from scepd.config.secret import Surroundings
+from scepd.config.settings import AuditSettings
+
+_SEALS = "audit-seals.jsonl"
+_SMALLEST_RSA = 2048  # bits
+_LONGEST_PAUSE = timedelta(days=7)  # between two seals: what was done since the last one is not sealed
+
+
+@attrs.frozen
+class AuditSection:
+    """[audit]."""
+
+    key: KeyUri | None = attrs.field(default=None, metadata=required('key = "pkcs11:token=scepd;object=scepd-audit"'))
+    public_key: Text | None = attrs.field(default=None, metadata=required('public_key = "scepd-audit.pem"'))
+    seal_every: Duration = timedelta(hours=1)
+    seals: Text | None = None
+
+
+def compile_audit(
+    section: AuditSection | None, state: Path, surroundings: Surroundings, place: Place
+) -> AuditSettings | None:
+    """Return the audit key's settings, None where there is no such table or something in it is wrong."""
+    if section is None:
+        return None
+    if section.seal_every > _LONGEST_PAUSE:
+        (place / "seal_every").problem("leaves what was done unsealed for more than a week", 'seal_every = "1h"')
+    public = _read_public_key(section, surroundings, place / "public_key")
+    if section.key is None or public is None:
+        return None
+    seals = state / _SEALS if section.seals is None else surroundings.resolve(section.seals)
+    return AuditSettings(section.key, public, section.seal_every, seals)
+
+
+def _read_public_key(section: AuditSection, surroundings: Surroundings, place: Place) -> bytes | None:
+    if section.public_key is None:
+        return None
+    path = surroundings.resolve(section.public_key)
+    try:
+        return load_audit_key(read_public(path), path)
+    except Refused as refused:
+        place.refuse(refused)
+        return None
+
+
+def load_audit_key(pem: bytes, path: Path) -> bytes:
+    """Return the SubjectPublicKeyInfo (DER) of a PEM public key or certificate. Raises `Refused`."""
+    hint = "scepd hsm keygen scepd-audit --role sign --type ec:P-256 prints it"
+    try:
+        if b"BEGIN CERTIFICATE" in pem:
+            key = x509.load_pem_x509_certificate(pem).public_key()
+        else:
+            key = load_pem_public_key(pem)  # type: ignore[assignment]  # of more kinds than certificates have
+    except (ValueError, UnsupportedAlgorithm):
+        raise Refused(f"{path} holds no readable PEM public key or certificate", hint) from None
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        raise Refused(f"{path} holds neither an RSA nor an EC key", hint)
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < _SMALLEST_RSA:
+        raise Refused(f"{path} holds an RSA key of {key.key_size} bits", hint)
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
