@@ -25,6 +25,7 @@ __all__ = [
     "RaRole",
     "draft_ca_certificate",
     "draft_certificate",
+    "draft_ocsp_certificate",
     "draft_ra_certificate",
     "draft_tls_certificate",
     "new_serial",
@@ -39,6 +40,7 @@ _RA_USAGES: dict[str, frozenset[str]] = {
     "both": frozenset({"digitalSignature", "keyEncipherment"}),
 }
 _END_ENTITY = write_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+_NO_CHECK = write_extension(x509.OCSPNoCheck())
 _VERSION_3 = tlv.explicit(0, tlv.integer(2))
 _SUBJECT_KEY = bytes.fromhex("301d0603551d0e04160414")  # the extension up to the 20 octets of its key identifier
 _SERIAL_PREFIX = b"\x5c"
@@ -59,7 +61,7 @@ def new_serial(random: Callable[[int], bytes]) -> int:
     return int.from_bytes(_SERIAL_PREFIX + random(_SERIAL_RANDOM), "big")
 
 
-def draft_certificate(
+def draft_certificate(  # noqa: PLR0913 - each of these is decided elsewhere
     template: Template,
     spki_der: bytes,
     issuer: IssuerCertificate,
@@ -67,11 +69,12 @@ def draft_certificate(
     serial: int,
     now: datetime,
     locations: Locations | None = None,
+    more: bytes = b"",
 ) -> Draft:
     """Write a certificate for a device's key (RFC 5280 section 4, checklist P).
 
     It begins `template.backdate` before `now` and never outlives the issuer, nor begins before it. Key usages that
-    the kind of key cannot serve are left out; `locations` stand in for the template's. Raises Reject(key_refused,
+    the kind of key cannot serve are left out; `locations` stand in for the template's; `more` are whole Extensions. Raises Reject(key_refused,
     subject_refused, name_refused, validity_exhausted); Unavailable when the issuer is not valid yet, since then our
     clock is wrong.
     """
@@ -87,6 +90,7 @@ def draft_certificate(
         _END_ENTITY
         + _key_usage(usages)
         + _profile_extensions(template.extended_key_usage, where.crl_urls, where.ocsp_urls, where.issuer_urls)
+        + more
     )
     if template.names:
         names = x509.SubjectAlternativeName(map(to_x509_general_name, template.names))
@@ -247,3 +251,27 @@ def draft_tls_certificate(
         validity=validity,
     )
     return draft_certificate(template, encode_public_key(public_key), issuer, serial=serial, now=now)
+
+
+def draft_ocsp_certificate(
+    subject: Name,
+    public_key: IssuerPublicKey,
+    *,
+    issuer: IssuerCertificate,
+    serial: int,
+    now: datetime,
+    validity: timedelta,
+) -> Draft:
+    """Write the certificate of an OCSP responder (RFC 6960 section 4.2.2.2, threats S-109).
+
+    It carries id-pkix-ocsp-nocheck, since it is short-lived, and nothing that it could be used for beside.
+    """
+    template = Template(
+        subject=subject,
+        names=(),
+        key_usage=_RA_USAGES["sign"],
+        extended_key_usage=("OCSPSigning",),
+        validity=validity,
+    )
+    key = encode_public_key(public_key)
+    return draft_certificate(template, key, issuer, serial=serial, now=now, more=_NO_CHECK)

@@ -6,8 +6,8 @@ import attrs
 
 from scepd.x509.view import Common, Kind, View
 
-ALL: frozenset[Kind] = frozenset({"leaf", "ca", "ra", "tls"})
-END: frozenset[Kind] = frozenset({"leaf", "ra", "tls"})
+ALL: frozenset[Kind] = frozenset({"leaf", "ca", "ra", "tls", "ocsp"})
+END: frozenset[Kind] = frozenset({"leaf", "ra", "tls", "ocsp"})
 CA: frozenset[Kind] = frozenset({"ca"})
 
 

@@ -13,24 +13,31 @@ from scepd.x509.view import (
     KEY_USAGE,
     NAME_CONSTRAINTS,
     NAMES,
+    OCSP_NO_CHECK,
     POLICIES,
     PURPOSES,
     SUBJECT_KEY,
     TLS_FEATURE,
     Common,
+    Kind,
     View,
 )
 
 _KNOWN = frozenset(
     {AUTHORITY_KEY, SUBJECT_KEY, BASIC_CONSTRAINTS, KEY_USAGE, PURPOSES, NAMES, CRL_POINTS, ACCESS, TLS_FEATURE}
 )
-_KNOWN_IN_CA = _KNOWN | {NAME_CONSTRAINTS, POLICIES}
+_KNOWN_BY_KIND = {"ca": _KNOWN | {NAME_CONSTRAINTS, POLICIES}, "ocsp": _KNOWN | {OCSP_NO_CHECK}}
 _CRITICAL = frozenset({BASIC_CONSTRAINTS, KEY_USAGE, NAME_CONSTRAINTS})
 _CA_POWERS = frozenset({"keyCertSign", "cRLSign"})
 _AUTHORITY_PURPOSES = frozenset(
     EXTENDED_KEY_USAGES[word] for word in ("anyExtendedKeyUsage", "OCSPSigning", "cmcCA", "cmcRA", "cmcArchive")
 )
 _REQUEST_AGENT = EXTENDED_KEY_USAGES["certificateRequestAgent"]
+_SERVICES: dict[Kind, str] = {
+    "ra": _REQUEST_AGENT,
+    "tls": EXTENDED_KEY_USAGES["serverAuth"],
+    "ocsp": EXTENDED_KEY_USAGES["OCSPSigning"],
+}
 _ANY_USE = frozenset({"digitalSignature", "nonRepudiation", "keyEncipherment", "keyAgreement"})
 # RFC 5280 section 4.2.1.12: the usages of which a purpose needs at least one.
 _NEEDED = {
@@ -48,7 +55,7 @@ def _constraints(common: Common) -> x509.BasicConstraints | None:
 
 
 def _known(common: Common) -> str | None:
-    extra = common.extensions.by_oid.keys() - (_KNOWN_IN_CA if common.kind == "ca" else _KNOWN)
+    extra = common.extensions.by_oid.keys() - _KNOWN_BY_KIND.get(common.kind, _KNOWN)
     return f"extension {min(extra)}" if extra else None
 
 
@@ -124,11 +131,18 @@ def _purposes_of_device(common: Common) -> str | None:
 
 
 def _purposes_of_service(common: Common) -> str | None:
-    wanted = _REQUEST_AGENT if common.kind == "ra" else EXTENDED_KEY_USAGES["serverAuth"]
+    wanted = _SERVICES[common.kind]
     wrong = [purpose for purpose in common.extensions.purposes if purpose in SPECIAL_PURPOSES and purpose != wanted]
     if wrong:
         return f"{wrong[0]} for this service"
     return None if wanted in common.extensions.purposes else f"{wanted} is missing"
+
+
+def _responder_alone(common: Common) -> str | None:
+    purposes, usages = common.extensions.purposes, common.extensions.usages
+    if len(purposes) > 1 or usages - {"digitalSignature", "nonRepudiation"}:
+        return "a responder's key does something else too"
+    return None if OCSP_NO_CHECK in common.extensions.by_oid else "no ocsp-nocheck: who would vouch for the responder?"
 
 
 def _purposes_fit_usage(common: Common) -> str | None:
@@ -191,7 +205,8 @@ EXTENSION_RULES: tuple[Rule | CommonRule, ...] = (
     CommonRule("path_length", "RFC 5280 4.2.1.9", _path_length, CA),
     CommonRule("purposes_are_present", "S-59", _purposes_present, END),
     CommonRule("purposes_of_device", "S-59", _purposes_of_device, frozenset({"leaf"})),
-    CommonRule("purposes_of_service", "S-59", _purposes_of_service, frozenset({"ra", "tls"})),
+    CommonRule("purposes_of_service", "S-59", _purposes_of_service, frozenset(_SERVICES)),
+    CommonRule("responder_does_nothing_else", "S-109, RFC 6960 4.2.2.2", _responder_alone, frozenset({"ocsp"})),
     CommonRule("purposes_fit_key_usage", "C-282", _purposes_fit_usage, END),
     CommonRule("crl_distribution_points", "C-283", _crl_points),
     CommonRule("authority_information_access", "RFC 5280 4.2.2.1", _access),

@@ -18,7 +18,7 @@ from scepd.x509.keys import read_public_key
 from scepd.x509.names import from_x509
 from scepd.x509.usages import key_usages
 
-Kind = Literal["leaf", "ca", "ra", "tls"]
+Kind = Literal["leaf", "ca", "ra", "tls", "ocsp"]
 
 AUTHORITY_KEY = "2.5.29.35"
 SUBJECT_KEY = "2.5.29.14"
@@ -29,6 +29,7 @@ NAMES = "2.5.29.17"
 CRL_POINTS = "2.5.29.31"
 ACCESS = "1.3.6.1.5.5.7.1.1"
 TLS_FEATURE = "1.3.6.1.5.5.7.1.24"
+OCSP_NO_CHECK = "1.3.6.1.5.5.7.48.1.5"
 NAME_CONSTRAINTS = "2.5.29.30"
 POLICIES = "2.5.29.32"
 

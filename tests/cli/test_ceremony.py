@@ -1,9 +1,11 @@
+import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepd.ca.ceremony import Ceremony, Fingerprints
 from scepd.records import GeneralName
@@ -53,6 +55,23 @@ def test_ra_and_tls_certificates_below_it(ceremony):
         certificate.verify_directly_issued_by(issuer.certificate)
         assert certificate.not_valid_after_utc <= issuer.not_after
         assert lint(der, issuer, "tls" if kind == "tls" else "ra") == []
+
+
+def test_S109_the_responders_certificate_vouches_for_answers_and_nothing_else(ceremony, tmp_path):
+    issuer = IssuerCertificate.load(ceremony.found_ca(from_text("CN=Example CA"), YEARS))
+    der = ceremony.certify_ocsp(issuer, from_text("CN=Responder"), OURS.public_key(), timedelta(days=14))
+    certificate = x509.load_der_x509_certificate(der)
+    certificate.verify_directly_issued_by(issuer.certificate)
+    assert certificate.extensions.get_extension_for_class(x509.OCSPNoCheck).critical is False
+    assert certificate.not_valid_after_utc == NOW + timedelta(days=14)
+    assert lint(der, issuer, "ocsp") == []
+    for name, one in (("ca", issuer.certificate), ("ocsp", certificate)):
+        (tmp_path / f"{name}.pem").write_bytes(one.public_bytes(Encoding.PEM))
+    told = subprocess.run(
+        ["openssl", "verify", "-purpose", "ocsphelper", "-x509_strict", "-attime", str(int(NOW.timestamp())),
+         "-CAfile", tmp_path / "ca.pem", tmp_path / "ocsp.pem"], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
 
 
 def test_an_elliptic_key_is_no_decryption_key(ceremony):

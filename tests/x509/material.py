@@ -16,6 +16,7 @@ from scepd.x509.certificate import (
     IssuerCertificate,
     draft_ca_certificate,
     draft_certificate,
+    draft_ocsp_certificate,
     draft_ra_certificate,
     draft_tls_certificate,
     new_serial,
@@ -110,6 +111,17 @@ def ra(role="both", by=None):
 
 
 SCEP_NAMES = (GeneralName("dns", "scep.example.com"),)
+
+
+def ocsp():
+    return draft_ocsp_certificate(
+        from_text("CN=Responder"),
+        ec_key("ocsp").public_key(),
+        issuer=issuer(),
+        serial=SERIAL,
+        now=NOW,
+        validity=timedelta(days=14),
+    )
 
 
 def tls(names=SCEP_NAMES):

@@ -25,6 +25,7 @@ from tests.x509.material import (
     frame,
     issuer,
     leaf,
+    ocsp,
     purposes,
     ra,
     raw,
@@ -45,6 +46,7 @@ def good(kind):
         "ca": lambda: (ca_der(), None),
         "ra": lambda: (ra().der, issuer()),
         "tls": lambda: (tls().der, issuer()),
+        "ocsp": lambda: (ocsp().der, issuer()),
     }[kind]()
 
 
@@ -139,6 +141,7 @@ FAILURES = {
     "purposes_are_present": ("leaf", lambda: certificate(purposes=None)),
     "purposes_of_device": ("leaf", lambda: certificate(purposes=(purposes("clientAuth", "OCSPSigning"), False))),
     "purposes_of_service": ("tls", lambda: certificate(purposes=(purposes("clientAuth"), False))),
+    "responder_does_nothing_else": ("ocsp", lambda: certificate(purposes=(purposes("OCSPSigning"), False))),
     "purposes_fit_key_usage": ("leaf", lambda: certificate(usage=(usage("key_encipherment"), True))),
     "crl_distribution_points": ("leaf", lambda: crl_point(full_name=[url("ldap://x/")])),
     "authority_information_access": ("leaf", lambda: access(url("https://pki.example.com/ocsp"))),
@@ -179,6 +182,11 @@ def test_C275_C276_C278_C279_C280_C281_C282_C283_C285_C286_every_rule_finds_what
     found = lint(make(), by[0] if by else issuer(), kind)
     assert rule.name in broken(found)
     assert all(finding.detail for finding in found)
+
+
+def test_S109_a_responder_without_nocheck_is_refused():
+    named = {"purposes": (purposes("OCSPSigning"), False), "usage": (usage("digital_signature"), True)}
+    assert broken(lint(certificate(**named), issuer(), "ocsp")) == {"responder_does_nothing_else"}
 
 
 def test_every_rule_has_its_failure_and_a_name_of_its_own():

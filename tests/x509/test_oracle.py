@@ -28,6 +28,7 @@ from tests.x509.material import (
     ec_key,
     ed_key,
     issuer,
+    ocsp,
     ra,
     rsa_key,
     sub_ca,
@@ -133,7 +134,7 @@ def test_C280_ca_drafts_are_what_the_builder_writes(path_length):
         assert (made.der, made.tbs) == sign(name, name, key, window, extensions, kind=kind, authority=own)
 
 
-@pytest.mark.parametrize("made", [ra, tls, lambda: sub_ca(issuer(path_length=3)), draft])
+@pytest.mark.parametrize("made", [ra, tls, ocsp, lambda: sub_ca(issuer(path_length=3)), draft])
 def test_C284_the_builder_writes_our_own_certificates_from_what_is_read_in_them(made):
     der = made().der
     read = x509.load_der_x509_certificate(der)
