@@ -10,10 +10,10 @@ from scepd.app.belongings import Shared
 from scepd.app.clerk import Clerk
 from scepd.app.clock import UtcClock
 from scepd.app.crl_duty import CrlDuty
-from scepd.app.crl_mark import CrlMark
 from scepd.app.duties import Duties, Duty, Housekeeping, Pause
 from scepd.app.leases import Lease
-from scepd.app.news import News
+from scepd.app.marks_duty import MarksDuty
+from scepd.app.news import Audience, News
 from scepd.app.outbox_duty import OutboxDuty
 from scepd.ca.publish import Publisher
 from scepd.challenge.entity import WrongCodes
@@ -21,6 +21,8 @@ from scepd.config.settings import Settings
 from scepd.enroll.answer import RunsInLane
 from scepd.ports import Notifier
 from scepd.store.engines import open_engine
+from scepd.store.marks import MarkFile
+from scepd.store.published import PublishedCrl
 from scepd.store.repository import Repository
 from scepd.web.publication import Publication, PublicationResource
 from scepd.x509.issuer import IssuerCertificate
@@ -54,7 +56,7 @@ class Background:
         shelf = shared.crls
         publishing = [issuer.name for issuer in settings.issuers if issuer.crl is not None]
         publication = Publication({issuer.name: issuer.certificate_der for issuer in settings.issuers}, publishing)
-        clock, pause = UtcClock(), Pause()
+        clock, pause, marks = UtcClock(), Pause(), MarkFile.within(settings.appliance.state)
         housekeeping = Housekeeping(settings, Lease("housekeeping", names["duties"], clock), duty_clerk, clock)
         crl_duties: list[Duty] = [
             CrlDuty(
@@ -68,12 +70,18 @@ class Background:
                 lease=Lease(f"crl:{issuer.name}", names["duties"], clock),
                 clerk=duty_clerk,
                 lanes=lanes,
-                mark=CrlMark(settings.appliance.state / f"crl-number-{issuer.name}"),
+                marks=marks,
+                published=PublishedCrl.within(settings.appliance.state, issuer.name),
                 clock=clock,
             )
             for issuer in settings.issuers
             if issuer.crl is not None
         ]
+        audience = Audience(publication.renew, shared.doorkeepers.switches, shared.halt)
+        node = settings.appliance.node
+        marking = MarksDuty(
+            marks=marks, node=node, lease=Lease(f"marks:{node}", names["duties"], clock), clerk=duty_clerk
+        )
         outbox = OutboxDuty(
             lease=Lease("outbox", names["duties"], clock),
             clerk=duty_clerk,
@@ -83,8 +91,8 @@ class Background:
         )
         return cls(
             PublicationResource(publication, clock),
-            News(reactor, news_clerk, shelf, publishing, publication.renew, shared.doorkeepers.switches),
-            Duties(reactor, duty_clerk, [*crl_duties, housekeeping, outbox]),
+            News(reactor, news_clerk, shelf, publishing, audience),
+            Duties(reactor, duty_clerk, [marking, *crl_duties, housekeeping, outbox], shared.halt),
             (news_clerk, duty_clerk),
             pause,
             shared.doorkeepers.wrong_codes,

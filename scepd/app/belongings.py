@@ -11,6 +11,7 @@ import attrs
 
 from scepd.app.checkpoint import Checkpoints
 from scepd.app.clock import UtcClock
+from scepd.app.halt import Halt
 from scepd.app.keys import ca_rules, key_checks, ra_rules
 from scepd.app.methods import Doorkeepers
 from scepd.app.successions import successions_of
@@ -30,6 +31,7 @@ from scepd.message.enveloped import Recipient
 from scepd.profile.model import Profile, StaticRule
 from scepd.refusal import OperatorError
 from scepd.store.engines import open_engine
+from scepd.store.published import newest_published
 from scepd.store.repository import Repository
 from scepd.x509.issuer import IssuerCertificate
 from scepd.x509.keys import spki_digest
@@ -76,12 +78,26 @@ class Shared:
     enclosures: Enclosures
     crls: CrlShelf = attrs.field(factory=CrlShelf)
     guesses: Guesses | None = None
+    halt: Halt = attrs.field(factory=Halt)
 
     @classmethod
-    def make(cls, settings: Settings, store_key: bytes, clock: UtcClock, guesses: Guesses | None = None) -> "Shared":
+    def make(
+        cls,
+        settings: Settings,
+        store_key: bytes,
+        clock: UtcClock,
+        guesses: Guesses | None = None,
+        halt: Halt | None = None,
+    ) -> "Shared":
         """Make them; raises `OperatorError`."""
-        enclosures = Enclosures(store_key, os.urandom)
-        return cls(Doorkeepers.make(settings, store_key, clock), enclosures, guesses=guesses)
+        published = newest_published(settings.appliance.state, [issuer.name for issuer in settings.issuers])
+        return cls(
+            Doorkeepers.make(settings, store_key, clock),
+            Enclosures(store_key, os.urandom),
+            crls=CrlShelf(published),
+            guesses=guesses,
+            halt=halt or Halt(),
+        )
 
 
 class Outfitter:

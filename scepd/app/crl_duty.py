@@ -8,7 +8,6 @@ import attrs
 from twisted.logger import Logger, LogLevel
 
 from scepd.app.clerk import Clerk
-from scepd.app.crl_mark import CrlMark
 from scepd.app.leases import Lease
 from scepd.ca.publish import Publisher
 from scepd.enroll.answer import RunsInLane
@@ -16,6 +15,9 @@ from scepd.hsm.faults import TokenFault
 from scepd.ports import Clock
 from scepd.records import Crl
 from scepd.refusal import OperatorError, Unavailable
+from scepd.store.marks import MarkFile
+from scepd.store.position import Position
+from scepd.store.published import PublishedCrl
 from scepd.store.repository import Repository
 from scepd.x509.crl import CrlDraft, sign_crl
 from scepd.x509.draft import SealError
@@ -44,7 +46,8 @@ class CrlDuty:
     lease: Lease
     clerk: Clerk
     lanes: RunsInLane
-    mark: CrlMark
+    marks: MarkFile
+    published: PublishedCrl
     clock: Clock
     monotonic: Callable[[], float] = time.monotonic
     log = Logger()
@@ -91,15 +94,19 @@ class CrlDuty:
         now, generation = self.clock.now(), repository.generation()
         if not self.publisher.is_due(repository, now) and (generation == self._generation or begun < self._rest):
             return None
-        draft = self.publisher.draft(repository, now, above=self.mark.read())
+        draft = self.publisher.draft(repository, now, above=self.marks.last_crl(self.publisher.issuer))
         if draft is None:
             self._generation = generation
             return None
         return _Drafted(draft, generation, begun)
 
     def _store(self, repository: Repository, drafted: _Drafted, signature: bytes) -> Crl | None:
-        self.mark.write(drafted.draft.number)  # a number that is lost does no harm
+        name = self.publisher.issuer
+        self.marks.reserve_crl(name, drafted.draft.number)  # a number that is lost does no harm
         crl = self.publisher.publish(repository, drafted.draft, signature, who=self.lease.holder)
+        if crl is not None:
+            self.marks.raise_to(Position(crls={name: crl.number}))
+            self.published.keep(crl)
         # A CRL moves the generation by one itself; by more, and something was revoked while this one was made.
         if crl is not None and repository.generation() == drafted.generation + 1:
             self._generation = drafted.generation + 1

@@ -13,6 +13,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from scepd.app.clerk import Clerk
+from scepd.app.halt import Halt
 from scepd.app.leases import Lease
 from scepd.config.settings import Settings
 from scepd.ports import Clock
@@ -93,9 +94,10 @@ class Duties:
 
     log = Logger()
 
-    def __init__(self, reactor: Any, clerk: Clerk, duties: Sequence[Duty]) -> None:
-        """Keep them; nothing runs before `start`."""
+    def __init__(self, reactor: Any, clerk: Clerk, duties: Sequence[Duty], halt: Halt) -> None:
+        """Keep them; nothing runs before `start`, or while `halt` is on."""
         self._clerk = clerk
+        self._halt = halt
         self._duties = tuple(duties)
         self._beat = LoopingCall(self._attend)
         self._beat.clock = reactor
@@ -117,6 +119,8 @@ class Duties:
 
     async def _attend_all(self) -> None:
         for duty in self._duties:
+            if self._halt.is_on:
+                return
             try:
                 await duty.attend()
             except Ended:

@@ -33,6 +33,7 @@ class Slot:
     still_born: int = 0  # deaths in a row before READY
     was_ready: bool = False  # the present child
     hsm: str = "unknown"  # as the child last said: up | away | unknown
+    read_only: str = ""  # as the child last said: why
     problems: list[OperatorError] = attrs.Factory(list)
     delayed: Any = None
     left: Deferred[None] | None = None
@@ -52,6 +53,7 @@ class Slot:
             "startup_milliseconds": self.startup_milliseconds,
             "restarts": self.restarts,
             "hsm": self.hsm,
+            "read_only": self.read_only,
             "problems": [problem.problem for problem in self.problems],
         }
 
@@ -123,6 +125,7 @@ class Fleet:
     def _hear(self, slot: Slot, event: Event) -> None:
         slot.heard = self._reactor.seconds()
         slot.hsm = event.get("hsm", slot.hsm)
+        slot.read_only = event.get("read_only", slot.read_only)
         if event["event"] == "problem":
             slot.problems.append(problem_of(event))
         elif event["event"] == "ready" and slot.state == "starting":

@@ -104,6 +104,11 @@ class Generation:
         states = {slot.hsm for slot in self.workers.slots}
         return "away" if "away" in states else "up" if states == {"up"} else "unknown"
 
+    @property
+    def read_only(self) -> str:
+        """Why the store is read-only, as the workers say; empty where it is not."""
+        return next((slot.read_only for slot in self.workers.slots if slot.read_only), "")
+
     def _launch_worker(self, slot: int, recover: bool, heard: Heard, ended: Ended) -> Child:
         bound = self._around.sockets.of_slot(self.places, slot)
         inherited = tuple(

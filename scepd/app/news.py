@@ -3,43 +3,55 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from scepd.app.clerk import Clerk
+from scepd.app.halt import Halt
 from scepd.ca.shelf import CrlShelf
 from scepd.profile.switches import Switches
 from scepd.records import Crl
+from scepd.store.read_only import Standstill
 from scepd.store.repository import Repository
 
 _INTERVAL = 0.25  # seconds
 
-# The store's generation, and the newest CRL of each issuer that has one.
-Reading = tuple[int, list[Crl]]
+
+@attrs.frozen
+class Reading:
+    """What a new generation of the store says: the newest CRL of each issuer that has one, and why it is read-only."""
+
+    generation: int
+    crls: tuple[Crl, ...]
+    standstill: Standstill | None
+
+
+@attrs.frozen
+class Audience:
+    """Whom the news concern: `renew` takes each CRL, `switches` which profiles are off, `halt` whether all stands still."""
+
+    renew: Callable[[Crl], None]
+    switches: Switches
+    halt: Halt
 
 
 class News:
-    """Reads the store's generation; where it moved, the newest CRLs, and tells `renew` of each."""
+    """Reads the store's generation; where it moved, what it holds of it, and tells its audience."""
 
     log = Logger()
 
     def __init__(
-        self,
-        reactor: Any,
-        clerk: Clerk,
-        shelf: CrlShelf,
-        issuers: Iterable[str],
-        renew: Callable[[Crl], None],
-        switches: Switches,
+        self, reactor: Any, clerk: Clerk, shelf: CrlShelf, issuers: Iterable[str], audience: Audience
     ) -> None:
-        """Read through that clerk; `issuers` are those that publish CRLs, `switches` hear which profiles are off."""
+        """Read through that clerk; `issuers` are those that publish CRLs."""
         self._clerk = clerk
         self._shelf = shelf
         self._issuers = tuple(issuers)
-        self._renew = renew
-        self._switches = switches
+        self._audience = audience
+        self._first: Deferred[None] = Deferred()
         self._generation = -1
         self._trouble = ""
         self._beat = LoopingCall(self._read)
@@ -49,27 +61,38 @@ class News:
         """Read now and from now on."""
         self._beat.start(_INTERVAL)
 
+    def heard(self) -> Deferred[None]:
+        """Return what fires when the store was read, or could not be, for the first time; for one who waits."""
+        return self._first
+
     def stop(self) -> None:
         """Read no more."""
         if self._beat.running:
             self._beat.stop()
 
     def _read(self) -> Deferred[None]:
-        return self._clerk.run(self._look).addCallbacks(self._tell, self._fail)
+        return self._clerk.run(self._look).addCallbacks(self._tell, self._fail).addBoth(self._let_go)
 
-    def _look(self, repository: Repository) -> Reading:
+    def _let_go(self, _outcome: object) -> None:
+        if not self._first.called:
+            self._first.callback(None)
+
+    def _look(self, repository: Repository) -> Reading | None:
         generation = repository.generation()
         if generation == self._generation:
-            return generation, []
-        self._switches.replace(frozenset(repository.disabled_profiles()))
+            return None
+        self._audience.switches.replace(frozenset(repository.disabled_profiles()))
         found = (self._shelf.latest(repository, issuer) for issuer in self._issuers)
-        return generation, [crl for crl in found if crl is not None]
+        return Reading(generation, tuple(crl for crl in found if crl is not None), repository.standstill())
 
-    def _tell(self, reading: Reading) -> None:
-        self._generation, crls = reading
-        for crl in crls:
-            self._renew(crl)
+    def _tell(self, reading: Reading | None) -> None:
         self._trouble = ""
+        if reading is None:
+            return
+        self._generation = reading.generation
+        for crl in reading.crls:
+            self._audience.renew(crl)
+        self._audience.halt.hear(reading.standstill)
 
     def _fail(self, failure: Failure) -> None:
         """Log what is in the way once, not four times a second."""

@@ -87,6 +87,7 @@ class Report:
                 **common,
                 "ready": False,
                 "hsm": "unknown",
+                "read_only": "",
                 "generation": 0,
                 "workers": [],
                 "desk": [],
@@ -96,8 +97,9 @@ class Report:
         addresses = self._sockets.addresses(serving.places)
         return {
             **common,
-            "ready": self.state in ("running", "reloading") and serving.is_ready and serving.hsm == "up",
+            "ready": self._is_ready(serving),
             "hsm": serving.hsm,
+            "read_only": serving.read_only,
             "generation": serving.number,
             "workers": [slot.describe() for slot in serving.workers.slots],
             "leaving": [slot.describe() for old in leaving for slot in old.workers.slots if slot.child is not None],
@@ -106,6 +108,10 @@ class Report:
                 {"listener": name, "host": host, "port": port, "tls": name in tls} for name, host, port in addresses
             ],
         }
+
+    def _is_ready(self, serving: Generation) -> bool:
+        answers = self.state in ("running", "reloading") and serving.is_ready and serving.hsm == "up"
+        return answers and not serving.read_only
 
     def dump(self, serving: Generation | None) -> None:
         """Write the status to the log (SIGUSR2)."""

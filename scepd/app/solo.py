@@ -28,7 +28,9 @@ class Solo:
     def slots(self) -> list[Slot]:
         """The one slot, with what the member says of itself now."""
         if self._member is not None:
-            self._slot.hsm = self._member.describe().get("hsm", self._slot.hsm)
+            said = self._member.describe()
+            self._slot.hsm = said.get("hsm", self._slot.hsm)
+            self._slot.read_only = said.get("read_only", "")
         return [self._slot]
 
     @property

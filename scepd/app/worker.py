@@ -18,6 +18,7 @@ from scepd.app.clock import UtcClock
 from scepd.app.endpoints import default_key, make_endpoints
 from scepd.app.gates import anchors_of
 from scepd.app.gateway import Gateway, opener
+from scepd.app.halt import Halt
 from scepd.app.listeners import adopt, approach_of, check_listener, make_factory
 from scepd.app.outside import Outside
 from scepd.app.parcel import Parcel
@@ -57,6 +58,7 @@ class Worker:
             octets=settings.limits.in_flight_bytes,
         )
         self._failures = failure_limits(settings.limits, parcel.slots)
+        self._halt = Halt(tells=parcel.slot == 0)
         self._patience: Any = None
         self._ports: list[Any] = []
         self._sites: list[ScepSite] = []
@@ -75,7 +77,7 @@ class Worker:
             os.environ["SOFTHSM2_CONF"] = str(settings.hsm.softhsm2_conf)
         store_key = load_store_key(settings.store.key_file)
         clock = UtcClock()
-        shared = Shared.make(settings, store_key, clock, self._failures)
+        shared = Shared.make(settings, store_key, clock, self._failures, self._halt)
         outfitter = Outfitter(settings, parcel.slot, store_key, Checkpoints(parcel.checkpoints), shared)
         open_token = opener(settings, parcel.pin, store_key)
         self._gateway = Gateway(
@@ -87,7 +89,7 @@ class Worker:
             on_return=lambda: self.recover(parcel.slot),
         )
         outside = Outside.of_profiles(settings.profiles, self._reactor, clock)
-        self._answerer = Answerer(self._gateway, self._reactor, remotes=outside.remotes)
+        self._answerer = Answerer(self._gateway, self._reactor, remotes=outside.remotes, admit=self._halt.require_off)
         self._background = Background.make(
             self._reactor, settings, parcel.slot, self._gateway, shared=shared, notifiers=outside.notifiers
         )
@@ -102,10 +104,11 @@ class Worker:
         # Requests queued while this worker's predecessor was dead: they had better not hear 503 for these moments.
         self._patience = self._reactor.callLater(_HEAD_START, self._listen)
         await self._gateway.open()
+        await self._background.news.heard()
         if self._patience.active():
             self._patience.cancel()
             self._listen()
-        await self._estates.settle()
+        await self._settle_estates()
         self._background.take_duties()
         self._tick.start(_TICK, now=False)
         self._stalls.start()  # not before: starting blocks, and nobody minds
@@ -130,8 +133,8 @@ class Worker:
         self._estates.take(slot)
 
     def describe(self) -> dict[str, Any]:
-        """Say whether the token answers."""
-        return {"hsm": "away" if self._gateway is None else self._gateway.state}
+        """Say whether the token answers, and why the store is read-only."""
+        return {"hsm": "away" if self._gateway is None else self._gateway.state, "read_only": self._halt.cause}
 
     def _listen(self) -> None:
         assert self._gateway is not None  # made before anything listens
@@ -169,9 +172,13 @@ class Worker:
 
     async def _do_duties(self) -> None:
         await self._flush()
-        await self._estates.settle()
+        await self._settle_estates()
         assert self._background is not None  # made before the first tick
         await self._background.count_wrong_codes()
+
+    async def _settle_estates(self) -> None:
+        if not self._halt.is_on:
+            await self._estates.settle()
 
     async def _flush(self) -> None:
         try:

@@ -1,5 +1,6 @@
 """The published CRLs of a process: each read from the store once, however often it is asked for."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -22,14 +23,18 @@ class PublishedCrls(Protocol):
 class CrlShelf:
     """The newest CRL of each issuer, for all threads of a process: a large CRL is in memory once.
 
-    Each look asks the store for the number alone; the octets are read when it differs.
+    Each look asks the store for the number alone; the octets are read when it differs. `published` are CRLs that are
+    known to have been published: where an older store was restored, they are newer than its own (threats S-105).
     """
 
+    _published: Mapping[str, Crl] = attrs.field(factory=dict)
     _crls: dict[str, Crl] = attrs.field(factory=dict, init=False)
 
     def latest(self, store: PublishedCrls, issuer: str) -> Crl | None:
         """Return the newest CRL of an issuer, also one that is valid no more."""
-        number = store.latest_crl_number(issuer)
+        number, kept = store.latest_crl_number(issuer), self._published.get(issuer)
+        if kept is not None and kept.number > number:
+            return kept
         held = self._crls.get(issuer)
         if held is not None and held.number == number:
             return held

@@ -61,13 +61,20 @@ def _report(answer: dict[str, Any]) -> None:
 
 def _show(found: dict[str, Any]) -> None:
     click.echo(f"{'ready' if found.get('ready') else 'NOT READY'}  ({found.get('state')}, token {found.get('hsm')})")
+    if found.get("read_only"):
+        click.echo(f"  READ-ONLY    {found['read_only']}")
+        click.echo("               next: scepd recover --plan   (docs/backup.md)")
     for listener in found.get("listeners", ()):
         scheme = "https" if listener.get("tls") else "http"
         host = f"[{listener['host']}]" if ":" in listener["host"] else listener["host"]
         click.echo(f"  {listener['listener']:<12} {scheme}://{host}:{listener['port']}")
     for kind in ("workers", "leaving", "desk"):
         for process in found.get(kind, ()):
-            words = "  ".join(f"{name}={value}" for name, value in process.items() if value not in (None, "", []))
+            words = "  ".join(
+                f"{name}={value}"
+                for name, value in process.items()
+                if value not in (None, "", []) and name != "read_only"
+            )
             click.echo(f"  {kind:<12} {words}")
     last = found.get("last_reload")
     if last and not last.get("ok", True):

@@ -57,6 +57,7 @@ class Answerer:
     `slot` are the seconds to which the answers that depend on decrypted bytes are rounded up, so that their time
     tells nothing. `kept` bounds the refusals that wait to be written: on an attacker's packet nothing is fsynced.
     `remotes` are what must be asked over the network, by profile and by their place in its order of methods.
+    `admit` is called before each message and raises `Unavailable` while nothing may be answered.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Answerer:
         timer: Timer,
         *,
         remotes: Remotes = MappingProxyType({}),
+        admit: Callable[[], None] = lambda: None,
         slot: float = 0.05,
         kept: int = 1000,
     ) -> None:
@@ -72,6 +74,7 @@ class Answerer:
         self._lanes = lanes
         self._timer = timer
         self._remotes = remotes
+        self._admit = admit
         self._slot = slot
         self._refusals: deque[Refusal] = deque(maxlen=kept)
         self._log = Logger(namespace="scepd.enroll")
@@ -88,6 +91,7 @@ class Answerer:
     async def _answer(self, profile: Profile, origin: Origin, act: Callable[[Context], Response | Suspended]) -> Answer:
         begun = self._timer.seconds()
         try:
+            self._admit()
             response = await self._run(act)
         except Unavailable as trouble:
             return Answer(b"", "unavailable", status=503, detail=trouble.cause, retry_after=trouble.retry_after)

@@ -11,8 +11,8 @@ def read_versions(connection: StoreConnection) -> tuple[int, int]:
     """Return the version of a store's tables and the least version that may read them; (0, 0) where there are none."""
     if not inspect(connection.connection).has_table(META.name):
         return 0, 0
-    stored = {name: int(value) for name, value in connection.query(select(META.c.name, META.c.value))}
-    return stored["schema_version"], stored["min_reader_version"]
+    stored = {str(name): value for name, value in connection.query(select(META.c.name, META.c.value))}
+    return int(stored["schema_version"]), int(stored["min_reader_version"])
 
 
 def refuse_newer(connection: StoreConnection, program: int = SCHEMA_VERSION) -> int:

@@ -13,6 +13,7 @@ from scepd.refusal import OperatorError
 from scepd.store import statements as sql
 from scepd.store.engines import NO_VALUES, Conflict, StoreConnection, Values
 from scepd.store.ledger import Act, Ledger
+from scepd.store.read_only import HARMLESS, require_writable
 from scepd.store.reader import Reader
 from scepd.store.rows import time_text
 from scepd.store.values import refusal_values
@@ -136,8 +137,13 @@ class Writer(Reader):
 
     @contextmanager
     def _act(self, name: str) -> Iterator[datetime]:
-        """Make one write transaction of the block; its time is taken under the lock, so that a chain's times are in order."""
+        """Make one write transaction of the block; its time is taken under the lock, so that a chain's times are in order.
+
+        Raises `ReadOnly` where the store is behind its marks (threats S-105).
+        """
         with self._connection.write():
+            if name not in HARMLESS:
+                require_writable(self._connection)
             yield self._clock.now()
             self._checkpoint(f"{name}.before_commit")
         self._checkpoint(f"{name}.after_commit")

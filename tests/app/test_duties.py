@@ -15,10 +15,11 @@ from twisted.logger import globalLogPublisher
 
 from scepd.app.clerk import Clerk
 from scepd.app.crl_duty import CrlDuty
-from scepd.app.crl_mark import CrlMark
 from scepd.app.duties import Duties, Ended, Housekeeping, Pause
+from scepd.app.halt import Halt
 from scepd.app.leases import Lease
-from scepd.app.news import News
+from scepd.app.marks_duty import MarksDuty
+from scepd.app.news import Audience, News
 from scepd.ca.local import LocalIssuer
 from scepd.ca.publish import Publisher
 from scepd.ca.shelf import CrlShelf
@@ -27,6 +28,9 @@ from scepd.profile.model import Profile, RenewalRule
 from scepd.profile.switches import Switches
 from scepd.records import CertificateState, Revocation, RevocationReason, TransactionState
 from scepd.refusal import OperatorError, Unavailable
+from scepd.store.marks import MarkFile
+from scepd.store.published import PublishedCrl
+from scepd.store.read_only import go_on
 from tests.store.building import (
     BEGIN,
     Clock,
@@ -61,6 +65,13 @@ class Inline:
         return fail(self.fault) if self.fault else maybeDeferred(function, self.own)
 
 
+def going():
+    """A halt that is off."""
+    halt = Halt()
+    halt.hear(None)
+    return halt
+
+
 class Worker:
     """What one worker has of the duty of publishing."""
 
@@ -75,7 +86,8 @@ class Worker:
             lease=Lease("crl:main", self.store.owner, town.clock),
             clerk=self.clerk,
             lanes=self.lane,
-            mark=CrlMark(town.directory / "crl-number-main"),
+            marks=town.marks,
+            published=PublishedCrl.within(town.directory, "main"),
             clock=town.clock,
             monotonic=town.seconds,
         )
@@ -95,6 +107,7 @@ class Town:
         self.directory, self.clock, self.repositories = directory, Clock(), []
         self.ca = Issuer(material.ca_key("p256"), material.ca_der("p256"))
         self.issuer = LocalIssuer("main", material.issuer("p256"), material.ca_key("p256"))
+        self.marks = MarkFile.within(directory)
         self.store = self.open("alpha/0.0")
 
     def open(self, owner):
@@ -232,7 +245,7 @@ def test_C290_a_worker_that_leaves_hands_over_at_once(town):
     first, second = Worker(town, 0), Worker(town, 1)
     first.attend()
     town.revoke(town.enrol().serial)
-    duties = Duties(FakeReactor(), first.clerk, [first.duty])
+    duties = Duties(FakeReactor(), first.clerk, [first.duty], going())
     duties.start()
     assert first.number == 2
     Deferred.fromCoroutine(duties.stop())
@@ -297,27 +310,25 @@ def test_S110_a_wrong_signature_is_an_alarm_and_nothing_is_published(town, log):
 def test_C290_S105_after_a_restore_numbers_go_on_above_the_mark(town):
     worker = Worker(town, 0)
     worker.attend()
-    CrlMark(town.directory / "crl-number-main").write(41)
+    assert town.marks.last_crl("main") == 1
+    town.marks.reserve_crl("main", 41)
     restored = Worker(town, 0)
     restored.attend()
     assert restored.number == 42
     crl = x509.load_der_x509_crl(restored.store.latest_crl("main").der)
     assert crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 42
-    assert CrlMark(town.directory / "crl-number-main").read() == 42
+    assert town.marks.last_crl("main") == 42
+    assert PublishedCrl.within(town.directory, "main").read() == attrs.evolve(
+        restored.store.latest_crl("main"), this_update=crl.last_update_utc, next_update=crl.next_update_utc
+    )
 
 
-def test_a_mark_that_cannot_be_read_or_written_puts_the_crl_off(town, log):
-    mark = town.directory / "crl-number-main"
-    assert CrlMark(mark).read() == 0
-    mark.write_text("seven")
+def test_marks_that_cannot_be_read_put_the_crl_off(town, log):
+    town.marks.path.write_text("seven")
     worker = Worker(town, 0)
     worker.attend()
     assert worker.number == 0
-    assert "crl-number-main" in log("crl_overdue")[0]["cause"]
-    with pytest.raises(Unavailable, match="cannot be written"):
-        CrlMark(town.directory / "nowhere" / "mark").write(1)
-    CrlMark(mark).write(7)
-    assert mark.stat().st_mode & 0o777 == 0o600
+    assert "high-water.json" in log("crl_overdue")[0]["cause"]
 
 
 def housekeeping(town, clerk, *profiles):
@@ -381,7 +392,7 @@ def test_a_duty_that_breaks_is_logged_and_ends_neither_itself_nor_the_others(tow
         town, ValueError("x"), Unavailable("store: locked"), OperatorError("no store", "restore it"), Ended()
     )
     good = Breaking(town)
-    duties = Duties(reactor, Inline(town.store), [bad, good])
+    duties = Duties(reactor, Inline(town.store), [bad, good], going())
     duties.start()
     reactor.pump([1.0] * 4)
     assert (bad.calls, good.calls) == (5, 4)  # after the end of a pause nothing more is begun
@@ -392,7 +403,7 @@ def test_a_duty_that_breaks_is_logged_and_ends_neither_itself_nor_the_others(tow
 
 def test_stopping_without_a_store_is_quiet(town):
     clerk = Inline(town.store)
-    duties = Duties(FakeReactor(), clerk, [])
+    duties = Duties(FakeReactor(), clerk, [], going())
     assert Deferred.fromCoroutine(duties.stop()).called
     assert clerk.calls == 0
     duties.start()
@@ -412,8 +423,8 @@ def test_a_pause_is_short_and_ends_the_work_with_the_process():
 
 def test_news_tells_of_each_crl_once_and_of_a_fault_once(town, log):
     reactor, told, worker = FakeReactor(), [], Worker(town, 0)
-    clerk = Inline(town.store)
-    news = News(reactor, clerk, CrlShelf(), ["main", "empty"], lambda crl: told.append(crl.number), Switches())
+    clerk, halt = Inline(town.store), Halt()
+    news = News(reactor, clerk, CrlShelf(), ["main", "empty"], Audience(lambda crl: told.append(crl.number), Switches(), halt))
     news.start()
     assert told == []
     worker.attend()
@@ -463,3 +474,50 @@ def test_a_clerk_works_in_its_own_thread_and_tries_to_open_the_store_again(town)
 
 def test_a_clerk_that_never_began_stops_at_once():
     assert Clerk(FakeReactor(), "news", lambda: None).stop().called
+
+
+def test_S105_an_older_store_halts_the_process_until_it_is_recovered(town, log):
+    reactor, worker, halt = FakeReactor(), Worker(town, 0), Halt(tells=True)
+    for wanted in ("starting", None):
+        with_store = wanted is None
+        if with_store:
+            news = News(reactor, Inline(town.store), CrlShelf(), ["main"], Audience(print, Switches(), halt))
+            news.start()
+            halt.require_off()
+        else:
+            with pytest.raises(Unavailable, match=wanted):
+                halt.require_off()
+    duty = MarksDuty(
+        marks=town.marks,
+        node="alpha",
+        lease=Lease("marks:alpha", worker.store.owner, town.clock),
+        clerk=worker.clerk,
+        monotonic=town.seconds,
+    )
+    duties = Duties(reactor, worker.clerk, [duty, worker.duty], halt)
+    duties.start()
+    assert worker.number == 1
+    marks = town.marks.read()
+    town.marks.replace(attrs.evolve(marks, position=attrs.evolve(marks.position, certificates=7)))
+    town.wait(5)
+    reactor.advance(1)
+    assert town.store.standstill() is not None
+    with pytest.raises(Unavailable, match=r"read-only until scepd recover: .*7 certificates"):
+        town.enrol()
+    reactor.advance(0.25)
+    with pytest.raises(Unavailable, match="7 certificates"):
+        halt.require_off()
+    assert "7 certificates" in halt.cause
+    (line,) = log("read_only")
+    assert (line["hint"], line["log_level"].name) == ("scepd recover", "critical")
+    town.wait(DAY.total_seconds())
+    reactor.advance(1)
+    assert worker.number == 1  # nothing is signed
+    with town.store._connection.write():
+        go_on(town.store._connection)
+        town.store._announce()
+    town.marks.replace(marks)
+    reactor.advance(1)
+    assert len(log("read_write")) == 1
+    reactor.advance(1)
+    assert worker.number == 2

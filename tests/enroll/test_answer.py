@@ -60,6 +60,16 @@ def test_C025_full_lanes_are_503_with_retry_after(device, world, clock):
     assert (reply.status, reply.retry_after, reply.detail) == (503, 3, "queue full")
 
 
+def test_S105_while_nothing_may_be_answered_no_lane_is_asked(device, world, clock):
+    def admit():
+        raise Unavailable("read-only", retry_after=300)
+
+    lane = OneLane(world.context)
+    lane.run = pytest.fail
+    (reply,) = answer(Answerer(lane, clock, admit=admit), world, device.request())
+    assert (reply.status, reply.retry_after, reply.detail, reply.body) == (503, 300, "read-only", b"")
+
+
 def test_S132_an_unexpected_error_is_503_and_counted_as_such(device, world, clock):
     world.context.issuers = {}
     (reply,) = answer(Answerer(OneLane(world.context), clock), world, device.request())

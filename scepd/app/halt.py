@@ -1,0 +1,47 @@
+"""Whether this process must let everything stand as it is: a store that is behind its marks is served from, not written."""
+
+import attrs
+from twisted.logger import Logger
+
+from scepd.refusal import Unavailable
+from scepd.store.read_only import ReadOnly, Standstill
+
+
+@attrs.define
+class Halt:
+    """One of each process, told by its news; until they were heard for the first time, everything waits.
+
+    `tells`: whether this process is the one that writes the log line.
+    """
+
+    tells: bool = False
+    log = Logger()
+    _known: bool = attrs.field(default=False, init=False)
+    _found: Standstill | None = attrs.field(default=None, init=False)
+
+    def hear(self, found: Standstill | None) -> None:
+        """Take what the store says; the change is logged."""
+        before, self._found, self._known = self._found, found, True
+        if not self.tells or (before is None) == (found is None):
+            return
+        if found is None:
+            self.log.info(event="read_write")
+        else:
+            self.log.critical(event="read_only", cause=found.cause, since=found.since, hint="scepd recover")
+
+    @property
+    def cause(self) -> str:
+        """Why the store is read-only; empty where it is not."""
+        return "" if self._found is None else self._found.cause
+
+    @property
+    def is_on(self) -> bool:
+        """Whether nothing may be signed or changed now."""
+        return not self._known or self._found is not None
+
+    def require_off(self) -> None:
+        """Raise `Unavailable` where nothing may be signed or changed now."""
+        if self._found is not None:
+            raise ReadOnly(self._found.cause)
+        if not self._known:
+            raise Unavailable("starting: the store was not read yet", retry_after=1)

@@ -1,0 +1,65 @@
+"""A store that may only be read, since it is behind its marks: nothing is written until a person has had it recovered."""
+
+import json
+from datetime import datetime
+
+import attrs
+from sqlalchemy import bindparam, delete, insert, select
+
+from scepd.refusal import Unavailable
+from scepd.store.engines import StoreConnection
+from scepd.store.schema import META
+
+_RETRY = 300  # seconds: a person has to act first
+_name = "read_only"
+
+_READ = select(META.c.value).where(META.c.name == _name)
+_ADD = insert(META)
+_DROP = delete(META).where(META.c.name == bindparam("row"))
+
+# What changes nothing that could go backwards: who does a duty.
+HARMLESS = frozenset({"take_lease", "drop_lease"})
+
+
+@attrs.frozen
+class Standstill:
+    """Why a store is read-only, and since when."""
+
+    cause: str
+    since: str  # ISO 8601
+
+
+class ReadOnly(Unavailable):
+    """The store is read-only until `scepd recover`."""
+
+    def __init__(self, cause: str) -> None:
+        """Keep why."""
+        super().__init__(f"read-only until scepd recover: {cause}", retry_after=_RETRY)
+
+
+def standstill(connection: StoreConnection) -> Standstill | None:
+    """Return why a store is read-only; None for one that may be written."""
+    row = connection.first(_READ)
+    if row is None:
+        return None
+    fields = json.loads(row[0])
+    return Standstill(str(fields["cause"]), str(fields["since"]))
+
+
+def require_writable(connection: StoreConnection) -> None:
+    """Raise `ReadOnly` where the store is."""
+    found = standstill(connection)
+    if found is not None:
+        raise ReadOnly(found.cause)
+
+
+def stand_still(connection: StoreConnection, cause: str, now: datetime) -> None:
+    """Make a store read-only, inside a write transaction; the first cause stays."""
+    if standstill(connection) is None:
+        value = json.dumps({"cause": cause, "since": now.isoformat(timespec="seconds")})
+        connection.change(_ADD, {"name": _name, "value": value})
+
+
+def go_on(connection: StoreConnection) -> None:
+    """Let a store be written again, inside a write transaction."""
+    connection.change(_DROP, {"row": _name})
