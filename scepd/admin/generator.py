@@ -21,6 +21,10 @@ MOST_PER_MINUTE = 6_000
 LONGEST_BODY = 16_384  # octets
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _FIELDS = frozenset({"profile", "cn", "names", "valid_seconds"})
+# Jamf Pro says with its webhook what has happened, and takes the body of the answer for the challenge.
+_WEBHOOK = frozenset({"webhook", "event"})
+_WEBHOOK_EVENT = "SCEPChallenge"
+_SCHEMES = (("WWW-Authenticate", "Bearer"), ("WWW-Authenticate", 'Basic realm="challenges"'))
 
 
 @attrs.frozen
@@ -46,12 +50,14 @@ class Asked:
 
 @attrs.frozen
 class GeneratorReply:
-    """What is answered; it must be kept by nobody."""
+    """What is answered; it must be kept by nobody. For the log: whose token it was, and the profile."""
 
     status: int
     content_type: str
     body: bytes
     headers: tuple[tuple[str, str], ...] = (("Cache-Control", "no-store"),)
+    token: str | None = None
+    profile: str | None = None
 
 
 class Declined(Exception):  # noqa: N818 - an answer
@@ -110,21 +116,34 @@ def revoke_token(actions: Actions, who: str, name: str) -> None:
 
 
 def answer(actions: Actions, asked: Asked) -> GeneratorReply:
-    """Answer a call: 200 with a challenge; 400, 401, 403, 405, 413 or 429 with words that tell no secret.
+    """Answer a call: 200 with a challenge; 400, 401, 403, 405, 413, 415 or 429 with words that tell no secret.
 
     What is asked for with a token that may not have it counts against the token's rate all the same. The challenge
-    comes as JSON, as one line of text, or for callers of NDES as the words that they look for (`Accept`).
+    comes as JSON, as one line of text, or for callers of NDES as the words that they look for (`Accept`); a webhook
+    gets nothing but the challenge.
     """
     try:
-        token, wish = _admit(actions, asked), _read(asked)
-        profile = _profile(token, asked.profile, wish)
-        binding = _binding(token, wish)
-        made = actions.new_challenge(f"token {token.name}", profile, binding)
+        token = _admit(actions, asked)
     except Declined as declined:
-        return _problem(declined.status, str(declined), *declined.headers)
+        return decline(declined)
+    try:
+        wish = _read(asked)
+        profile = _profile(token, asked.profile, wish)
+        made = actions.new_challenge(f"token {token.name}", profile, _binding(token, wish))
+    except Declined as declined:
+        reply = decline(declined)
     except OperatorError as error:
-        return _problem(400, error.problem)
-    return _reply(asked.headers.get("accept", ""), made)
+        reply = decline(Declined(400, error.problem))
+    else:
+        reply = attrs.evolve(_reply(asked.headers.get("accept", ""), wish, made), profile=profile)
+    return attrs.evolve(reply, token=token.name)
+
+
+def decline(declined: Declined) -> GeneratorReply:
+    """Return what a call gets that gets nothing."""
+    words = (("Cache-Control", "no-store"), *declined.headers)
+    body = json.dumps({"problem": declined.problem}).encode()
+    return GeneratorReply(declined.status, "application/json", body, words)
 
 
 def _admit(actions: Actions, asked: Asked) -> Token:
@@ -135,7 +154,7 @@ def _admit(actions: Actions, asked: Asked) -> Token:
     if len(asked.body) > LONGEST_BODY:
         raise Declined(413, "the body is too long")
     token = actions.repository.find_token(keyed_digest(actions.store_key, _presented(asked.headers)))
-    unknown = Declined(401, "the token is not accepted", ("WWW-Authenticate", "Bearer"))
+    unknown = Declined(401, "the token is not accepted", *_SCHEMES)
     if token is None:
         raise unknown
     wait = actions.repository.take_token(token.id)
@@ -162,13 +181,23 @@ def _presented(headers: Mapping[str, str]) -> str:
 def _read(asked: Asked) -> Mapping[str, Any]:
     if not asked.body.strip():
         return {}
+    if asked.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Declined(415, "the body must be application/json")  # a form of a web page cannot say so
     try:
         wish = json.loads(asked.body, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise Declined(400, "the body is no JSON object") from None
+    if isinstance(wish, dict) and wish.keys() == _WEBHOOK:
+        return _read_webhook(wish)
     if not isinstance(wish, dict) or not wish.keys() <= _FIELDS:
         raise Declined(400, f"the body is no JSON object of {', '.join(sorted(_FIELDS))}")
     return wish
+
+
+def _read_webhook(wish: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(wish["webhook"], dict) or wish["webhook"].get("webhookEvent") != _WEBHOOK_EVENT:
+        raise Declined(400, f"the webhook is for no {_WEBHOOK_EVENT}")
+    return {"webhook": _WEBHOOK_EVENT}
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -205,8 +234,10 @@ def _check_pattern(pattern: str | None) -> None:
         raise OperatorError(f"the pattern cannot be read: {error}", r"--cn-pattern 'r[0-9]+\.example\.net'") from error
 
 
-def _reply(accept: str, made: NewChallenge) -> GeneratorReply:
+def _reply(accept: str, wish: Mapping[str, Any], made: NewChallenge) -> GeneratorReply:
     text = made.challenge.reveal()
+    if "webhook" in wish:
+        return GeneratorReply(200, "text/plain; charset=utf-8", text.encode())
     if "text/html" in accept:
         page = f"<P>The enrollment challenge password is: <B> {text} </B></P>"
         return GeneratorReply(200, "text/html; charset=utf-8", page.encode())
@@ -214,8 +245,3 @@ def _reply(accept: str, made: NewChallenge) -> GeneratorReply:
         return GeneratorReply(200, "text/plain; charset=utf-8", f"{text}\n".encode())
     value = {"challenge": text, "profile": made.profile, "expires": made.expires.isoformat(timespec="seconds")}
     return GeneratorReply(200, "application/json", json.dumps(value).encode())
-
-
-def _problem(status: int, problem: str, *headers: tuple[str, str]) -> GeneratorReply:
-    words = (("Cache-Control", "no-store"), *headers)
-    return GeneratorReply(status, "application/json", json.dumps({"problem": problem}).encode(), words)

@@ -18,6 +18,7 @@ from scepd.app.clock import UtcClock
 from scepd.app.endpoints import default_key, make_endpoints
 from scepd.app.gates import anchors_of
 from scepd.app.gateway import Gateway, opener
+from scepd.app.generator import Generator
 from scepd.app.halt import Halt
 from scepd.app.listeners import adopt, approach_of, check_listener, make_factory
 from scepd.app.outside import Outside
@@ -64,6 +65,7 @@ class Worker:
         self._sites: list[ScepSite] = []
         self._gateway: Gateway | None = None
         self._background: Background | None = None
+        self._generator: Generator | None = None
         self._tick = LoopingCall(self._do_duties)
         self._tick.clock = reactor
         self._stalls = StallDetector(reactor, self._tell_stall)
@@ -94,6 +96,7 @@ class Worker:
             self._reactor, settings, parcel.slot, self._gateway, shared=shared, notifiers=outside.notifiers
         )
         self._background.start()
+        self._generator = Generator.where_served(self._reactor, settings, parcel, store_key)
         self._estates = Estates(settings, self._gateway)
         if parcel.recover:
             self._estates.take(parcel.slot)
@@ -124,6 +127,8 @@ class Worker:
         await _within(grace, DeferredList([site.drain() for site in self._sites]), self._reactor)
         if self._background is not None:
             await _within(_LANES_GRACE, Deferred.fromCoroutine(self._background.stop()), self._reactor)
+        if self._generator is not None:
+            await _within(_LANES_GRACE, self._generator.stop(), self._reactor)
         if self._gateway is not None:
             await _within(_LANES_GRACE, Deferred.fromCoroutine(self._flush()), self._reactor)
             await _within(_LANES_GRACE, Deferred.fromCoroutine(self._gateway.close()), self._reactor)
@@ -157,7 +162,8 @@ class Worker:
     def _tree(self, listener: ListenerSettings, scep: ScepResource) -> Tree:
         assert self._background is not None  # made before anything listens
         publication = self._background.publication if "publication" in listener.serves else None
-        return Tree(scep if "scep" in listener.serves else None, publication)
+        challenges = self._generator.resource if self._generator and "challenges" in listener.serves else None
+        return Tree(scep if "scep" in listener.serves else None, publication, challenges)
 
     def _make_site(self, listener: ListenerSettings, scep: ScepResource) -> ScepSite:
         tree: Any = self._tree(listener, scep)

@@ -18,6 +18,7 @@ def judge_agreement(root: RootSection, issuers: Mapping[str, IssuerSettings | No
     listeners = root.listener or {}
     if listeners and not any("scep" in listener.serves for listener in listeners.values()):
         (place / "listener").problem("no listener serves scep", 'serves = ["scep", "publication"]')
+    _judge_generator(root, place)
     for name, profile in (root.profile or {}).items():
         here = place / "profile" / name
         line = followers(profile.issuer or "", root.issuer or {})
@@ -35,6 +36,17 @@ def judge_agreement(root: RootSection, issuers: Mapping[str, IssuerSettings | No
                 at /= step
             at.refuse(refused)
         _judge_renewal(name, profile, root, here / "renewal" / "profiles")
+
+
+def _judge_generator(root: RootSection, place: Place) -> None:
+    """Note listeners that serve challenges where no profile takes any."""
+    profiles = (root.profile or {}).values()
+    if not profiles or any(one.method in {"one-time", None} for profile in profiles for one in profile.challenge or ()):
+        return
+    for name, listener in (root.listener or {}).items():
+        if "challenges" in listener.serves:
+            hint = '[profile.routers] challenge = [{ method = "one-time" }]'
+            (place / "listener" / name / "serves").problem("no profile takes one-time challenges", hint)
 
 
 def _judge_issuer(profile: ProfileSection, issuer: IssuerSettings) -> Iterator[tuple[str, Refused]]:

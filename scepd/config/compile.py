@@ -32,6 +32,7 @@ from scepd.config.settings import (
     HsmSettings,
     IssuerSettings,
     LimitSettings,
+    ListenerSettings,
     LogFormat,
     LogLevel,
     LogSettings,
@@ -81,7 +82,7 @@ def compile_settings(raw: Mapping[str, Any], surroundings: Surroundings, place: 
         workers=surroundings.cores if root.workers is None else root.workers,
         limits=LimitSettings(**attrs.asdict(root.limits)),
         log=log,
-        insecure=_switches_on(issuers, profiles),
+        insecure=_switches_on(issuers, listeners, profiles),
         tenants=compile_tenants(root.tenant, profiles),
         audit=audit,
         warnings=place.warnings,
@@ -101,11 +102,18 @@ def _compile_issuers(
     return issuers
 
 
-def _switches_on(issuers: Mapping[str, IssuerSettings | None], profiles: Iterable[Profile]) -> tuple[str, ...]:
+def _switches_on(
+    issuers: Mapping[str, IssuerSettings | None], listeners: Iterable[ListenerSettings], profiles: Iterable[Profile]
+) -> tuple[str, ...]:
     """Return the paths of the insecure switches that are on, for the log and `scepd check`."""
     authorities = (issuer for issuer in issuers.values() if issuer is not None and issuer.ca_is_ra)
     return (
         *(f"issuer.{issuer.name}.insecurely_ca_is_ra" for issuer in authorities),
+        *(
+            f"listener.{listener.name}.insecurely_plain_challenges"
+            for listener in listeners
+            if listener.insecurely_plain_challenges
+        ),
         *(f"profile.{profile.name}.{switch}" for profile in profiles for switch in profile.insecure),
     )
 

@@ -39,6 +39,7 @@ def compile_listener(
     if section.address == ():
         (place / "address").problem("lists no address", 'address = "0.0.0.0:80"')
     tls = None if section.tls is None else _compile_tls(section.tls, surroundings, place / "tls")
+    _judge_challenges(section, place)
     proxies = compile_proxies(section, surroundings, place)
     if not section.address or (section.tls is not None and tls is None):
         return None
@@ -47,9 +48,24 @@ def compile_listener(
         addresses=section.address,
         tls=tls,
         serves=section.serves,
+        insecurely_plain_challenges=section.insecurely_plain_challenges,
         client_certificates=cast("ClientCertificates", section.client_certificates),
         **proxies,
     )
+
+
+def _judge_challenges(section: ListenerSection, place: Place) -> None:
+    """Note challenges that would be handed out in clear, and a switch that does nothing."""
+    if (place / "serves").is_noted or (place / "tls").is_noted:
+        return
+    is_plain = "challenges" in section.serves and section.tls is None
+    if is_plain and not section.insecurely_plain_challenges:
+        hint = 'tls = { certificate = "tls.pem", key = { file = "tls.key" } }'
+        hint = f"{hint}; or, behind a proxy with TLS on the same machine, insecurely_plain_challenges = true"
+        (place / "serves").problem("challenges and the tokens that ask for them would travel in clear", hint)
+    if section.insecurely_plain_challenges and not is_plain:
+        reason = "nothing here is in clear" if section.tls is not None else "this listener serves no challenges"
+        (place / "insecurely_plain_challenges").problem(reason, "leave it out")
 
 
 def host_names(listeners: tuple[ListenerSettings, ...]) -> frozenset[str]:

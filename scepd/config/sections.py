@@ -139,7 +139,8 @@ class ListenerSection:
         default=None, metadata=required('address = "0.0.0.0:80"', single=True)
     )
     tls: TlsSection | None = None
-    serves: tuple[Annotated[str, scalars.one_of("scep", "publication")], ...] = ("scep",)
+    serves: tuple[Annotated[str, scalars.one_of("scep", "publication", "challenges")], ...] = ("scep",)
+    insecurely_plain_challenges: Flag = False
     client_certificates: Annotated[str, scalars.one_of("off", "optional", "required")] = "off"
     trusted_proxies: Text | None = None
     client_address_header: Annotated[str, scalars.one_of("X-Forwarded-For", "CF-Connecting-IP")] | None = None

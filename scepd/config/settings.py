@@ -161,6 +161,7 @@ class ListenerSettings:
     addresses: tuple[tuple[str, int], ...]
     tls: TlsSettings | None
     serves: tuple[str, ...]
+    insecurely_plain_challenges: bool = False  # serves challenges without TLS
     client_certificates: ClientCertificates = "off"  # whether TLS asks for one; the profile judges it
     trusted_proxies: Path | None = None
     client_address_header: AddressHeader | None = None

@@ -1,4 +1,6 @@
-"""What a listener serves: the SCEP tree, the publication, or both, by the first segment of the path."""
+"""What a listener serves: the SCEP tree, the publication, the challenge generator, by the first segment of the path."""
+
+from typing import Protocol
 
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -9,6 +11,14 @@ from scepd.web.respond import refuse
 from scepd.web.scep import ScepResource
 
 _PUBLICATION = (b"/crl/", b"/ca/")  # no profile may be called so
+_API = b"/api/"  # nor so
+
+
+class Renders(Protocol):
+    """What answers every path below its own."""
+
+    def render(self, request: ScepRequest) -> int:
+        """Answer a request, now or later."""
 
 
 class Tree(Resource):
@@ -16,15 +26,22 @@ class Tree(Resource):
 
     isLeaf = True
 
-    def __init__(self, scep: ScepResource | None, publication: PublicationResource | None) -> None:
+    def __init__(
+        self, scep: ScepResource | None, publication: PublicationResource | None, challenges: Renders | None = None
+    ) -> None:
         """Serve these; None for what the listener does not serve."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._scep = scep
         self._publication = publication
+        self._challenges = challenges
 
     def render(self, request: ScepRequest) -> int:
         """Pass the request on."""
-        resource = self._publication if request.path.startswith(_PUBLICATION) else self._scep
+        resource: Renders | None = self._scep
+        if request.path.startswith(_PUBLICATION):
+            resource = self._publication
+        elif request.path.startswith(_API):
+            resource = self._challenges
         if resource is not None:
             return resource.render(request)
         request.note(outcome="rejected", reason="not_found")

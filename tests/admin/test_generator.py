@@ -28,7 +28,8 @@ def make(actions, name="jamf", **grant):
 
 
 def call(actions, token, body=b"", *, method="POST", profile=None, **headers):
-    fields = {"authorization": f"Bearer {token}", **{name.replace("_", "-"): text for name, text in headers.items()}}
+    fields = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    fields |= {name.replace("_", "-"): text for name, text in headers.items()}
     octets = body if isinstance(body, bytes) else json.dumps(body).encode()
     return generator.answer(actions, Asked(method, profile, fields, octets))
 
@@ -71,7 +72,7 @@ def test_S37_the_token_may_come_as_the_password_of_basic(actions, token):
 def test_S37_without_a_good_token_nothing_is_made(actions, token, authorization):
     reply = call(actions, token, authorization=authorization)
     assert status(reply) == 401
-    assert ("WWW-Authenticate", "Bearer") in reply.headers
+    assert {("WWW-Authenticate", "Bearer"), ("WWW-Authenticate", 'Basic realm="challenges"')} <= set(reply.headers)
     assert actions.challenges() == []
 
 
@@ -139,6 +140,38 @@ def test_S37_a_token_is_bound_to_profiles_and_names(actions, token):
 )
 def test_S84_what_cannot_be_read_makes_nothing(actions, token, body):
     assert status(call(actions, token, body)) == 400
+    assert actions.challenges() == []
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; a=b"])
+def test_S37_a_form_of_a_web_page_makes_nothing(actions, token, kind):
+    assert status(call(actions, token, {"cn": "r1"}, content_type=kind)) == 415
+    assert actions.challenges() == []
+    assert status(call(actions, token, {"cn": "r1"}, content_type="Application/JSON ;charset=utf-8")) == 200
+
+
+def test_a_webhook_of_jamf_gets_the_challenge_alone(actions, token):
+    about = {"id": 7, "name": "scepd", "webhookEvent": "SCEPChallenge", "eventTimestamp": 1790000000000}
+    reply = call(actions, token, {"webhook": about, "event": {"targetDevice": {"serialNumber": "C02XK1ABJG5H"}}})
+    assert (status(reply), reply.content_type) == (200, "text/plain; charset=utf-8")
+    stored = actions.repository.find_challenge("routers", keyed_digest(STORE_KEY, reply.body.decode()))
+    assert (stored.common_name, stored.created_by) == (None, "token jamf")
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"webhook": {"webhookEvent": "ComputerAdded"}, "event": {}},
+        {"webhook": {}, "event": {}},
+        {"webhook": "SCEPChallenge", "event": {}},
+        {"webhook": {"webhookEvent": "SCEPChallenge"}},
+        {"webhook": {"webhookEvent": "SCEPChallenge"}, "event": {}, "profile": "phones"},
+    ],
+)
+def test_S37_another_webhook_makes_nothing(actions, token, wish):
+    assert status(call(actions, token, wish)) == 400
+    bound = make(actions, "bound", pattern="r.*")
+    assert status(call(actions, bound, {"webhook": {"webhookEvent": "SCEPChallenge"}, "event": {}})) == 403
     assert actions.challenges() == []
 
 

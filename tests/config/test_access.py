@@ -389,6 +389,31 @@ def test_listener_behind_a_proxy(compiled, site):
     assert (listener.trusted_proxies, listener.client_address_header) == (site / "networks.txt", "CF-Connecting-IP")
 
 
+@pytest.mark.parametrize("name", ["plain", "tls"])
+def test_S37_challenges_travel_under_TLS_unless_it_is_said(compiled, problem_of, name):
+    tables = base()
+    tables["listener"][name]["serves"] = ["scep", "challenges"]
+    if name == "tls":
+        assert compiled(tables).insecure == ()
+        return
+    path, reason = problem_of(tables)
+    assert (path, "in clear" in reason) == ("listener.plain.serves", True)
+    tables["listener"][name]["insecurely_plain_challenges"] = True
+    assert compiled(tables).insecure == ("listener.plain.insecurely_plain_challenges",)
+
+
+@pytest.mark.parametrize(("name", "serves"), [("plain", ["scep"]), ("tls", ["scep", "challenges"])])
+def test_S37_a_switch_for_nothing_is_told(problem_of, name, serves):
+    path, _reason = problem_of(with_listener(name, serves=serves, insecurely_plain_challenges=True))
+    assert path == f"listener.{name}.insecurely_plain_challenges"
+
+
+def test_challenges_are_served_where_some_profile_takes_them(problem_of):
+    tables = with_profile(challenge=[STATIC])
+    tables["listener"]["tls"]["serves"] = ["scep", "challenges"]
+    assert problem_of(tables) == ("listener.tls.serves", "no profile takes one-time challenges")
+
+
 @pytest.mark.parametrize("header", ["client_address_header", "client_certificate_header"])
 def test_S78_behind_the_PROXY_protocol_headers_are_the_clients(problem_of, header):
     value = "X-Forwarded-For" if "address" in header else "Client-Cert"

@@ -54,6 +54,15 @@ address = "127.0.0.1:{mtls}"
 tls = {{ certificate = "tls.pem", key = {{ file = "tls.key" }} }}
 client_certificates = "optional"
 
+[listener.mdm]
+address = "127.0.0.1:{mdm}"
+tls = {{ certificate = "tls.pem", key = {{ file = "tls.key" }} }}
+serves = ["challenges"]
+
+[profile.macs]
+issuer = "devices"
+challenge = [{{ method = "one-time" }}]
+
 [profile.hooked]
 issuer = "devices"
 challenge = [{{ method = "webhook", {hook}, attributes = ["O"] }}]
@@ -113,7 +122,7 @@ class Site:
 
     def __init__(self, server):
         self.server = server
-        self.mtls = free_port()
+        self.mtls, self.mdm_port = free_port(), free_port()
         self.clock = WallClock()
         self.hook, self.compliance, self.notices = (WebhookReceiver(self.clock) for _ in range(3))
         self.mdm = Mdm(server.directory, ec.generate_private_key(ec.SECP256R1()))
@@ -125,7 +134,7 @@ class Site:
         self.devices.mkdir()
         words = {name: self._service(name) for name in ("hook", "compliance", "notices")}
         with server.config.open("a") as config:
-            config.write(CONFIG.format(mtls=self.mtls, audience=AUDIENCE, **words))
+            config.write(CONFIG.format(mtls=self.mtls, mdm=self.mdm_port, audience=AUDIENCE, **words))
 
     def _service(self, name):
         receiver, directory = getattr(self, name), self.server.directory
@@ -405,6 +414,46 @@ def test_an_entity_enrols_once_and_again_after_reset(site):
     third = Device(site, "register", again["code"], name=first.name, party=make.party("other"))
     assert third.refusal()[0] == REFUSED
     assert Device(site, "register", again["code"]).refusal()[0] == REFUSED  # somebody unknown
+
+
+def call_generator(site, authorization, *options, profile="/macs"):
+    """Have a challenge made as the manual shows it; return status, content type and body."""
+    done = run(
+        "curl", "--silent", "--path-as-is", "--cacert", site.server.ca, *authorization, *options,
+        "-w", "\n%{http_code} %{content_type}", f"https://127.0.0.1:{site.mdm_port}/api/v1/challenges{profile}",
+    ).stdout  # fmt: skip
+    body, _, words = done.rpartition("\n")
+    status, _, kind = words.partition(" ")
+    return int(status), kind, body
+
+
+def test_S37_an_mdm_system_gets_a_challenge_over_https_and_its_device_enrols(site):
+    made = json.loads(site.server.scepd("challenge", "token", "new", "jamf", "--profile", "macs", "--per-minute", 4, "--json").stdout)
+    bearer, basic = ("-H", f"Authorization: Bearer {made['token']}"), ("-u", f"jamf:{made['token']}")
+    first, second = Client(site, "macs"), Client(site, "macs")
+    wish = ("-H", "Content-Type: application/json", "-d", json.dumps({"cn": first.name, "valid_seconds": 3600}))
+    status, kind, body = call_generator(site, bearer, *wish)
+    assert (status, kind) == (200, "application/json"), body
+    challenge = json.loads(body)["challenge"]
+    assert second.enroll(challenge)[0] == 1  # it is for another name
+    words = first.enroll(challenge)
+    assert (words[0], first.has_certificate()) == (0, True), words
+    assert Device(site, "macs", challenge, name=first.name).refusal() == (REFUSED, "challenge_replayed")
+    about = {"webhook": {"id": 1, "name": "scepd", "webhookEvent": "SCEPChallenge"}, "event": {}}
+    status, kind, text = call_generator(site, basic, "-H", "Content-Type: application/json", "-d", json.dumps(about))
+    assert (status, kind, second.enroll(text)[0]) == (200, "text/plain; charset=utf-8", 0)
+    # The rate is that of all workers, whoever of them is asked.
+    answers = [call_generator(site, bearer, "-X", "POST")[0] for _ in range(4)]
+    assert (answers.count(200), answers.count(429)) == (2, 2)
+    assert call_generator(site, ("-u", "jamf:nobodys"), "-X", "POST")[0] == 401
+    site.server.scepd("challenge", "token", "revoke", "jamf")
+    assert call_generator(site, bearer, "-X", "POST")[0] == 401
+    assert call_generator(site, bearer, "-X", "POST", profile="/../requests")[0] == 404
+    assert exchange(site.server.http, request("POST", "/api/v1/challenges/macs", b"")).status == 404
+    log = site.server.log.read_text()
+    assert not [secret for secret in (made["token"], challenge, text) if secret in log]
+    assert "outcome=served profile=macs op=challenge" in log
+    assert "token=jamf" in log
 
 
 def token(site, subject, **changes):
