@@ -13,6 +13,7 @@ from scepd.enroll.approval import needs_person
 from scepd.enroll.authorize import authorize
 from scepd.message.csr import CertificationRequest
 from scepd.profile.alternative_names import make_names
+from scepd.profile.blocked_keys import BlockedKeys
 from scepd.profile.extensions import judge_extensions
 from scepd.profile.holder import holder_name
 from scepd.profile.model import Profile
@@ -69,6 +70,7 @@ class Bench:
     random: Callable[[int], bytes]
     issuer: IssuerCertificate | None = None
     forbidden: frozenset[bytes] = frozenset()
+    blocked: BlockedKeys | None = None
     address: str = "127.0.0.1"
 
 
@@ -122,6 +124,10 @@ def _require_enabled(profile: Profile, bench: Bench) -> None:
 def _judge_key(profile: Profile, csr: CertificationRequest, bench: Bench) -> str:
     key = load_public_key(csr.spki_der)
     check_public_key(key, profile.keys, forbidden=bench.forbidden)
+    if bench.blocked is not None:
+        bench.blocked.check(csr.spki_der)
+    if bench.repository.is_key_blocked(spki_digest(csr.spki_der)):
+        raise Reject(Reason.key_refused, "a certificate of the key was revoked as compromised, withdrawn or held")
     size = getattr(key, "key_size", None)
     return f"{type(key).__name__} {size or ''}".rstrip()
 

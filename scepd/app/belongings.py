@@ -155,6 +155,7 @@ class Outfitter:
                 random=os.urandom,
                 monotonic=time.monotonic,
                 forbidden_keys=self._forbidden,
+                blocked_keys=self._settings.blocked_keys,
                 checkpoint=self._checkpoints,
                 owes=True,  # a lost session may have interrupted this lane: it looks before it serves
                 session=session,

@@ -41,6 +41,7 @@ def explain_request(config: Path, name: str, der: bytes, *, challenge: str | Non
             random=os.urandom,
             issuer=IssuerCertificate.load(issuer.certificate_der),
             forbidden=_own_keys(settings),
+            blocked=settings.blocked_keys,
             address=address,
         )
         return explain(profile, csr, bench)

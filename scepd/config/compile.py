@@ -10,6 +10,7 @@ import attrs
 
 from scepd.config.agreement import judge_agreement
 from scepd.config.audit import compile_audit
+from scepd.config.blocked import compile_blocked_keys
 from scepd.config.files import check_directory, check_file
 from scepd.config.gates import judge_gates
 from scepd.config.issuers import IssuerCompiler, published_at
@@ -59,6 +60,7 @@ def compile_settings(raw: Mapping[str, Any], surroundings: Surroundings, place: 
     hsm = None if root.hsm is None else compile_hsm(root.hsm, surroundings, place / "hsm")
     store = compile_store(root.store or StoreSection(), appliance.state, surroundings, place / "store")
     audit = compile_audit(root.audit, appliance.state, surroundings, place / "audit")
+    blocked_keys = compile_blocked_keys(root.appliance.blocked_keys, surroundings, place / "appliance" / "blocked_keys")
     listeners = compile_listeners(root.listener or {}, surroundings, place / "listener")
     issuers = _compile_issuers(root, published_at(appliance, listeners), surroundings, place / "issuer")
     reserved = host_names(listeners) | _public_host(appliance)
@@ -79,6 +81,7 @@ def compile_settings(raw: Mapping[str, Any], surroundings: Surroundings, place: 
         issuers=tuple(issuer for issuer in issuers.values() if issuer is not None),
         listeners=listeners,
         profiles=profiles,
+        blocked_keys=blocked_keys,
         workers=surroundings.cores if root.workers is None else root.workers,
         limits=LimitSettings(**attrs.asdict(root.limits)),
         log=log,

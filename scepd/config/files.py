@@ -25,7 +25,7 @@ def read_private(path: Path, *, modes: bool = True) -> bytes:
         _check_kind(path, status)
         if modes and status.st_mode & _OTHERS:
             raise Refused(f"{path} is open to others (mode {stat.S_IMODE(status.st_mode):04o})", f"chmod 600 {path}")
-        return _read(descriptor)
+        return _read(descriptor, _LARGEST)
     finally:
         os.close(descriptor)
 
@@ -35,9 +35,9 @@ def read_trusted(path: Path) -> bytes:
     return _read_unwritable(path, os.O_NOFOLLOW, owned=True)
 
 
-def read_public(path: Path) -> bytes:
+def read_public(path: Path, *, longest: int = _LARGEST) -> bytes:
     """Return the octets of a certificate file, which others may read but not write; links are followed."""
-    return _read_unwritable(path, 0, owned=False)
+    return _read_unwritable(path, 0, owned=False, longest=longest)
 
 
 def check_file(path: Path) -> None:
@@ -64,7 +64,7 @@ def check_directory(path: Path) -> None:
     _check_unwritable(path, status)
 
 
-def _read_unwritable(path: Path, flags: int, *, owned: bool) -> bytes:
+def _read_unwritable(path: Path, flags: int, *, owned: bool, longest: int = _LARGEST) -> bytes:
     descriptor = _open(path, flags)
     try:
         status = os.fstat(descriptor)
@@ -72,7 +72,7 @@ def _read_unwritable(path: Path, flags: int, *, owned: bool) -> bytes:
         _check_unwritable(path, status)
         if owned:
             _check_owner(path, status)
-        return _read(descriptor)
+        return _read(descriptor, longest)
     finally:
         os.close(descriptor)
 
@@ -113,9 +113,9 @@ def _check_owner(path: Path, status: os.stat_result) -> None:
         raise Refused(f"{path} belongs to user {status.st_uid}, not to root or to this user", f"chown root {path}")
 
 
-def _read(descriptor: int) -> bytes:
+def _read(descriptor: int, longest: int) -> bytes:
     with os.fdopen(os.dup(descriptor), "rb") as stream:
-        data = stream.read(_LARGEST + 1)
-    if len(data) > _LARGEST:
-        raise Refused("is longer than 1 MiB", "name another file")
+        data = stream.read(longest + 1)
+    if len(data) > longest:
+        raise Refused(f"is longer than {longest >> 20} MiB", "name another file")
     return data

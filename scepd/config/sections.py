@@ -29,6 +29,7 @@ class ApplianceSection:
     state: Text = "/var/lib/scepd"
     runtime: Text = "/run/scepd"
     node: Annotated[str, scalars.read_name] = "n1"
+    blocked_keys: tuple[Text, ...] = ()
 
 
 @attrs.frozen

@@ -10,6 +10,7 @@ from typing import Literal
 import attrs
 
 from scepd.config.problems import Problem
+from scepd.profile.blocked_keys import BlockedKeys
 from scepd.profile.model import Profile
 from scepd.records import Secret
 
@@ -229,6 +230,7 @@ class Settings:
     insecure: tuple[str, ...] = ()  # "profile.routers.insecurely_accept_sha1", ...
     tenants: tuple[TenantSettings, ...] = ()
     audit: AuditSettings | None = None  # None: nothing is sealed
+    blocked_keys: BlockedKeys | None = None  # of no profile certified
     warnings: tuple[Problem, ...] = ()  # what can be used as it stands, and will still surprise somebody
 
     @property

@@ -15,6 +15,7 @@ from scepd.enroll.succession import Succession
 from scepd.message.certrep import ReplySigner
 from scepd.message.enveloped import Recipient
 from scepd.ports import Clock, DecryptionKey, Passwords, Store
+from scepd.profile.blocked_keys import BlockedKeys
 from scepd.profile.switches import Switches
 from scepd.records import Crl
 
@@ -67,6 +68,7 @@ class Context:
     monotonic: Callable[[], float]  # seconds
     crls: CrlSource
     forbidden_keys: frozenset[bytes] = frozenset()  # SHA-256 of the SubjectPublicKeyInfo of our own keys
+    blocked_keys: BlockedKeys | None = None  # of which nobody is certified
     successions: Mapping[str, Succession] = MappingProxyType({})  # by the name of the issuer that is followed
     passwords: Mapping[str, Passwords] = MappingProxyType(
         {}

@@ -9,6 +9,7 @@ from scepd.enroll.approval import needs_person
 from scepd.enroll.authorize import Authorization, authorize_by_approval
 from scepd.enroll.case import Asking
 from scepd.enroll.context import Context
+from scepd.enroll.possession import require_unlisted
 from scepd.enroll.recall import answer_again, finish, is_over
 from scepd.message.csr import CertificationRequest, parse_csr
 from scepd.ports import SerialTaken
@@ -113,6 +114,7 @@ def issue_approved(context: Context, asking: Asking, transaction: Transaction) -
 def _issue_approved(context: Context, asking: Asking, transaction: Transaction) -> Answered:
     authorization = authorize_by_approval(asking.profile, transaction)
     wanted = Wanted.of_transaction(transaction)
+    require_unlisted(context, wanted.spki_der)  # the list may have grown while a person decided
     for _attempt in range(_SERIAL_ATTEMPTS):
         intent = _intent(context, asking, wanted, authorization)
         try:

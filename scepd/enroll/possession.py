@@ -40,9 +40,16 @@ def read_request(profile: Profile, der: bytes) -> CertificationRequest:
 
 
 def check_key(context: Context, asking: Asking, csr: CertificationRequest, *, digest: bytes) -> None:
-    """Hold the request's key against the profile's key policy, our own keys, and those that a revocation has blocked."""
+    """Hold the request's key against the profile's key policy, our own keys, the block list, and what was revoked."""
     key = load_public_key(csr.spki_der)
     check_public_key(key, asking.profile.keys, forbidden=context.forbidden_keys, digest=digest)
+    require_unlisted(context, csr.spki_der)
     if context.store.is_key_blocked(digest):
         raise Reject(Reason.key_refused, "a certificate of the key was revoked as compromised, withdrawn or held")
     asking.trail.step("possession")
+
+
+def require_unlisted(context: Context, spki_der: bytes) -> None:
+    """Raise Reject(key_refused) for a key on the appliance's block list (threats S-28)."""
+    if context.blocked_keys is not None:
+        context.blocked_keys.check(spki_der)

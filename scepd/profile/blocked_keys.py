@@ -3,6 +3,7 @@
 import hashlib
 import re
 from bisect import bisect_left
+from collections.abc import Collection, Iterable
 
 import attrs
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -15,25 +16,33 @@ _DEBIAN = re.compile(r"[0-9a-f]{20}")
 _SPKI = re.compile(r"[0-9a-f]{64}")
 
 
+# SHA-256 digests of SubjectPublicKeyInfos, and names of RSA moduli.
+Entries = tuple[frozenset[bytes], frozenset[bytes]]
+
+
+@attrs.frozen
 class _Sorted:
     """Octet strings of one length, packed: a list of half a million costs some megabytes, not a hundred."""
 
-    def __init__(self, entries: set[bytes], width: int) -> None:
-        self._packed = b"".join(sorted(entries))
-        self._width = width
+    packed: bytes = attrs.field(repr=False)
+    width: int
+
+    @classmethod
+    def of(cls, entries: Collection[bytes], width: int) -> "_Sorted":
+        return cls(b"".join(sorted(entries)), width)
 
     def __len__(self) -> int:
-        return len(self._packed) // self._width
+        return len(self.packed) // self.width
 
     def __getitem__(self, index: int) -> bytes:
-        return self._packed[index * self._width : (index + 1) * self._width]
+        return self.packed[index * self.width : (index + 1) * self.width]
 
     def __contains__(self, entry: bytes) -> bool:
         index = bisect_left(self, entry)
         return index < len(self) and self[index] == entry
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen
 class BlockedKeys:
     """Keys by SHA-256 of their SubjectPublicKeyInfo, and RSA moduli as Debian's openssl-blacklist names them."""
 
@@ -41,18 +50,14 @@ class BlockedKeys:
     moduli: _Sorted
 
     @classmethod
-    def parse(cls, text: str) -> "BlockedKeys":
-        """Return the list in a text: one key a line, 64 hex digits or 20; "#" begins a comment. ValueError names the line."""
-        digests, moduli = set(), set()
-        for number, line in enumerate(text.splitlines(), 1):
-            word = line.partition("#")[0].strip().lower().replace(":", "")
-            if _SPKI.fullmatch(word):
-                digests.add(bytes.fromhex(word))
-            elif _DEBIAN.fullmatch(word):
-                moduli.add(bytes.fromhex(word))
-            elif word:
-                raise ValueError(f"line {number}: neither a SHA-256 (64 hex digits) nor a Debian entry (20)")
-        return cls(_Sorted(digests, 32), _Sorted(moduli, 10))
+    def of(cls, lists: Iterable[Entries]) -> "BlockedKeys":
+        """Return the keys of several lists."""
+        digests: set[bytes] = set()
+        moduli: set[bytes] = set()
+        for one, other in lists:
+            digests |= one
+            moduli |= other
+        return cls(_Sorted.of(digests, 32), _Sorted.of(moduli, 10))
 
     def __len__(self) -> int:
         return len(self.digests) + len(self.moduli)
@@ -63,6 +68,20 @@ class BlockedKeys:
             raise Reject(Reason.key_refused, "the key is on the block list")
         if len(self.moduli) and _debian_name(load_public_key(spki_der)) in self.moduli:
             raise Reject(Reason.key_refused, "the key is one of Debian's weak keys (CVE-2008-0166)")
+
+
+def read_entries(text: str) -> Entries:
+    """Return the keys in a text: one a line, 64 hex digits or 20; "#" begins a comment. ValueError names the line."""
+    digests, moduli = set(), set()
+    for number, line in enumerate(text.splitlines(), 1):
+        word = line.partition("#")[0].strip().lower().replace(":", "")
+        if _SPKI.fullmatch(word):
+            digests.add(bytes.fromhex(word))
+        elif _DEBIAN.fullmatch(word):
+            moduli.add(bytes.fromhex(word))
+        elif word:
+            raise ValueError(f"line {number}: neither a SHA-256 (64 hex digits) nor a Debian entry (20)")
+    return frozenset(digests), frozenset(moduli)
 
 
 def _debian_name(key: PublicKey) -> bytes:

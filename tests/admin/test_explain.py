@@ -14,6 +14,7 @@ from scepd.challenge.digest import keyed_digest
 from scepd.message import tlv
 from scepd.message.csr import Extension, build_csr, parse_csr
 from scepd.profile import access
+from scepd.profile.blocked_keys import BlockedKeys, read_entries
 from scepd.profile.model import ApprovalRule, AutomaticWhen, NamePolicy, Profile, SubjectPolicy
 from scepd.records import Attribute, Secret
 from scepd.store.entities import Code, NewEntity
@@ -177,6 +178,12 @@ def test_N9_a_profile_that_is_switched_off_refuses(bench, actions):
 def test_S28_keys_of_the_service_are_refused(bench):
     own = attrs.evolve(bench, forbidden=frozenset({spki_digest(csr().spki_der)}))
     assert verdict(walk(own), "key").verdict == "refused"
+
+
+def test_S28_listed_keys_are_refused(bench):
+    listed = BlockedKeys.of([read_entries(spki_digest(csr().spki_der).hex())])
+    found = verdict(walk(attrs.evolve(bench, blocked=listed)), "key")
+    assert (found.verdict, "block list" in found.reason) == ("refused", True)
 
 
 def test_without_the_issuer_no_draft_is_made(bench, issuer):

@@ -132,6 +132,7 @@ def good() -> dict[str, bytes]:
         "anchors.pem": pem(certificate("rsa-connector", name="Connector", usages=("digital_signature",))),
         "intune.pem": pem(certificate("rsa-intune", name="scepd", usages=("digital_signature",))),
         "networks.txt": b"# balancers\n192.0.2.0/24\n\n2001:db8::1 # the old one\n",
+        "blocked-keys.txt": b"# leaked\n" + b"0" * 64 + b"\n" + b"1" * 20 + b" # Debian\n",
         "module.so": b"\x7fELF",
         "softhsm2.conf": b"directories.tokendir = tokens\n",
     }

@@ -490,3 +490,35 @@ def test_crl_as_pem(compiled, site):
     tables = gated()
     tables["profile"]["routers"]["client_certificate"] = {**GATE, "crl": "factory.crl"}
     assert compiled(tables).warnings == ()
+
+
+# Blocked keys
+
+
+def test_S28_blocked_keys_are_read_when_the_configuration_is(compiled, site):
+    (site / "more.txt").write_bytes(b"2" * 64 + b"\n")
+    tables = base()
+    tables["appliance"]["blocked_keys"] = ["blocked-keys.txt", "more.txt"]
+    settings = compiled(tables)
+    assert len(settings.blocked_keys) == 3
+    assert restore(dump(settings)) == settings
+    assert compiled(base()).blocked_keys is None
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"0" * 64 + b"\nnonsense\n", "line 2"),
+        (b"# nothing\n", "lists no key"),
+        (b"\xff\n", "line 1"),
+        (None, "does not exist"),
+        (b"#" * (16 * 1024 * 1024 + 1), "longer than 16 MiB"),
+    ],
+)
+def test_S28_a_block_list_that_is_none_is_told(problem_of, site, content, words):
+    if content is not None:
+        (site / "list.txt").write_bytes(content)
+    tables = base()
+    tables["appliance"]["blocked_keys"] = ["blocked-keys.txt", "list.txt"]
+    path, reason = problem_of(tables)
+    assert (path, words in reason) == ("appliance.blocked_keys[1]", True), reason

@@ -9,10 +9,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from scepd.message.algorithms import OAEP_SHA1, OAEP_SHA256, PKCS1V15, Cipher, Digest
 from scepd.message.enveloped import parse_envelope
 from scepd.message.request import parse_message
+from scepd.profile.blocked_keys import BlockedKeys, read_entries
 from scepd.records import CertificateState, TransactionState
+from scepd.x509.keys import spki_digest
 from tests import make
 from tests.enroll.conftest import ANYTHING
-from tests.world import STATIC, default_profile, make_world
+from tests.world import STATIC, default_profile, make_world, spki_of
 
 UNIFORM = "request refused"
 
@@ -202,6 +204,13 @@ def test_C144_S28_a_key_of_ours_is_refused(device, world):
     for key in (keys.sign, keys.decrypt, keys.ca):
         signer = make.Party(key, make.certificate(key))
         assert device.refusal(device.request(signer=signer))[0] == "key_refused"
+
+
+def test_S28_a_key_on_the_block_list_is_refused(device, world):
+    signer, other = make.party("listed"), make.party("other")
+    world.context.blocked_keys = BlockedKeys.of([read_entries(spki_digest(spki_of(signer.certificate_der)).hex())])
+    assert device.refusal(device.request(signer=signer))[:2] == ("key_refused", "badRequest")
+    assert device.send(device.request(signer=other, transaction_id="other")).answer.outcome == "issued"
 
 
 def test_C252_C257_an_elliptic_signer_is_refused_before_anything_is_issued(device):

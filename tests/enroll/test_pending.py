@@ -12,12 +12,14 @@ from cryptography import x509
 from scepd.enroll.authorize import authorize_by_approval
 from scepd.message.certificate import load_certificate
 from scepd.message.csr import write_name
+from scepd.profile.blocked_keys import BlockedKeys, read_entries
 from scepd.profile.model import ApprovalRule, AutomaticWhen, NoChallengeRule, RenewalRule
 from scepd.records import Attribute, Revocation, RevocationReason, TransactionState
+from scepd.x509.keys import spki_digest
 from tests import make
 from tests.enroll.conftest import Device
 from tests.enroll.test_renewal import HALF, NEW, OTHER, Holder
-from tests.world import STATIC, default_profile, make_world
+from tests.world import STATIC, default_profile, make_world, spki_of
 
 OTHER_DEVICE = make.party("other device")
 
@@ -104,6 +106,15 @@ def test_the_certificate_says_what_the_person_saw(keys, tmp_path):
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["device"]
     assert only(world).decided_by == "approver"
+
+
+def test_S28_a_key_listed_while_a_person_decided_is_never_certified(device, world):
+    device.send(device.request())
+    decide(world, approve=True)
+    world.context.blocked_keys = BlockedKeys.of([read_entries(spki_digest(spki_of(make.device().certificate_der)).hex())])
+    assert device.refusal(device.poll())[0] == "key_refused"
+    assert only(world).state is TransactionState.REJECTED
+    assert world.issued() == []
 
 
 def test_C203_after_the_rejection_poll_and_request_hear_the_same_refusal(device, world):
