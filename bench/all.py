@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import crl, http, renewal, table
-from bench.installation import CHALLENGE, ISSUING_KEYS, install, url
+from bench.installation import CHALLENGE, DEFAULT_KEY, ISSUING_KEYS, install, url
 from bench.keys import key_pool
 from bench.load import enrol
 from bench.report import Broken, say
@@ -59,7 +59,7 @@ def measure(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
     work.mkdir()
     try:
         templates = {}
-        for issuing_key in ISSUING_KEYS:
+        for issuing_key in (DEFAULT_KEY, *ISSUING_KEYS):
             say(f"{issuing_key}: scepd init")
             templates[issuing_key] = install(work / issuing_key, issuing_key)
         for issuing_key, template in templates.items():
@@ -67,8 +67,9 @@ def measure(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
             result["inside"][issuing_key] = inside(template, pool, options.count)
         say("HTTP and log alone")
         result["rim"] = rim(templates[ISSUING_KEYS[0]], keys, work / "rim")
-        for issuing_key, template in templates.items():
+        for issuing_key in ISSUING_KEYS:
             say(f"{issuing_key}: over HTTP")
+            template = templates[issuing_key]
             result["rows"][issuing_key] = http.over_http(template, work / f"http-{issuing_key}", keys, options.count)
         template = templates[ISSUING_KEYS[0]]
         say("what enrolled devices ask for")

@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.report import Broken
+from scepd.cli.init_answers import Answers
 from tests.live.server import STATIC, Server, copy_of, make_server
 
 ISSUING_KEYS = ("rsa-2048", "ec-p256")
+DEFAULT_KEY = Answers().ca_key  # what `scepd init` makes unless told otherwise
 CHALLENGE = STATIC
 _SETTINGS = """
 [limits]

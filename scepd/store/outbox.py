@@ -33,6 +33,7 @@ _RELEASE = (
     .where(_O.transaction == bindparam("of"), _is_held)
     .values(state=_WAITING, body=bindparam("new_body"), due=bindparam("now"))
 )
+_HOLDS = select(_O.id).where(_O.transaction == bindparam("of"), _is_held).limit(1)
 _DUE = (
     select(_O.id, _O.kind, _O.body, _O.enclosure, _O.attempts)
     .where(_O.state == bindparam("in_state"), _O.due <= bindparam("now"))
@@ -87,6 +88,8 @@ def announce_pending(connection: StoreConnection, petition: Petition, transactio
 
 def release_issued(connection: StoreConnection, transaction: Transaction, certificate_der: bytes, now: datetime) -> None:
     """Let the notices of a certificate go, in the write transaction that records it."""
+    if not _is_awaited(connection, transaction.id):  # mostly nobody is told: writing a notice costs ten times the look
+        return
     notice = attrs.evolve(
         _notice(transaction, "issued"),
         serial=transaction.serial,
@@ -185,6 +188,10 @@ def _notice(transaction: Transaction, outcome: str) -> Notice:
         identity_method=transaction.identity.method,
         identity_name=transaction.identity.name,
     )
+
+
+def _is_awaited(connection: StoreConnection, transaction: int) -> bool:
+    return connection.first(_HOLDS, {"of": transaction}) is not None
 
 
 def _release(connection: StoreConnection, transaction: int, notice: Notice, now: datetime) -> None:
