@@ -1,7 +1,8 @@
 """`make bench`: raw OpenSSL, the token, the enrolment path, enrolments over HTTP, in one run on one machine.
 
 Prints a table with the aims beside the figures and writes DIRECTORY/bench.json; nothing is judged but whether it
-works. Renewals, polls, lookups, the next CA and one large CRL are measured beside the enrolments. `--long` adds
+works. Challenge methods, limits, renewals, polls, lookups, the next CA and one large CRL are measured beside the
+enrolments. `--long` adds
 50,000 enrolments under a watch on memory, `--record` keeps the table in bench/RESULTS.md.
 """
 
@@ -13,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import crl, http, renewal, table
+from bench import crl, http, methods, renewal, table
 from bench.installation import CHALLENGE, DEFAULT_KEY, ISSUING_KEYS, install, url
 from bench.keys import key_pool
 from bench.load import enrol
@@ -74,10 +75,13 @@ def measure(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
         template = templates[ISSUING_KEYS[0]]
         say("what enrolled devices ask for")
         result["renewal"] = renewal.measure(template, work / "renewal", keys, options.count)
+        say("challenge methods and limits, by turns")
+        result["methods"] = methods.measure(template, work / "methods", keys, options.count)
         if options.crl_entries:
             say(f"a CRL of {options.crl_entries} entries beside enrolments")
             result["crl"] = crl.measure(template, work / "crl", keys, options.crl_entries)
         result |= table.summarise(result["inside"], result["rows"])
+        result |= table.added_costs(result["methods"])
         if options.long:
             say(f"{options.enrolments} enrolments under a watch on memory")
             result["memory"] = http.memory(templates[ISSUING_KEYS[-1]], work / "long", keys, options.enrolments)

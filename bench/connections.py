@@ -161,14 +161,28 @@ def _announces(head: bytes) -> bool:
     return b"\r\ncontent-length:" in head or b"\r\ntransfer-encoding:" in head
 
 
+def body_length(head: bytes) -> int | None:
+    """Return what a head in lower case announces of its body; None where it does not."""
+    at = head.find(b"\r\ncontent-length:")
+    return int(head[at + 17 :].split(b"\r\n", 1)[0]) if at >= 0 else None
+
+
+def head_of(target: Target) -> bytes:
+    """Return the head of a PKIOperation, with %d where the length of its body goes."""
+    parts = urlsplit(target.url)
+    return (
+        f"POST {parts.path or '/'}?operation=PKIOperation HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        "Content-Type: application/x-pki-message\r\nContent-Length: %d\r\n\r\n"
+    ).encode()
+
+
 def _body(head: bytes, buffer: bytearray, start: int) -> bytes | None:
     """Return the body of a reply whose head is in lower case; None while it is not complete.
 
     A body of known length is copied once, when all of it is there: a CRL comes in hundreds of pieces.
     """
-    at = head.find(b"\r\ncontent-length:")
-    if at >= 0:
-        length = int(head[at + 17 :].split(b"\r\n", 1)[0])
+    length = body_length(head)
+    if length is not None:
         return bytes(buffer[start : start + length]) if len(buffer) - start >= length else None
     data = bytes(buffer[start:])
     if b"\r\ntransfer-encoding: chunked" not in head or not data.endswith(b"0\r\n\r\n"):
@@ -188,14 +202,7 @@ async def drive(
 
     `head` is that of another operation than PKIOperation, with %d where the length of a body goes.
     """
-    parts = urlsplit(target.url)
-    head = (
-        head
-        or (
-            f"POST {parts.path or '/'}?operation=PKIOperation HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-            "Content-Type: application/x-pki-message\r\nContent-Length: %d\r\n\r\n"
-        ).encode()
-    )
+    head = head or head_of(target)
     ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     run = Run()
     shared = Drive(target, deque(prepared), run, ended, head, len(prepared))

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,11 @@ _LONG_CLIENTS = 16
 
 
 @contextmanager
-def serving(template: Server, directory: Path, workers: int, *, next_ca: bool = False) -> Iterator[Server]:
-    """Serve a copy of an installation for the block; it must stop in order."""
-    server = serve(template, directory, workers, next_ca=next_ca)
+def serving(
+    template: Server, directory: Path, workers: int, change: Callable[[Server], None] | None = None
+) -> Iterator[Server]:
+    """Serve a copy of an installation, changed if so wanted, for the block; it must stop in order."""
+    server = serve(template, directory, workers, change)
     try:
         yield server
     finally:

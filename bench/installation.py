@@ -1,5 +1,6 @@
 """Installations to measure: made by `scepd init`, with a static challenge, served on loopback."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -48,15 +49,19 @@ def install(directory: Path, issuing_key: str) -> Server:
     return server
 
 
-def serve(server: Server, directory: Path, workers: int, *, next_ca: bool = False) -> Server:
-    """Start a copy of an installation with that many workers, if so wanted with a next CA; raises `Broken`."""
+def announce_next_ca(server: Server) -> None:
+    """Make a next CA, which serves in a year."""
+    begin = f"{datetime.now(UTC) + _NEXT:%Y-%m-%dT%H:%M:%SZ}"
+    server.scepd("ca", "rollover", "devices", "--from", begin, "--write")
+
+
+def serve(server: Server, directory: Path, workers: int, change: Callable[[Server], None] | None = None) -> Server:
+    """Start a copy of an installation with that many workers, changed if so wanted; raises `Broken`."""
     copy = copy_of(server, directory)
     copy.edit(r"^workers = \d+", f"workers = {workers}")
     try:
-        if next_ca:
-            copy.scepd(
-                "ca", "rollover", "devices", "--from", f"{datetime.now(UTC) + _NEXT:%Y-%m-%dT%H:%M:%SZ}", "--write"
-            )
+        if change is not None:
+            change(copy)
         return copy.start(wait=60)
     except AssertionError as error:
         copy.stop()

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bench.connections import Run, drive
 from bench.http import serving
-from bench.installation import CHALLENGE, pids, url, waiting_url
+from bench.installation import CHALLENGE, announce_next_ca, pids, url, waiting_url
 from bench.keys import key_pool
 from bench.load import add_options, pids_of, tls_of
 from bench.report import Broken, say
@@ -227,7 +227,7 @@ class Load:
 def measure(template: Server, place: Path, keys: Sequence[rsa.RSAPrivateKey], count: int) -> list[dict[str, Any]]:
     """Return a row for each kind of request and number of clients, served by two workers; raises `Broken`."""
     rows: list[dict[str, Any]] = []
-    with serving(template, place, _WORKERS, next_ca=True) as server:
+    with serving(template, place, _WORKERS, announce_next_ca) as server:
         waiting = Target.find(waiting_url(server), CHALLENGE)
         load = Load(Target.find(url(server), CHALLENGE), keys, count, pids(server), waiting)
         for clients in _CLIENTS:

@@ -65,7 +65,7 @@ def self_signed(key: rsa.RSAPrivateKey, name: str, now: datetime) -> bytes:
 
 
 def prepare(
-    *, key: rsa.RSAPrivateKey, name: str, challenge: str, recipient_der: bytes, now: datetime, ber: bool = False
+    *, key: rsa.RSAPrivateKey, name: str, challenge: str | None, recipient_der: bytes, now: datetime, ber: bool = False
 ) -> Prepared:
     """Return a PKCSReq with SHA-256 and AES-128-CBC, its own transactionID and its own name.
 

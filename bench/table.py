@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ _AIMS: Mapping[str, tuple[float, bool, str]] = {
     "python_ms_ber_more": (0.25, False, "ms more for BER"),
     "two_workers_over_one": (1.5, True, "enrolments a second at 16 clients, two workers / one"),
     "p99_over_p50_at_16": (5.0, False, "at 16 clients"),
+    "one_time_over_static": (1.15, False, "server CPU of an enrolment with a one-time challenge / with a static one"),
+    "mtls_over_static": (1.15, False, "the same with a client certificate, its connection kept alive"),
+    "limits_over_static": (1.15, False, "the same with every limit on"),
     "memory_growth": (0.03, False, "of a worker's memory from a fifth of the run to its end"),
 }
 
@@ -57,6 +60,11 @@ def summarise(inside: Mapping[str, Any], rows: Mapping[str, list[dict[str, Any]]
 
 def _of(by_key: Mapping[str, Mapping[tuple[int, int], Any]], name: str, workers: int) -> dict[str, dict[str, float]]:
     return {key: {str(n): found[workers, n][name] for n in CLIENTS} for key, found in by_key.items()}
+
+
+def added_costs(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return what each challenge method, and the limits, cost over a static challenge."""
+    return {f"{row['method']}_over_static": row["over_static"] for row in rows if row["method"] != "static"}
 
 
 def growth(samples: list[dict[str, Any]]) -> float:
@@ -100,6 +108,7 @@ def render(result: Mapping[str, Any]) -> str:
         *_rim_table(result),
         *_http_table(result["rows"]),
         *_renewal_table([*result.get("renewal", ()), *(result.get("crl") or {}).get("get_crl", ())]),
+        *_methods_table(result.get("methods", ())),
         *_crl_table(result.get("crl")),
         *_memory_table(result.get("memory", ())),
         *_aims_table(result),
@@ -168,6 +177,15 @@ def _renewal_table(rows: Any) -> list[str]:
     lines += [
         f"    {row['kind']:<18}{row['clients']:>8}" + "".join(f"{row[name]:>14}" for name in names) for row in rows
     ]
+    return [*lines, ""]
+
+
+def _methods_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not rows:
+        return []
+    names = ("per_second", "p50_ms", "cpu_ms", "over_static", "wall_over_static")
+    lines = [f"{'(f) one worker':<22}" + "".join(f"{name:>18}" for name in names)]
+    lines += [f"    {row['method']:<18}" + "".join(f"{row[name]:>18}" for name in names) for row in rows]
     return [*lines, ""]
 
 

@@ -3,7 +3,9 @@
 import base64
 import binascii
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -28,6 +30,8 @@ _CHAIN = b"client-cert-chain"
 _RETRY = 60  # seconds, until an operator may have mended a file
 _BYTE_SEQUENCE = re.compile(rb":([A-Za-z0-9+/]{1,43000}={0,2}):")  # RFC 8941 section 3.3.5
 _MAXIMUM_CHAIN = 10
+_KEPT = 256  # proofs of a gate, of the clients that came last
+_KEPT_LENGTH = 16_384  # octets of what was presented; longer chains are verified each time
 
 # What a refused client reads: the cause and the next step, and nothing of the certificate.
 TEXTS: Mapping[ClientFault, bytes] = {
@@ -66,6 +70,21 @@ def name_and_key(certificate: x509.Certificate) -> tuple[bytes, bytes]:
     return certificate.subject.public_bytes(), spki
 
 
+@attrs.frozen(eq=False)
+class Proof:
+    """A verified path: on what basis, for how long it stands, and whose it is."""
+
+    basis: tuple[Any, ...]
+    path: Sequence[x509.Certificate]
+    client: ClientIdentity
+
+    def stands(self, basis: tuple[Any, ...], now: datetime) -> bool:
+        """Return whether verifying again would find the same; revocation is another matter."""
+        return self.basis == basis and all(
+            one.not_valid_before_utc <= now <= one.not_valid_after_utc for one in self.path
+        )
+
+
 class Gate:
     """The gate of one profile: admits holders of certificates that lead to this profile's anchors, and nobody else."""
 
@@ -74,6 +93,7 @@ class Gate:
         self._trust = trust
         self._clock = clock
         self._register = register
+        self._proofs: OrderedDict[tuple[bytes, ...], Proof] = OrderedDict()
 
     @property
     def anchors(self) -> tuple[x509.Certificate, ...]:
@@ -90,7 +110,8 @@ class Gate:
         if trust is None:
             raise Unavailable("client_trust_unreadable", _RETRY)
         now = self._clock.now()
-        path = verify_client(presented, trust, now)
+        proof = self._prove(tuple(presented), trust, now)
+        path = proof.path
         issuer = None if self._register is None else self._register.issuer_of(path)
         if trust.lists is not None:
             try:
@@ -100,7 +121,20 @@ class Gate:
                     raise Unavailable("client_crl_missing", _RETRY) from missing
         if issuer is not None:
             await self._judge_row(issuer, path[0].serial_number, presented[0])
-        return identify(path[0], presented[0])
+        return proof.client
+
+    def _prove(self, presented: tuple[bytes, ...], trust: ClientTrust, now: datetime) -> Proof:
+        """Return the path of what was presented, as it was found for an earlier request where that still stands."""
+        basis = (trust.bundle, trust.intermediates, trust.purpose_optional)
+        proof = self._proofs.pop(presented, None)
+        if proof is None or not proof.stands(basis, now):
+            path = verify_client(presented, trust, now)
+            proof = Proof(basis, path, identify(path[0], presented[0]))
+        if sum(map(len, presented)) <= _KEPT_LENGTH:
+            self._proofs[presented] = proof
+            if len(self._proofs) > _KEPT:
+                self._proofs.popitem(last=False)
+        return proof
 
     async def _judge_row(self, issuer: str, serial: int, der: bytes) -> None:
         assert self._register is not None  # it named the issuer

@@ -1,5 +1,6 @@
 """The gate before /scep-mtls over real TLS sockets: who holds what, at which profile, on both versions of TLS."""
 
+import asyncio
 import base64
 import ssl
 import subprocess
@@ -11,7 +12,9 @@ import attrs
 import pytest
 
 from scepd.records import CertificateState
-from scepd.x509.client import ClientFault, ClientTrust
+from scepd.web import client_certificate
+from scepd.web.client_certificate import Gate
+from scepd.x509.client import ClientFault, ClientRefused, ClientTrust
 from scepd.x509.revocation import read_crls
 from tests.web.tls import (
     DATES,
@@ -401,6 +404,61 @@ def test_a_gate_costs_less_than_a_millisecond():
     for _ in range(50):
         verify_client([holder.der, between.der], trust, TODAY)
     assert (time.process_time() - began) / 50 < 0.005  # seconds; a busy machine has its share
+
+
+@attrs.define
+class Moment:
+    """A clock and a trust that a test moves."""
+
+    time: object
+    trust: ClientTrust
+
+    def now(self):
+        return self.time
+
+    def gate(self):
+        return Gate(lambda: self.trust, self)
+
+
+def admit(gate, *presented):
+    return asyncio.run(gate.admit(presented))
+
+
+def test_S96_a_proof_stands_no_longer_than_dates_and_anchors_do(monkeypatch):
+    verified = []
+    verify = client_certificate.verify_client
+    monkeypatch.setattr(client_certificate, "verify_client", lambda *given: verified.append(1) or verify(*given))
+    factory, other = factory_root("Factory"), factory_root("Other")
+    short = device(factory, "short", end=TODAY + timedelta(hours=1))
+    moment = Moment(TODAY, ClientTrust(bundle(factory)))
+    gate = moment.gate()
+    assert [admit(gate, short.der).subject for _ in range(3)] == ["CN=short"] * 3
+    assert len(verified) == 1
+    assert admit(gate, short.der, factory.der).subject == "CN=short"  # whatever else is presented is judged anew
+    assert len(verified) == 2
+    for time_, trust, fault in (
+        (TODAY + timedelta(hours=2), moment.trust, ClientFault.expired),
+        (TODAY - timedelta(days=30), moment.trust, ClientFault.not_yet_valid),
+        (TODAY, ClientTrust(bundle(other)), ClientFault.untrusted),
+    ):
+        moment.time, moment.trust = time_, trust
+        with pytest.raises(ClientRefused) as refused:
+            admit(gate, short.der)
+        assert refused.value.fault is fault
+        moment.time, moment.trust = TODAY, ClientTrust(bundle(factory))
+        assert admit(gate, short.der).subject == "CN=short"
+    assert len(verified) == 8
+
+
+def test_proofs_are_bounded_in_number_and_length():
+    factory = factory_root("Factory")
+    gate, hint = Moment(TODAY, ClientTrust(bundle(factory))).gate(), factory.der
+    one = device(factory, "one").der
+    for number in range(300):
+        admit(gate, one, hint, b"%d" % number)
+    admit(gate, one, *[hint + bytes(16_000)] * 2)
+    assert len(gate._proofs) == 256
+    assert max(sum(map(len, presented)) for presented in gate._proofs) < 16_384
 
 
 def test_get_verified_chain_is_used_nowhere():
