@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bench.connections import Run
 from bench.http import serving
-from bench.installation import CHALLENGE, install, pids, url
+from bench.installation import CHALLENGE, ISSUING_KEYS, install, pids, url
 from bench.kept import Kept
 from bench.keys import key_pool
 from bench.report import Broken, say
@@ -272,7 +272,7 @@ def main() -> None:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
-        rows = measure(install(work / "template", "rsa-2048"), work / "server", keys, options.count)
+        rows = measure(install(work / "template", ISSUING_KEYS[0]), work / "server", keys, options.count)
     except Broken as broken:
         sys.exit(f"bench.methods: {broken}")
     finally:
