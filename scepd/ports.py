@@ -120,8 +120,11 @@ class Store(Protocol):
     def ticket_holder(self, ticket: Ticket) -> Transaction | None:
         """Return the transaction that has used a signed challenge."""
 
-    def add_notices(self, postings: Sequence[Posting]) -> None:
-        """Keep notices of what never became a transaction, such as a refusal of somebody known."""
+    def add_notices(self, postings: Sequence[Posting]) -> int:
+        """Keep notices of what never became a transaction, such as a refusal of somebody known.
+
+        Returns how many there was no room for.
+        """
 
     def record(self, transaction: Transaction, certificate_der: bytes, trail: tuple[Step, ...]) -> Transaction:
         """In one write transaction: ISSUING → ISSUED, certificate, spent challenge, audit row.

@@ -1,6 +1,5 @@
 """The one door from the reactor into the enrolment path."""
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -10,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from scepd.enroll.backlog import Backlog, write
 from scepd.enroll.context import Context
 from scepd.enroll.raw import respond_raw
 from scepd.enroll.reply import Answer
@@ -18,7 +18,7 @@ from scepd.enroll.suspended import Suspended, Verdict
 from scepd.observe.legacy import LegacyWatch
 from scepd.ports import RemoteMethod
 from scepd.profile.model import Profile
-from scepd.records import Origin, Refusal
+from scepd.records import Origin
 from scepd.refusal import WIRE, Reason, Reject, Unavailable
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class Answerer:
         self._remotes = remotes
         self._admit = admit
         self._slot = slot
-        self._refusals: deque[Refusal] = deque(maxlen=kept)
+        self._backlog = Backlog(timer.seconds, kept=kept)
         self._log = Logger(namespace="scepd.enroll")
         self.legacy = LegacyWatch(timer.seconds)
 
@@ -102,8 +102,7 @@ class Answerer:
                 b"", "unavailable", status=503, reason="unexpected", detail=repr(failure.value), retry_after=5
             )
         self._tell_legacy(profile, response.answer, origin)
-        if response.refusal is not None:
-            self._refusals.append(response.refusal)
+        self._backlog.add(response)
         if response.answer.reason in _UNIFORM_REASONS:
             await self._until_slot(begun)
         return response.answer
@@ -124,13 +123,17 @@ class Answerer:
             return verdict
 
     async def flush(self) -> int:
-        """Write the refusals that were kept, in one transaction of one lane; return how many."""
-        batch = list(self._refusals)
-        if not batch:
+        """Write the refusals that were kept, and their notices, in one lane hop; return how many refusals."""
+        refusals, notices = self._backlog.take()
+        if not refusals and not notices:
             return 0
-        self._refusals.clear()
-        await self._lanes.run(lambda context: context.store.refused(batch))
-        return len(batch)
+        try:
+            dropped = await self._lanes.run(partial(write, refusals=refusals, notices=notices))
+        except Unavailable:
+            self._backlog.put_back(notices)
+            raise
+        self._backlog.tell(dropped)
+        return len(refusals)
 
     def _tell_legacy(self, profile: Profile, answer: Answer, origin: Origin) -> None:
         for switch in answer.legacy:

@@ -9,10 +9,11 @@ import attrs
 from scepd.enroll.context import Registration
 from scepd.message.algorithms import KeyTransport
 from scepd.message.certificate import SignerCertificate
+from scepd.message.csr import CertificationRequest
 from scepd.message.enveloped import Envelope, can_encrypt
 from scepd.message.request import PKIMessage
 from scepd.profile.model import Profile
-from scepd.records import Origin, Secret, Step, TransactionKey
+from scepd.records import Identity, Origin, Secret, Step, TransactionKey
 from scepd.x509.keys import spki_digest
 
 
@@ -30,10 +31,22 @@ class Trail:
         microseconds = round((self._monotonic() - self._begun) * 1_000_000)
         self._steps.append(Step(name, microseconds / 1000, note))
 
+    def has(self, name: str) -> bool:
+        """Return whether a step was reached."""
+        return any(step.name == name for step in self._steps)
+
     @property
     def steps(self) -> tuple[Step, ...]:
         """The steps so far."""
         return tuple(self._steps)
+
+
+@attrs.frozen
+class Asker:
+    """Somebody whom a method knows, and the request."""
+
+    identity: Identity
+    csr: CertificationRequest
 
 
 class Asking(Protocol):
@@ -43,6 +56,7 @@ class Asking(Protocol):
     origin: Origin
     trail: Trail
     registration: Registration  # the RA that it is addressed to, and so the issuer
+    asker: Asker | None  # from the moment on that somebody is
 
     @property
     def key(self) -> TransactionKey:
@@ -66,6 +80,7 @@ class Case:
     transport: KeyTransport | None = None
     password: Secret | None = None  # what protects the reply to a key that cannot encrypt
     subject: str = ""
+    asker: Asker | None = None
 
     @property
     def signer(self) -> SignerCertificate:

@@ -4,11 +4,12 @@ from datetime import timedelta
 
 import attrs
 
-from scepd.challenge.told import notifiers_of, wants_request
+from scepd.challenge.told import notifiers_of
 from scepd.enroll.approval import needs_person
 from scepd.enroll.authorize import Authorization, authorize_by_approval
 from scepd.enroll.case import Asking
 from scepd.enroll.context import Context
+from scepd.enroll.notices import enclose
 from scepd.enroll.possession import require_unlisted
 from scepd.enroll.recall import answer_again, finish, is_over
 from scepd.message.csr import CertificationRequest, parse_csr
@@ -58,9 +59,7 @@ class Wanted:
         """Return what a request asks with, of somebody whom that method knows."""
         parts = csr.spki_der, csr.without_challenge_der, csr.fingerprint, csr.fingerprint_sha1, csr.wishes
         notify = notifiers_of(profile, method)
-        if context.enclosures is None or not wants_request(notify):
-            return cls(*parts, notify)
-        return cls(*parts, notify, context.enclosures.seal(profile.name, csr.der))
+        return cls(*parts, notify, enclose(context, profile, csr, notify))
 
     @classmethod
     def of_transaction(cls, transaction: Transaction) -> "Wanted":

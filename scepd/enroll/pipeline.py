@@ -8,7 +8,7 @@ import attrs
 
 from scepd.enroll.approval import needs_person
 from scepd.enroll.authorize import Authorization, authorize, identify
-from scepd.enroll.case import Case
+from scepd.enroll.case import Asker, Case
 from scepd.enroll.context import Context
 from scepd.enroll.envelope import open_envelope
 from scepd.enroll.issue import answer_known, issue
@@ -101,6 +101,7 @@ def _identify(
     identity = _guess(context, case, lambda: identify(context, case, csr, previous, start=start))
     if isinstance(identity, int):
         return Suspended(case=case, csr=csr, previous=previous, index=identity)
+    case.asker = Asker(identity, csr)
     if case.profile.compliance is not None:
         return Suspended(case=case, csr=csr, previous=previous, index=COMPLIANCE, identity=identity)
     return _authorize(context, case, csr, identity, previous)
@@ -138,6 +139,7 @@ def resume(context: Context, suspended: Suspended, verdict: Verdict) -> Answered
         return _authorize(context, case, csr, suspended.identity, previous)
     if verdict is None:
         return _identify(context, case, csr, previous, start=suspended.index + 1)
+    case.asker = Asker(verdict, csr)
     if case.profile.compliance is not None:
         return attrs.evolve(suspended, index=COMPLIANCE, identity=verdict)
     return _authorize(context, case, csr, verdict, previous)

@@ -7,9 +7,10 @@ from typing import Any
 import attrs
 
 from scepd.enroll.authorize import authorize, identify
-from scepd.enroll.case import Trail
+from scepd.enroll.case import Asker, Trail
 from scepd.enroll.context import Context, Registration
 from scepd.enroll.issue import answer_known, issue
+from scepd.enroll.notices import notices_of
 from scepd.enroll.possession import check_key, read_request
 from scepd.enroll.recall import recall, recover
 from scepd.enroll.reply import Answer
@@ -36,6 +37,7 @@ class RawCase:
     origin: Origin
     trail: Trail
     registration: Registration
+    asker: Asker | None = None
 
     @property
     def key(self) -> TransactionKey:
@@ -71,7 +73,8 @@ def respond_raw(context: Context, profile: Profile, body: bytes, origin: Origin)
             _answer(case, b"", "unavailable", status=503, detail=trouble.cause, retry_after=trouble.retry_after)
         )
     if isinstance(outcome, Rejected):
-        return Response(_refused(case, outcome), refusal_of(context, case, outcome, subject=to_text(csr.subject)))
+        refusal = refusal_of(context, case, outcome, subject=to_text(csr.subject))
+        return Response(_refused(case, outcome), refusal, notices_of(context, case, refusal))
     return Response(_reply(context, case, outcome))
 
 
@@ -93,6 +96,7 @@ def _decide(context: Context, case: RawCase) -> Answered:
     identity = identify(context, case, csr, None)
     if isinstance(identity, int) or profile.compliance is not None:
         raise Reject(Reason.challenge_invalid, "a bare request cannot wait for an answer from outside")
+    case.asker = Asker(identity, csr)
     case.trail.step("authorized", identity.method)
     return issue(context, case, csr, authorize(profile, csr, identity, None))
 

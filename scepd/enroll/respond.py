@@ -8,6 +8,7 @@ import attrs
 from scepd.enroll.case import Asking, Case, Trail
 from scepd.enroll.context import Context, Registration
 from scepd.enroll.legacy import legacy_uses
+from scepd.enroll.notices import notices_of
 from scepd.enroll.pipeline import decide, resume
 from scepd.enroll.recall import recover
 from scepd.enroll.reply import Answer
@@ -19,16 +20,17 @@ from scepd.message.errors import MessageError
 from scepd.message.names import MessageType
 from scepd.message.request import parse_message
 from scepd.profile.model import Profile
-from scepd.records import Found, Issued, Origin, Outcome, Pending, Refusal, Rejected
+from scepd.records import Found, Issued, Origin, Outcome, Pending, Posting, Refusal, Rejected
 from scepd.refusal import Reject, Unavailable
 
 
 @attrs.frozen
 class Response:
-    """The answer to send, and the refusal to keep where there was one."""
+    """The answer to send, and the refusal to keep where there was one, with the notices of it."""
 
     answer: Answer
     refusal: Refusal | None = None
+    notices: tuple[Posting, ...] = ()
 
 
 def respond(context: Context, profile: Profile, body: bytes, origin: Origin) -> Response | Suspended:
@@ -81,7 +83,8 @@ def _reply(context: Context, case: Case, outcome: Outcome) -> Response:
             return Response(_pending(context, case))
         case Rejected():
             case.trail.step("refused", outcome.reason.value)
-            return Response(_rejected(context, case, outcome), refusal_of(context, case, outcome, subject=case.subject))
+            refusal = refusal_of(context, case, outcome, subject=case.subject)
+            return Response(_rejected(context, case, outcome), refusal, notices_of(context, case, refusal))
         case unreachable:
             assert_never(unreachable)
 

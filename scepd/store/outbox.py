@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
-from sqlalchemy import bindparam, delete, insert, literal_column, select, update
+from sqlalchemy import bindparam, delete, func, insert, literal_column, select, update
 
 from scepd.records import Intent, Notice, Petition, Posting, Rejected, Transaction, to_json
 from scepd.store.engines import StoreConnection
@@ -23,6 +23,7 @@ _O = OUTBOX.c
 _HELD, _WAITING, _GIVEN_UP = "held", "waiting", "given_up"  # the states of a row
 _ERROR = 500  # characters of a trouble that are kept
 _KEPT = timedelta(days=30)  # how long an operator can look at what was given up
+_MOST_LOOSE = 10_000  # notices without a transaction, which cost whoever causes them nothing
 _LEFT_OUT = ("number", "csr_der")
 
 _ADD = insert(OUTBOX)
@@ -40,6 +41,7 @@ _DUE = (
     .order_by(_O.due, _O.id)
     .limit(bindparam("most"))
 )
+_COUNT_LOOSE = select(func.count()).where(_O.state == _WAITING, _O.transaction.is_(None))
 _DONE = delete(OUTBOX).where(_O.id == bindparam("number"))
 _PUT_OFF = (
     update(OUTBOX)
@@ -107,12 +109,19 @@ def release_rejected(connection: StoreConnection, transaction: Transaction, outc
 class Outbox(Writer):
     """The acts about the outbox; they leave no audit row, since none of them changes what was decided."""
 
-    def add_notices(self, postings: Sequence[Posting]) -> None:
-        """Keep notices of what never became a transaction, such as a refusal of somebody known."""
-        if postings:
-            with self._act("add_notices") as now:
-                for posting in postings:
-                    _post(self._connection, posting, now, None)
+    def add_notices(self, postings: Sequence[Posting]) -> int:
+        """Keep notices of what never became a transaction, such as a refusal of somebody known.
+
+        So many may wait to be told; returns how many are beyond that, and not kept.
+        """
+        if not postings:
+            return 0
+        with self._act("add_notices") as now:
+            waiting = self._connection.first(_COUNT_LOOSE)
+            room = max(0, _MOST_LOOSE - (0 if waiting is None else waiting[0]))
+            for posting in postings[:room]:
+                _post(self._connection, posting, now, None)
+        return max(0, len(postings) - room)
 
     def due_notices(self, limit: int) -> Sequence[Posting]:
         """Return what is to be told now, the longest due first; each notice has its row's number."""

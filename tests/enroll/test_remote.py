@@ -57,7 +57,8 @@ class Site:
         self.world = make_world(keys, tmp_path, profiles=[profile])
         self.device = Device(self.world)
         remotes = {place: remote} | ({} if compliance is None else {COMPLIANCE: compliance})
-        self.answerer = Answerer(OneLane(self.world.context), Clock(), remotes={"default": remotes})
+        self.clock = Clock()
+        self.answerer = Answerer(OneLane(self.world.context), self.clock, remotes={"default": remotes})
 
     def begin(self, body):
         answers = []

@@ -21,6 +21,8 @@ from scepd.message.enveloped import decrypt
 from scepd.message.names import PkiStatus
 from tests import make
 from tests.challenge.test_signed import AUDIENCE, Mdm, certificate_pem
+from tests.config.pki import write_secret
+from tests.emulators import intune
 from tests.emulators.https import Reply
 from tests.emulators.webhook import SECRET, WebhookReceiver
 from tests.live.device import EVERYTHING, certificate
@@ -92,6 +94,11 @@ issuer = "devices"
 challenge = [{{ method = "one-time" }}]
 notify = [{{ {notices} }}]
 
+[profile.managed]
+issuer = "devices"
+challenge = [{{ method = "intune", tenant = "{tenant}", client_id = "{client_id}", secret = {{ file = "intune-secret" }}, authority = "{intune}", graph = "{intune}", trust = "intune-trust.pem", timeout = "2s" }}]
+subject = {{ allow = ["CN"], patterns = {{ CN = "c-.*" }} }}
+
 [profile.register]
 issuer = "devices"
 challenge = [{{ method = "entity" }}]
@@ -125,6 +132,9 @@ class Site:
         self.mtls, self.mdm_port = free_port(), free_port()
         self.clock = WallClock()
         self.hook, self.compliance, self.notices = (WebhookReceiver(self.clock) for _ in range(3))
+        self.intune = intune.IntuneEmulator()
+        (server.directory / "intune-trust.pem").write_bytes(self.intune.trust_pem)
+        write_secret(server.directory / "intune-secret", intune.SECRET.encode())
         self.mdm = Mdm(server.directory, ec.generate_private_key(ec.SECP256R1()))
         self.mdm.path.write_bytes(certificate_pem(self.mdm.key, **DATES))
         self.factory = root("Factory", **DATES)
@@ -133,15 +143,14 @@ class Site:
         self.devices = server.directory / "clients"
         self.devices.mkdir()
         words = {name: self._service(name) for name in ("hook", "compliance", "notices")}
+        words |= {"tenant": intune.TENANT, "client_id": intune.CLIENT, "intune": self.intune.url("")}
         with server.config.open("a") as config:
             config.write(CONFIG.format(mtls=self.mtls, mdm=self.mdm_port, audience=AUDIENCE, **words))
 
     def _service(self, name):
         receiver, directory = getattr(self, name), self.server.directory
         (directory / f"{name}-trust.pem").write_bytes(receiver.trust_pem)
-        secret = directory / f"{name}-secret"
-        secret.write_text(SECRET)
-        secret.chmod(0o600)
+        secret = write_secret(directory / f"{name}-secret", SECRET.encode())
         return f'url = "{receiver.url()}", secret = {{ file = "{secret.name}" }}, trust = "{name}-trust.pem", timeout = "1s"'
 
     def reset(self):
@@ -150,7 +159,7 @@ class Site:
             receiver.received.clear()
 
     def close(self):
-        for receiver in (self.hook, self.compliance, self.notices):
+        for receiver in (self.hook, self.compliance, self.notices, self.intune):
             receiver.close()
 
     def log_of(self, device):
@@ -179,13 +188,14 @@ class Device:
     party: make.Party = attrs.field(factory=lambda: make.party("methods"))
     holder: object = None
     transaction_id: str = attrs.field(factory=lambda: secrets.token_hex(16))
+    extensions: tuple = ()
     body: bytes = b""
 
     def __attrs_post_init__(self):
         self.body = make.pkcs_req(
             challenge=self.challenge, subject=make.name(CN=self.name), signer=self.party,
             recipient=make.Party(None, self.site.decrypt), transaction_id=self.transaction_id,
-            sender_nonce=secrets.token_bytes(16), signing_time=datetime.now(UTC),
+            sender_nonce=secrets.token_bytes(16), signing_time=datetime.now(UTC), extensions=self.extensions,
         )  # fmt: skip
 
     def send(self):
@@ -373,6 +383,37 @@ def test_a_service_is_told_of_each_certificate(site):
     assert (told["kind"], told["outcome"], told["transaction_id"]) == ("notice", "issued", device.transaction_id)
     assert (told["identity_method"], int(told["serial"], 16)) == ("one-time", found.serial_number)
     assert base64.b64decode(told["certificate_der"]) == found.public_bytes(Encoding.DER)
+
+
+def test_P5_a_service_is_told_of_refusals_of_somebody_known_and_of_no_strangers(site):
+    unwanted = (make.dns_names("evil.example"),)
+    assert Device(site, "told", "nobody-knows-this", extensions=unwanted).refusal()[1] == "challenge_invalid"
+    device = Device(site, "told", site.server.challenge(profile="told"), extensions=unwanted)
+    assert device.refusal()[1] == device.refusal()[1] == "name_refused"
+    wait_until(lambda: site.notices.received, patience=10, what=site.server.log)
+    (told,) = site.notices.asked
+    assert (told["outcome"], told["reason"], told["transaction_id"]) == ("rejected", "name_refused", device.transaction_id)
+    assert (told["identity_method"], told["serial"]) == ("one-time", None)
+
+
+def test_C9_intune_validates_and_hears_of_both_ends(site):
+    client = Client(site, "managed")
+    status, words = client.enroll("a challenge of Intune's")
+    assert (status, client.has_certificate()) == (0, True), words
+    refused = Device(site, "managed", "another")
+    assert refused.refusal()[1] == "subject_refused"
+    site.intune.code = "RegisteredKeyMismatch"
+    assert Device(site, "managed", "a third").refusal() == (REFUSED, "challenge_not_for_request")
+    site.intune.code = "Success"
+    wait_until(lambda: site.intune.successes and site.intune.failures, patience=10, what=site.server.log)
+    (success,), (failure,) = site.intune.successes, site.intune.failures
+    found = x509.load_pem_x509_certificate(client.out.read_bytes())
+    assert success["certificateSerialNumber"] == f"{found.serial_number:X}"
+    assert (failure["transactionId"], failure["errorDescription"]) == (refused.transaction_id, "subject_refused")
+    assert failure["certificateRequest"] == next(
+        asked["certificateRequest"] for asked in site.intune.validated if asked["transactionId"] == refused.transaction_id
+    )
+    assert intune.SECRET not in site.server.log.read_text()
 
 
 def test_the_compliance_hook_says_yes_no_and_nothing(site):
