@@ -15,6 +15,7 @@ from scepd.app.leases import Lease
 from scepd.app.marks_duty import MarksDuty
 from scepd.app.news import Audience, News
 from scepd.app.outbox_duty import OutboxDuty
+from scepd.app.seal_duty import SealDuty
 from scepd.ca.publish import Publisher
 from scepd.challenge.entity import WrongCodes
 from scepd.config.settings import Settings
@@ -89,10 +90,21 @@ class Background:
             notifiers=notifiers,
             enclosures=shared.enclosures,
         )
+        seals = [
+            SealDuty(
+                settings=audit,
+                lease=Lease("seal", names["duties"], clock),
+                clerk=duty_clerk,
+                lanes=lanes,
+                clock=clock,
+            )
+            for audit in (settings.audit,)
+            if audit is not None
+        ]
         return cls(
             PublicationResource(publication, clock),
             News(reactor, news_clerk, shelf, publishing, audience),
-            Duties(reactor, duty_clerk, [marking, *crl_duties, housekeeping, outbox], shared.halt),
+            Duties(reactor, duty_clerk, [marking, *crl_duties, housekeeping, outbox, *seals], shared.halt),
             (news_clerk, duty_clerk),
             pause,
             shared.doorkeepers.wrong_codes,

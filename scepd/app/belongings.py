@@ -28,6 +28,7 @@ from scepd.hsm.token import Session, Token
 from scepd.message.certificate import load_certificate
 from scepd.message.certrep import ReplySigner
 from scepd.message.enveloped import Recipient
+from scepd.ports import SigningKey
 from scepd.profile.model import Profile, StaticRule
 from scepd.refusal import OperatorError
 from scepd.store.engines import open_engine
@@ -156,6 +157,7 @@ class Outfitter:
                 monotonic=time.monotonic,
                 forbidden_keys=self._forbidden,
                 blocked_keys=self._settings.blocked_keys,
+                audit_key=self._open_audit_key(session),
                 checkpoint=self._checkpoints,
                 owes=True,  # a lost session may have interrupted this lane: it looks before it serves
                 session=session,
@@ -172,6 +174,10 @@ class Outfitter:
             self._lane.number = next(self._numbers)
         number: int = self._lane.number
         return number
+
+    def _open_audit_key(self, session: Session) -> SigningKey | None:
+        audit = self._settings.audit
+        return None if audit is None else open_signing_key(session, parse_uri(audit.key), audit.public_key_der)
 
     def _open_registrations(self, session: Session) -> Mapping[str, Registration]:
         return {issuer.name: self._open_registration(session, issuer) for issuer in self._settings.issuers}

@@ -24,6 +24,7 @@ COMMANDS = {
     "profile": "profile",
     "cert": "cert",
     "request": "request",
+    "audit": "audit",
     "hsm": "hsm",
     "ca": "ca",
     "networks": "networks",

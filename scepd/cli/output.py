@@ -70,5 +70,9 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     text = ", ".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)
-    # What a device sent must not steer the terminal.
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Return a text that cannot steer the terminal, whatever a device had put into it."""
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -14,7 +14,7 @@ from scepd.enroll.budget import Budget
 from scepd.enroll.succession import Succession
 from scepd.message.certrep import ReplySigner
 from scepd.message.enveloped import Recipient
-from scepd.ports import Clock, DecryptionKey, Passwords, Store
+from scepd.ports import Clock, DecryptionKey, Passwords, SigningKey, Store
 from scepd.profile.blocked_keys import BlockedKeys
 from scepd.profile.switches import Switches
 from scepd.records import Crl
@@ -76,6 +76,7 @@ class Context:
     switches: Switches = attrs.field(factory=Switches)  # one of all lanes of the process
     guesses: Guesses | None = None  # None: no limits
     enclosures: Enclosures | None = None  # None: no service is sent requests as they were received
+    audit_key: SigningKey | None = None  # None: nothing is sealed
     checkpoint: Callable[[str], None] = lambda _name: None
     owes: bool = False
     derivations: Budget = attrs.field(

@@ -2,7 +2,7 @@
 
 import enum
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
 import attrs
@@ -80,42 +80,3 @@ def as_record(row: AuditRow) -> dict[str, str | int]:
         "target": row.target,
         "details": row.details,
     }
-
-
-def verify(rows: Iterable[AuditRow], heads: Mapping[str, Head]) -> list[str]:
-    """Return what is wrong, naming the first bad row of each chain; `rows` come by owner, then sequence."""
-    problems: list[str] = []
-    ends: dict[str, Head] = {}
-    broken: set[str] = set()
-    for row in rows:
-        if row.owner in broken:
-            continue
-        fault = _fault(row, ends.get(row.owner, Head(0, GENESIS)))
-        if fault:
-            problems.append(f"audit {row.owner} row {row.sequence}: {fault}")
-            broken.add(row.owner)
-        ends[row.owner] = Head(row.sequence, row.hash)
-    problems.extend(_head_problems(ends, heads, broken))
-    return problems
-
-
-def _fault(row: AuditRow, before: Head) -> str:
-    if row.sequence != before.sequence + 1:
-        return f"follows row {before.sequence}: rows are missing or out of order"
-    if row.previous != before.hash:
-        return "does not link to the row before it"
-    if link(row.previous, as_record(row)) != row.hash:
-        return "its content was changed"
-    return ""
-
-
-def _head_problems(ends: Mapping[str, Head], heads: Mapping[str, Head], broken: set[str]) -> Iterator[str]:
-    for owner in sorted(heads.keys() | ends.keys()):
-        if owner in broken:
-            continue
-        end = ends.get(owner, Head(0, GENESIS))
-        head = heads.get(owner, Head(0, GENESIS))
-        if end.sequence < head.sequence:
-            yield f"audit {owner} row {end.sequence + 1}: cut off; the chain was {head.sequence} rows long"
-        elif end != head:
-            yield f"audit {owner} row {end.sequence}: the noted end of the chain is another"

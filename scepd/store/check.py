@@ -6,7 +6,8 @@ from typing import Any
 from cryptography import x509
 from sqlalchemy import Text, cast, exists, func, literal, select
 
-from scepd.observe.audit import Action, verify
+from scepd.observe.audit import Action
+from scepd.observe.trail import verify
 from scepd.records import CertificateState, ChallengeState, TransactionState
 from scepd.store.check_certificate import CERTIFICATES, CRLS, certificate_faults, crl_faults
 from scepd.store.reader import Reader
@@ -79,7 +80,7 @@ def check_store(reader: Reader, issuers: Mapping[str, bytes]) -> list[str]:
         for row in reader.pages(_CHALLENGES, _H.id):
             problems.extend(f"challenge {row.id}: {fault}" for fault in _challenge_faults(row))
         problems.extend(_unaudited(reader))
-        problems.extend(verify(reader.audit_chains(), reader.audit_heads()))
+        problems.extend(str(damage) for damage in verify(reader.audit_trail(), reader.audit_heads()))
     return problems
 
 

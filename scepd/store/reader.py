@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Select, Table, func, select
 
 from scepd.observe.audit import AuditRow, Head
+from scepd.observe.trail import Entry
 from scepd.records import (
     Certificate,
     CertificateState,
@@ -19,6 +20,7 @@ from scepd.records import (
     TransactionState,
 )
 from scepd.store import statements as sql
+from scepd.store import trail
 from scepd.store.engines import StoreConnection
 from scepd.store.lineage import KEY_BLOCKED, KEY_CERTIFIED, SUCCESSOR
 from scepd.store.rows import (
@@ -169,11 +171,15 @@ class Reader:
             query = query.where(REFUSAL.c.profile == profile)
         return [refusal_of(row) for row in self._connection.query(query)]
 
-    def audit(self, *, target: str | None = None, limit: int = 100) -> Sequence[AuditRow]:
+    def audit(
+        self, *, target: str | None = None, action: str | None = None, limit: int = 100
+    ) -> Sequence[AuditRow]:
         """Return audit rows, newest first; `target` names one thing ("transaction 7", "challenge 3")."""
         query = SELECT_AUDIT.order_by(AUDIT.c.at.desc(), AUDIT.c.owner, AUDIT.c.sequence.desc()).limit(limit)
         if target is not None:
             query = query.where(AUDIT.c.target == target)
+        if action is not None:
+            query = query.where(AUDIT.c.action == action)
         return [audit_of(row) for row in self._connection.query(query)]
 
     def audit_chains(self) -> Iterator[AuditRow]:
@@ -186,6 +192,19 @@ class Reader:
                 return
             yield from map(audit_of, page)
             owner, sequence = page[-1][:2]
+
+    def audit_row(self, owner: str, sequence: int) -> AuditRow | None:
+        """Return one row of a chain."""
+        found = self._connection.query(SELECT_AUDIT.where(AUDIT.c.owner == owner, AUDIT.c.sequence == sequence))
+        return audit_of(found[0]) if found else None
+
+    def audit_trail(self) -> Iterator[Entry]:
+        """Yield every audit row and seal in the order of verifying them, for `observe.trail`."""
+        return trail.trail(self._connection)
+
+    def audit_entries(self) -> int:
+        """Return how many that will be."""
+        return trail.count_entries(self._connection)
 
     def audit_heads(self) -> dict[str, Head]:
         """Return the noted end of each chain."""

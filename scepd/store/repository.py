@@ -37,6 +37,7 @@ from scepd.store.outbox import Outbox
 from scepd.store.petition import Petitions, may_be_known
 from scepd.store.revocation import Revocations
 from scepd.store.rows import serial_text, time_text, trail_text, transaction_of
+from scepd.store.seals import Seals
 from scepd.store.standing import Standings
 from scepd.store.switches import Switches
 from scepd.store.texts import Texts
@@ -45,7 +46,19 @@ from scepd.store.values import certificate_values, claim_details, claim_values, 
 
 
 class Repository(
-    Petitions, Revocations, Crls, Leases, Tickets, Outbox, Texts, Adoptions, Entities, Switches, Limits, Standings
+    Petitions,
+    Revocations,
+    Crls,
+    Leases,
+    Tickets,
+    Outbox,
+    Texts,
+    Adoptions,
+    Entities,
+    Switches,
+    Limits,
+    Standings,
+    Seals,
 ):
     """`ports.Store` over one connection, for one thread."""
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
 from scepd.records import CertificateState, ChallengeState, TransactionState
 
 # The version of the tables that this program writes, and by which `store.version` decides whether it may read a store.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 METADATA = MetaData(
     naming_convention={

@@ -7,7 +7,8 @@ import sqlite3
 import attrs
 import pytest
 
-from scepd.observe.audit import GENESIS, AuditRow, Head, as_record, link, verify
+from scepd.observe.audit import GENESIS, AuditRow, Head, as_record, link
+from scepd.observe.trail import verify
 from scepd.records import to_json
 from scepd.refusal import Reason
 from scepd.store.check import check_store
@@ -38,7 +39,7 @@ def chains(directory, issuer):
 
 def problems(directory):
     repository = open_repository(directory)
-    found = verify(repository.audit_chains(), repository.audit_heads())
+    found = [str(damage) for damage in verify(repository.audit_trail(), repository.audit_heads())]
     repository.close()
     return found
 
@@ -162,7 +163,7 @@ def test_long_chains_are_read_page_by_page(directory):
     for _ in range(520):
         add_challenge(repository)
     assert [row.sequence for row in repository.audit_chains()] == list(range(1, 521))
-    assert verify(repository.audit_chains(), repository.audit_heads()) == []
+    assert list(verify(repository.audit_chains(), repository.audit_heads())) == []
     assert len(repository.audit(limit=10)) == 10
     assert [row.target for row in repository.audit(target="challenge 7")] == ["challenge 7"]
     repository.close()
@@ -176,7 +177,8 @@ def test_verify_names_the_first_bad_row_once():
         rows.append(attrs.evolve(row, hash=previous))
     rows[1] = attrs.evolve(rows[1], actor="x")
     rows[3] = attrs.evolve(rows[3], actor="x")
-    assert verify(rows, {"n/0": Head(5, previous)}) == ["audit n/0 row 2: its content was changed"]
+    found = verify(rows, {"n/0": Head(5, previous)})
+    assert [str(damage) for damage in found] == ["audit n/0 row 2: its content was changed"]
 
 
 def test_two_writers_of_one_chain_take_turns_without_a_fork(directory):
