@@ -26,7 +26,7 @@ def create(path: Path, content: bytes, mode: int = PUBLIC, owner: tuple[int, int
             os.link(passing, path, follow_symlinks=False)
         finally:
             passing.unlink()
-        _keep_name(path.parent)
+        keep_name(path.parent)
     except FileExistsError as error:
         raise OperatorError(f"{path} exists already", f"move it away: mv {path} {path}.old") from error
     except OSError as error:
@@ -59,7 +59,8 @@ def _write(path: Path, content: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def _keep_name(directory: Path) -> None:
+def keep_name(directory: Path) -> None:
+    """Make the names in a directory durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

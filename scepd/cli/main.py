@@ -28,6 +28,9 @@ COMMANDS = {
     "hsm": "hsm",
     "ca": "ca",
     "networks": "networks",
+    "backup": "backup",
+    "restore-check": "restore_check",
+    "restore": "restore",
 }
 
 
@@ -43,7 +46,7 @@ class Program(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"scepd.cli.{COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

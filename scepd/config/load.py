@@ -12,6 +12,7 @@ import attrs
 from scepd.config.audit import AuditSection, compile_audit
 from scepd.config.compile import compile_appliance, compile_hsm, compile_settings, compile_store
 from scepd.config.files import read_trusted
+from scepd.config.inventory import Inventory
 from scepd.config.problems import ConfigurationError, Place, Refused
 from scepd.config.secret import Surroundings
 from scepd.config.sections import ApplianceSection, HsmSection, StoreSection
@@ -46,6 +47,15 @@ def load(
     source.refuse_problems()
     assert settings is not None  # only a problem keeps them from being made
     return settings
+
+
+def load_inventory(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Inventory:
+    """Return the compiled settings with every file that they were made of; raises as `load` does."""
+    surroundings, source = _open(path, environ, None, None)
+    settings = compile_settings(source.tables, surroundings, source.place)
+    source.refuse_problems()
+    assert settings is not None  # only a problem keeps them from being made
+    return Inventory.of(settings, source.read, surroundings)
 
 
 def load_appliance(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Appliance:
@@ -92,6 +102,7 @@ class _Source:
     place: Place = attrs.field(factory=Place)
     tables: dict[str, Any] = attrs.field(factory=dict)
     files: dict[tuple[str | int, ...], Path] = attrs.field(factory=dict)
+    read: list[Path] = attrs.field(factory=list)  # each file, the first one first
 
     def refuse_problems(self) -> None:
         """Raise `ConfigurationError` with every problem so far, if there is one."""
@@ -123,6 +134,7 @@ def _open(
 
 def _parse(path: Path, source: _Source) -> dict[str, Any] | None:
     place = source.place
+    source.read.append(path)
     try:
         return tomllib.loads(read_trusted(path).decode("utf-8"))
     except Refused as refused:

@@ -38,6 +38,7 @@ class Surroundings:
     """What a configuration is judged against: its directory, the environment, the time, the machine's cores.
 
     `credentials` is where systemd puts the running service's credentials; a process that systemd started is told so.
+    `named` and `secrets` collect what the configuration names, for a backup: files and directories, and secret files.
     """
 
     directory: Path
@@ -45,10 +46,13 @@ class Surroundings:
     now: datetime
     cores: int = 1
     credentials: Path = Path("/run/credentials/scepd.service")
+    named: list[Path] = attrs.field(factory=list, eq=False, repr=False)
+    secrets: list[Path] = attrs.field(factory=list, eq=False, repr=False)
 
     def resolve(self, text: str) -> Path:
         """Return a path as an absolute one: relative paths begin at the configuration file's directory."""
-        return self.directory / text
+        self.named.append(self.directory / text)
+        return self.named[-1]
 
 
 def read_reference(raw: object) -> SecretReference:
@@ -75,8 +79,14 @@ def read_reference(raw: object) -> SecretReference:
 
 def locate(reference: SecretReference, surroundings: Surroundings) -> Path:
     """Return the file of a credential or file reference, as an absolute path."""
+    path = _locate(reference, surroundings)
+    surroundings.secrets.append(path)
+    return path
+
+
+def _locate(reference: SecretReference, surroundings: Surroundings) -> Path:
     if reference.source == "file":
-        return surroundings.resolve(reference.name)
+        return surroundings.directory / reference.name
     directory = surroundings.environ.get("CREDENTIALS_DIRECTORY")
     if directory:
         return Path(directory) / reference.name

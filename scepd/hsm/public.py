@@ -1,7 +1,10 @@
 """The public key of a key pair that was made in the token and has no certificate yet."""
 
+import hashlib
+from typing import Any
+
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from pkcs11 import Attribute, ObjectClass
 from pkcs11.util.ec import encode_ec_public_key
 from pkcs11.util.rsa import encode_rsa_public_key
@@ -26,3 +29,11 @@ def public_key(session: Session, label: str) -> rsa.RSAPublicKey | ec.EllipticCu
     if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         raise OperatorError(f"the key '{label}' is neither RSA nor EC", "scepd hsm list")
     return key
+
+
+def public_key_digest(private_key: Any, session: Session) -> str | None:
+    """Return the SHA-256 (hexadecimal) of the SubjectPublicKeyInfo of a private key in the token; None where it does not tell."""
+    key = public_key(session, private_key.label) if private_key.label else None
+    if key is None:
+        return None
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

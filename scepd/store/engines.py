@@ -210,6 +210,10 @@ class StoreConnection:
         finally:
             self._roll_back()
 
+    def copy_into(self, path: Path) -> None:
+        """Write all that is committed now to an empty file; others may write meanwhile (SQLite VACUUM INTO)."""
+        self._run("VACUUM INTO ?", (str(path),))
+
     @contextlib.contextmanager
     def rebuild(self) -> Iterator[None]:
         """Like `write`, for migrations: a table may be replaced by a copy of itself; references are checked at the end."""
