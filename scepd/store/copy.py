@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 from sqlalchemy.exc import DBAPIError
 
-from scepd.observe.audit import verify
+from scepd.observe.trail import verify
 from scepd.refusal import OperatorError, Unavailable
 from scepd.store.engines import StoreConnection, open_engine
 from scepd.store.marks import Marks
@@ -80,7 +80,7 @@ def _inspect(connection: StoreConnection, node: str, marks: Marks | None) -> Ins
         return Inspection(problems=tuple(f"the store is damaged: {words}" for words in found[:_SHOWN]))
     schema = refuse_newer(connection)
     reader, position = Reader(connection), read_position(connection)
-    broken = verify(reader.audit_chains(), reader.audit_heads())
+    broken = [str(damage) for damage in verify(reader.audit_trail(), reader.audit_heads())]
     lost = [] if marks is None else losses(position, marks.position, hash_at(connection))
     is_paired = read_pair(connection, node) is not None
     return Inspection(schema, position, tuple(broken[:_SHOWN]), tuple(lost), is_paired)
