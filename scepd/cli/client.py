@@ -2,12 +2,13 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import click
 
 from scepd.cli.client_enroll import enroll, poll, renew
 from scepd.cli.client_lookup import getcert, getcrl, getnextca
-from scepd.cli.client_options import CA_FILE, IDENTIFIER, JSON, PATH, URL, load, open_session, pem
+from scepd.cli.client_options import JSON, PATH, SERVER, load, open_session, pem, server_of
 from scepd.cli.files import create
 from scepd.cli.output import show_json, show_rows
 
@@ -30,13 +31,11 @@ def client() -> None:
 
 
 @client.command(short_help="What the server can do.")
-@URL
-@CA_FILE
-@IDENTIFIER
+@SERVER
 @JSON
-def getcaps(url: str, ca_file: Path | None, ca_identifier: str, as_json: bool) -> None:
+def getcaps(ca_identifier: str, as_json: bool, **server: Any) -> None:
     """Print the capability words of the server (GetCACaps)."""
-    words = sorted(open_session(url, ca_file, ca_identifier).capabilities())
+    words = sorted(open_session(server_of(**server), ca_identifier).capabilities())
     if as_json:
         show_json(words)
     else:
@@ -44,17 +43,15 @@ def getcaps(url: str, ca_file: Path | None, ca_identifier: str, as_json: bool) -
 
 
 @client.command(short_help="The server's CA and RA certificates.")
-@URL
-@CA_FILE
-@IDENTIFIER
+@SERVER
 @JSON
 @click.option("--out", type=PATH, help="Write the certificates as PEM to this new file.")
-def getca(url: str, ca_file: Path | None, ca_identifier: str, as_json: bool, out: Path | None) -> None:
+def getca(ca_identifier: str, as_json: bool, out: Path | None, **server: Any) -> None:
     """Print the certificates of the server with their fingerprints (GetCACert).
 
     Compare the fingerprint of the CA with its operator, then pin it: scepd client enroll --fingerprint.
     """
-    certificates = open_session(url, ca_file, ca_identifier).certificates()
+    certificates = open_session(server_of(**server), ca_identifier).certificates()
     rows = [
         {
             "subject": load(der).subject.rfc4514_string(),

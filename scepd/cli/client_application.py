@@ -9,6 +9,7 @@ import attrs
 from cryptography import x509
 
 from scepd.cli.client_keys import Signer, check_digest, make_signer, public_key_der
+from scepd.cli.client_likeness import names_of
 from scepd.message import tlv
 from scepd.message.algorithms import Digest
 from scepd.message.certificate import load_certificate
@@ -45,6 +46,7 @@ class Transaction:
     signer: Signer
     subject_der: bytes
     public_key_der: bytes
+    names: tuple[str, ...] = ()  # asked for, as "dns:host"
 
 
 @attrs.frozen(kw_only=True)
@@ -76,6 +78,7 @@ def enrolment(
         signer=signer,
         subject_der=encode(wish.subject),
         public_key_der=public_key_der(key),
+        names=tuple(f"{name.kind}:{name.value}" for name in wish.names),
     )
     csr = _csr(key, wish.subject, wish.challenge, _extensions(wish.names), digest)
     return Application(transaction=transaction, message_type=MessageType.PKCSReq, csr=csr, challenge=wish.challenge)
@@ -95,6 +98,7 @@ def renewal(
         signer=old,
         subject_der=subject_der,
         public_key_der=public,
+        names=names_of(old.certificate_der),
     )
     try:
         subject = read_name(tlv.read(subject_der))

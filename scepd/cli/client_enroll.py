@@ -15,6 +15,7 @@ from scepd.cli.client_exchange import Refused, StillPending
 from scepd.cli.client_keys import KEY_TYPES, held, obtain_key
 from scepd.cli.client_options import (
     CHALLENGE,
+    EXACT,
     LINK,
     PATH,
     PATIENCE,
@@ -23,6 +24,7 @@ from scepd.cli.client_options import (
     open_session,
     pem,
     refuse_existing,
+    server_of,
     take_challenge,
     take_patience,
 )
@@ -59,6 +61,7 @@ _CHAIN_OUT = click.option("--chain-out", type=PATH, help="Write the certificates
 @click.option("--passing-signer", is_flag=True, help="Have a throw-away RSA key sign for an EC key.")
 @_OUT
 @_CHAIN_OUT
+@EXACT
 @PATIENCE
 def enroll(**options: Any) -> None:
     """Get a certificate (PKCSReq) and check it: signature, nonce, key and chain.
@@ -100,6 +103,7 @@ def enroll(**options: Any) -> None:
 @click.option("--as-pkcsreq", is_flag=True, help="Send a PKCSReq (19), for servers without Renewal among their words.")
 @_OUT
 @_CHAIN_OUT
+@EXACT
 @PATIENCE
 def renew(**options: Any) -> None:
     """Get a new certificate of the same names, with the old one as the credential (RenewalReq).
@@ -135,6 +139,7 @@ def renew(**options: Any) -> None:
 @click.option("--key", "key_file", type=PATH, required=True, help="The key of the request; its state is KEY.pending.")
 @CHALLENGE
 @click.option("--out", type=PATH, help="Write the certificate (PEM) to this new file, not where enroll was told to.")
+@EXACT
 @PATIENCE
 def poll(**options: Any) -> None:
     """Go on with a request that is pending (CertPoll), now or days later.
@@ -150,7 +155,8 @@ def poll(**options: Any) -> None:
     waiting = recall(key_file)
     out = options["out"] or waiting.out
     refuse_existing(out, waiting.chain_out)
-    session = open_session(waiting.url, waiting.ca_file, waiting.ca_identifier)
+    server = server_of(waiting.url, waiting.ca_file, waiting.tls_certificate, waiting.tls_key)
+    session = open_session(server, waiting.ca_identifier, exact=options["exact"])
     authority = _authority(session, waiting)
     issued = _settle(
         key_file,
@@ -182,6 +188,8 @@ class Order:
         return Waiting(
             url=self.link.url,
             ca_file=_absolute(self.link.ca_file),
+            tls_certificate=_absolute(self.link.tls_certificate),
+            tls_key=_absolute(self.link.tls_key),
             ca_identifier=self.link.ca_identifier,
             certificates=self.authority.certificates,
             fingerprint=hashlib.sha256(self.authority.anchor).hexdigest(),
@@ -225,6 +233,8 @@ def _deliver(issued: Enrolment, out: Path, chain_out: Path | None) -> None:
     click.echo(f"certificate  {out}  {certificate.subject.rfc4514_string()}")
     click.echo(f"serial       {certificate.serial_number:x}")
     click.echo(f"valid until  {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
+    for difference in issued.differences:
+        click.echo(f"note         {difference}")
 
 
 def _wish(options: dict[str, Any]) -> Wish:

@@ -28,10 +28,15 @@ class Response:
 
 @attrs.frozen
 class Server:
-    """A SCEP server as a client sees it: its URL, and for https the CA certificates to trust (None = the system's)."""
+    """A SCEP server as a client sees it: its URL, and for https the CA certificates to trust (None = the system's).
+
+    `tls_certificate` is shown to a server that asks for one; where there is no `tls_key` its key is in the same file.
+    """
 
     url: str
     ca_file: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     timeout: float = 30.0  # seconds
     limits: tlv.Limits | None = None  # of a reply that may be large; None: those of every other
 
@@ -69,9 +74,9 @@ class Server:
                 "--ca-file FILE with the certificate of the CA that issued it",
             ) from error
         except (OSError, http.client.HTTPException) as error:
-            raise OperatorError(
-                f"no answer from {self.url}: {error}", "is the server running, and the URL right?"
-            ) from error
+            wants = isinstance(error, ssl.SSLError) and "CERTIFICATE_REQUIRED" in (error.reason or "")
+            hint = "--tls-certificate FILE --tls-key FILE" if wants else "is the server running, and the URL right?"
+            raise OperatorError(f"no answer from {self.url}: {error}", hint) from error
         finally:
             connection.close()
         if len(content) > self.longest:
@@ -82,7 +87,18 @@ class Server:
     def _connect(self, parts: SplitResult) -> http.client.HTTPConnection:
         if parts.scheme == "http":
             return http.client.HTTPConnection(parts.netloc, timeout=self.timeout)
-        return http.client.HTTPSConnection(parts.netloc, timeout=self.timeout, context=_trust(self.ca_file))
+        return http.client.HTTPSConnection(parts.netloc, timeout=self.timeout, context=self._context())
+
+    def _context(self) -> ssl.SSLContext:
+        context = _trust(self.ca_file)
+        if self.tls_certificate is not None:
+            try:
+                context.load_cert_chain(self.tls_certificate, self.tls_key, password=_no_password)
+            except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+                files = f"{self.tls_certificate} and {self.tls_key or 'a key in the same file'}"
+                hint = "--tls-certificate with the certificate (PEM) and those above it, --tls-key with its key (PEM)"
+                raise OperatorError(f"{files} cannot be shown to the server: {error}", hint) from error
+        return context
 
 
 def _split(url: str) -> SplitResult:
@@ -97,3 +113,7 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
     except (OSError, ssl.SSLError) as error:
         raise OperatorError(f"no CA certificate can be read from {ca_file}: {error}", "--ca-file FILE.pem") from error
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted")

@@ -25,7 +25,14 @@ Command = Callable[..., Any]
 PATH = click.Path(path_type=Path)
 URL = click.option("--url", required=True, help="The SCEP URL, for example http://pki.example.net/scep/routers.")
 CA_FILE = click.option("--ca-file", type=PATH, help="CA certificates (PEM) to trust for https; else the system's.")
+_TLS = (
+    click.option("--tls-certificate", type=PATH, help="Show this certificate (PEM), and those above it, to the server."),
+    click.option("--tls-key", type=PATH, help="Its private key (PEM); else it is in the same file."),
+)
 IDENTIFIER = click.option("--ca-identifier", default="", help="For servers that choose a CA by name.")
+EXACT = click.option(
+    "--exact", is_flag=True, help="Refuse a certificate of another subject or other names than asked for; else it is told."
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 _TRUST = (
@@ -78,8 +85,9 @@ def _all(*options: Command) -> Callable[[Command], Command]:
     return lambda command: reduce(lambda inner, option: option(inner), reversed(options), command)
 
 
-LINK = _all(URL, CA_FILE, IDENTIFIER, *_TRUST, *_ALGORITHMS)
-TRUSTING = _all(URL, CA_FILE, IDENTIFIER, *_TRUST)
+SERVER = _all(URL, CA_FILE, *_TLS, IDENTIFIER)
+LINK = _all(SERVER, *_TRUST, *_ALGORITHMS)
+TRUSTING = _all(SERVER, *_TRUST)
 CHALLENGE = _all(*_CHALLENGE)
 PATIENCE = _all(*_PATIENCE)
 
@@ -90,6 +98,8 @@ class Link:
 
     url: str
     ca_file: Path | None
+    tls_certificate: Path | None
+    tls_key: Path | None
     ca_identifier: str
     fingerprint: str | None
     insecurely_trust_first_ca: bool
@@ -98,6 +108,7 @@ class Link:
     transport: str = "v1.5"
     signature: str = "v1.5"
     by_get: bool = False
+    exact: bool = False
 
     @classmethod
     def take(cls, options: dict[str, Any]) -> Self:
@@ -111,7 +122,8 @@ class Link:
 
     def session(self) -> Session:
         """Return a session with the server."""
-        return open_session(self.url, self.ca_file, self.ca_identifier)
+        server = server_of(self.url, self.ca_file, self.tls_certificate, self.tls_key)
+        return open_session(server, self.ca_identifier, exact=self.exact)
 
     def choice(self, capabilities: frozenset[str]) -> Choice:
         """Return the algorithms for a server of these capabilities."""
@@ -129,9 +141,18 @@ class Link:
         return establish(session.certificates(), self.fingerprint, session.now())
 
 
-def open_session(url: str, ca_file: Path | None, identifier: str) -> Session:
-    """Return a session on this machine's clock and random source."""
-    return Session(Server(url, ca_file), lambda: datetime.now(UTC), os.urandom, identifier=identifier)
+def server_of(url: str, ca_file: Path | None, tls_certificate: Path | None, tls_key: Path | None) -> Server:
+    """Return the server of a command's options; raises `click.UsageError` for a certificate that nobody would see."""
+    if tls_key is not None and tls_certificate is None:
+        raise click.UsageError("--tls-key goes with --tls-certificate")
+    if tls_certificate is not None and not url.startswith("https:"):
+        raise click.UsageError("--tls-certificate goes with an https URL")
+    return Server(url, ca_file, tls_certificate, tls_key)
+
+
+def open_session(server: Server, identifier: str, *, exact: bool = False) -> Session:
+    """Return a session on this machine's clock and random source; `exact` takes no other names than asked for."""
+    return Session(server, lambda: datetime.now(UTC), os.urandom, identifier=identifier, exact=exact)
 
 
 def take_patience(options: dict[str, Any]) -> Patience:

@@ -15,7 +15,7 @@ from scepd.cli.files import PRIVATE, create
 from scepd.message.algorithms import Cipher, Digest, KeyTransport
 from scepd.refusal import OperatorError
 
-_VERSION = 1
+_VERSION = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -27,6 +27,8 @@ class Waiting:
 
     url: str
     ca_file: Path | None
+    tls_certificate: Path | None
+    tls_key: Path | None
     ca_identifier: str
     certificates: tuple[bytes, ...]  # of GetCACert at the time of the request
     fingerprint: str  # SHA-256 of the CA that was trusted then
@@ -73,6 +75,8 @@ def _to_json(waiting: Waiting) -> dict[str, Any]:
         "version": _VERSION,
         "url": waiting.url,
         "ca_file": _text(waiting.ca_file),
+        "tls_certificate": _text(waiting.tls_certificate),
+        "tls_key": _text(waiting.tls_key),
         "ca_identifier": waiting.ca_identifier,
         "certificates": [_encode(der) for der in waiting.certificates],
         "fingerprint": waiting.fingerprint,
@@ -85,6 +89,7 @@ def _to_json(waiting: Waiting) -> dict[str, Any]:
         "post": choice.post,
         "transaction_id": transaction.id,
         "subject": _encode(transaction.subject_der),
+        "names": list(transaction.names),
         "public_key": _encode(transaction.public_key_der),
         "signer": _encode(transaction.signer.certificate_der),
         "signer_key": _text(waiting.signer_key),
@@ -102,6 +107,8 @@ def _from_json(said: dict[str, Any], path: Path) -> Waiting:
     return Waiting(
         url=said["url"],
         ca_file=_path(said["ca_file"]),
+        tls_certificate=_path(said["tls_certificate"]),
+        tls_key=_path(said["tls_key"]),
         ca_identifier=said["ca_identifier"],
         certificates=tuple(map(base64.b64decode, said["certificates"])),
         fingerprint=said["fingerprint"],
@@ -116,6 +123,7 @@ def _from_json(said: dict[str, Any], path: Path) -> Waiting:
             id=said["transaction_id"],
             signer=Signer(key, base64.b64decode(said["signer"])),
             subject_der=base64.b64decode(said["subject"]),
+            names=tuple(said["names"]),
             public_key_der=base64.b64decode(said["public_key"]),
         ),
         signer_key=signer_key,

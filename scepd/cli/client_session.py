@@ -12,7 +12,8 @@ from scepd.cli.client_choice import Choice
 from scepd.cli.client_exchange import Exchange, ok
 from scepd.cli.client_http import Server
 from scepd.cli.client_keys import Signer
-from scepd.cli.client_trust import Authority, chain_of, check_issued
+from scepd.cli.client_likeness import differences
+from scepd.cli.client_trust import DISTRUST, Authority, chain_of, check_issued
 from scepd.message.capabilities import parse_capabilities
 from scepd.message.certificate import load_certificate
 from scepd.message.certrep import CertRep, read_certs_only
@@ -47,6 +48,7 @@ class Enrolment:
 
     certificate_der: bytes
     chain: tuple[bytes, ...]
+    differences: tuple[str, ...] = ()  # in words, from what was asked for
 
 
 @attrs.frozen
@@ -58,6 +60,7 @@ class Session:
     random: Callable[[int], bytes]
     sleep: Callable[[float], None] = time.sleep
     identifier: str = ""  # the CA identifier of servers that want one in `message`
+    exact: bool = False  # take no certificate of another subject or other names than asked for
 
     def capabilities(self) -> frozenset[str]:
         """Return the capability words; none where the server has no GetCACaps (RFC 8894 section 3.5.1)."""
@@ -149,7 +152,10 @@ class Session:
             raise OperatorError("the reply carries no certificate", "tell the operator of the server")
         issued, others = certificates[0], certificates[1:]
         check_issued(issued, transaction.public_key_der, others, authority, self.now())
-        return Enrolment(issued, tuple(chain_of(issued, others, authority)))
+        found = tuple(differences(issued, transaction.subject_der, transaction.names))
+        if found and self.exact:
+            raise OperatorError(f"not the certificate that was asked for: {'; '.join(found)}", DISTRUST)
+        return Enrolment(issued, tuple(chain_of(issued, others, authority)), found)
 
 
 def _poll(exchange: Exchange, transaction: Transaction) -> CertRep:

@@ -13,6 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from scepd.refusal import OperatorError
 
+DISTRUST = "do not use this certificate; tell the operator of the CA"
 _LONGEST_CHAIN = 8
 _PURPOSES_OF_DEVICES = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.EMAIL_PROTECTION}
 _PIN_DIGESTS = {40: "sha1", 64: "sha256", 96: "sha384", 128: "sha512"}  # by hexadecimal digits
@@ -55,17 +56,18 @@ def establish(certificates: Sequence[bytes], fingerprint: str | None, now: datet
 def check_issued(
     issued: bytes, public_key_der: bytes, others: Iterable[bytes], authority: Authority, now: datetime
 ) -> None:
-    """Check that the certificate has our key, leads to the pinned CA and is valid now; `others` came with it.
+    """Check that the certificate has our key, leads to the pinned CA, is none itself and valid now (threats S-85).
 
-    Raises `OperatorError`.
+    `others` came with it. Raises `OperatorError`.
     """
-    hint = "do not use this certificate; tell the operator of the CA"
     certificate = _load([issued])[0]
     if certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != public_key_der:
-        raise OperatorError("the issued certificate is for another key than the request", hint)
+        raise OperatorError("the issued certificate is for another key than the request", DISTRUST)
     pool = _load([*authority.certificates, *others])
     if not _leads_to(certificate, _load([authority.anchor])[0], pool):
-        raise OperatorError("the issued certificate does not lead to the pinned CA", hint)
+        raise OperatorError("the issued certificate does not lead to the pinned CA", DISTRUST)
+    if _is_ca(certificate):
+        raise OperatorError("the issued certificate is that of a CA, which nobody asked for", DISTRUST)
     if not _is_current(certificate, now):
         raise OperatorError("the issued certificate is not valid at this moment", "check the clocks of both sides")
 

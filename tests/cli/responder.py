@@ -129,6 +129,7 @@ class Responder:
     spki: bytes | None = None
     cipher: object = None
     issued_at: object = None
+    forged: object = None  # makes the certificate in place of the CA
     shown: object = None  # what GetCert shows in place of the certificate that is asked for
     crls: object = None  # what GetCRL shows
     next_ca: bytes | None = None  # the answer to GetNextCACert
@@ -204,7 +205,7 @@ class Responder:
             csr = parse_csr(content)
             self._authorize(message, csr)
         by = self.issuer or self.authority
-        issued = by.issue(csr, spki=self.spki, now=self.issued_at)
+        issued = self.forged(csr) if self.forged else by.issue(csr, spki=self.spki, now=self.issued_at)
         self.certificates[load_certificate(issued).serial] = issued
         return [issued, by.ca_der], []
 

@@ -7,6 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from scepd.ca.ceremony import Ceremony
 from scepd.cli.client_application import Wish, enrolment
 from scepd.cli.client_choice import choose
 from scepd.cli.client_exchange import Refused, StillPending
@@ -21,6 +22,7 @@ from scepd.records import GeneralName, Secret
 from scepd.refusal import OperatorError
 from scepd.x509.names import from_text
 from tests.cli.responder import CHALLENGE, Responder, authority, ec_key, rsa_key, serving
+from tests.x509.factory import Holder
 
 NAME = from_text("CN=r1.example.net")
 WISH = Wish(NAME, challenge=Secret(CHALLENGE))
@@ -34,10 +36,12 @@ class Sleeper:
         self.slept.append(seconds)
 
 
-def enrol(responder, *, key=None, wish=WISH, fingerprint=None, patience=0, sleep=None, passing=False, **choice):
+def enrol(
+    responder, *, key=None, wish=WISH, fingerprint=None, patience=0, sleep=None, passing=False, exact=False, **choice
+):
     key = key or rsa_key("client")
     with serving(responder) as url:
-        session = Session(Server(url), lambda: datetime.now(UTC), os.urandom, sleep or Sleeper())
+        session = Session(Server(url), lambda: datetime.now(UTC), os.urandom, sleep or Sleeper(), exact=exact)
         chosen = choose(session.capabilities(), **choice)
         trusted = establish(session.certificates(), fingerprint or responder.authority.fingerprint, session.now())
         options = {"digest": chosen.digest, "now": session.now(), "random": session.random, "passing": passing}
@@ -237,6 +241,72 @@ def test_a_certificate_for_another_key_is_not_taken():
 def test_a_certificate_of_another_ca_is_not_taken():
     with pytest.raises(OperatorError, match="does not lead to the pinned CA"):
         enrol(Responder(issuer=authority("strangers")))
+
+
+def upstream(name="r1.example.net", ca=None, **fields):
+    """A certificate for the client's key as a CA upstream makes it, whatever was asked for."""
+    ca = ca or authority()
+    issuer, now = Holder(x509.load_der_x509_certificate(ca.ca_der), ca.ca_key), datetime.now(UTC)
+    dates = {"begin": now - timedelta(days=1), "end": now + timedelta(days=1)}
+    return issuer.issue(name, **{"key": rsa_key("client"), **dates, **fields}).der
+
+
+def host(*names):
+    return x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+
+
+def namesake():
+    """Another CA with the pinned one's name."""
+    ceremony = Ceremony(rsa_key("strangers ca"), datetime.now(UTC), os.urandom)
+    return attrs.evolve(authority("strangers"), ca_der=ceremony.found_ca(from_text("CN=devices CA"), timedelta(days=9)))
+
+
+@pytest.mark.parametrize(
+    ("forged", "words"),
+    [
+        (lambda: upstream(key=rsa_key("thief")), "another key"),
+        (lambda: upstream(ca=authority("strangers")), "does not lead to the pinned CA"),
+        (lambda: upstream(ca=namesake()), "does not lead to the pinned CA"),
+        (lambda: upstream(begin=datetime(2020, 1, 1, tzinfo=UTC), end=datetime(2020, 1, 2, tzinfo=UTC)), "not valid"),
+        (lambda: upstream(extensions=(x509.BasicConstraints(True, None),)), "that of a CA"),
+    ],
+)
+def test_S85_what_an_upstream_swaps_is_not_taken(forged, words):
+    with pytest.raises(OperatorError, match=words):
+        enrol(Responder(forged=lambda _csr: forged()))
+
+
+@pytest.mark.parametrize(
+    ("made", "asked", "words"),
+    [
+        ({"name": "admin"}, (), "the subject is CN=admin, not CN=r1.example.net"),
+        ({"extensions": [host("evil.example")]}, (), "names that were not asked for: dns:evil.example"),
+        ({"extensions": []}, ("r1.example.net",), "names that are missing: dns:r1.example.net"),
+        ({"extensions": [x509.SubjectAlternativeName([x509.RegisteredID(x509.ObjectIdentifier("1.2.3"))])]}, (), "not asked for"),
+    ],
+)
+def test_S85_other_names_than_asked_for_are_told_or_refused(made, asked, words):
+    wish = attrs.evolve(WISH, names=tuple(GeneralName("dns", name) for name in asked))
+    responder = Responder(forged=lambda _csr: upstream(**made))
+    (told,) = enrol(responder, wish=wish).differences
+    assert words in told
+    with pytest.raises(OperatorError, match="not the certificate that was asked for"):
+        enrol(responder, wish=wish, exact=True)
+
+
+def test_S85_exactly_what_was_asked_for_is_taken():
+    wish = attrs.evolve(WISH, names=(GeneralName("dns", "R1.example.net"),))
+    responder = Responder(forged=lambda _csr: upstream(extensions=[host("r1.example.net")]))
+    assert enrol(responder, wish=wish, exact=True).differences == ()
+
+
+def test_S85_somebody_between_over_plain_http_learns_no_challenge():
+    strangers = authority("strangers")
+    served = [strangers.sign_der, strangers.decrypt_der, authority().ca_der]
+    responder = Responder(authority=strangers, served=served)
+    with pytest.raises(OperatorError, match="none of the server's certificates can take"):
+        enrol(responder, fingerprint=authority().fingerprint)
+    assert responder.requests == []
 
 
 def test_a_reply_in_a_weaker_cipher_than_asked_for_is_not_read():

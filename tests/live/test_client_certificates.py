@@ -1,6 +1,7 @@
 """Gated profiles of the real server: certificate and challenge, our own store, files that change (threats M)."""
 
 import secrets
+import socket
 import ssl
 import threading
 import time
@@ -8,16 +9,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from scepd.message.algorithms import CryptoPolicy
 from scepd.message.certrep import read_certrep, read_certs_only
+from scepd.message.csr_attributes import Extension
 from scepd.message.enveloped import decrypt
 from scepd.message.names import PkiStatus
 from tests import make
 from tests.live.device import certificate
 from tests.live.http_wire import Wire, exchange, request
-from tests.live.server import STATIC, copy_of, free_port
-from tests.x509.factory import Holder, root
+from tests.live.server import STATIC, copy_of, free_port, run
+from tests.x509.factory import CLIENT, Holder, root
+from tests.x509.factory import make as make_holder
 
 pytestmark = pytest.mark.live
 
@@ -30,13 +34,15 @@ class Site:
 
     def __init__(self, server):
         self.server = server
-        self.port = free_port()
+        self.port, self.strict = free_port(), free_port()
         self.factories = {name: root(f"Factory {name}", **DATES) for name in ("a", "b")}
         for name, factory in self.factories.items():
             (server.directory / f"{name}.pem").write_bytes(factory.pem)
         with server.config.open("a") as config:
             config.write(
                 f'\n[listener.mtls]\naddress = "127.0.0.1:{self.port}"\nclient_certificates = "optional"\n'
+                f'tls = {{ certificate = "tls.pem", key = {{ file = "tls.key" }} }}\n'
+                f'\n[listener.strict]\naddress = "127.0.0.1:{self.strict}"\nclient_certificates = "required"\n'
                 f'tls = {{ certificate = "tls.pem", key = {{ file = "tls.key" }} }}\n'
             )
             for name, trust in (("a", "a.pem"), ("b", "b.pem"), ("ours", server.ca.name)):
@@ -60,12 +66,12 @@ class Site:
     def ask(self, profile, tls, tree="scep-mtls"):
         return exchange(self.port, request("GET", f"/{tree}/{profile}?operation=GetCACaps"), tls=tls)
 
-    def enrol(self, profile, tls, party, challenge=STATIC):
+    def enrol(self, profile, tls, party, challenge=STATIC, extensions=()):
         """Return the HTTP reply and, where it is a CertRep, its reading."""
         body = make.pkcs_req(
             challenge=challenge, subject=make.name(CN=f"d-{secrets.token_hex(4)}"), signer=party,
             recipient=make.Party(None, self.decrypt), transaction_id=secrets.token_hex(16),
-            sender_nonce=secrets.token_bytes(16), signing_time=datetime.now(UTC),
+            sender_nonce=secrets.token_bytes(16), signing_time=datetime.now(UTC), extensions=extensions,
         )  # fmt: skip
         reply = exchange(self.port, request("POST", f"/scep-mtls/{profile}?operation=PKIOperation", body), tls=tls)
         return reply, read_certrep(reply.body, trusted=[self.sign]) if reply.status == 200 else None
@@ -104,6 +110,66 @@ def test_S97_nobody_passes_without_a_certificate_nor_around_the_gate(site):
         assert plain.status == 404
     assert site.ask("a", site.tls(device(site)), tree="scep").status == 404
     assert any("reason=client_certificate_missing" in line for line in site.server.log_lines())
+
+
+def pointers(port):
+    """Extensions that lead somebody who follows them to a port of this machine."""
+    at = x509.UniformResourceIdentifier(f"http://127.0.0.1:{port}/canary")
+    access = x509.AuthorityInformationAccess(
+        [x509.AccessDescription(oid, at) for oid in (AuthorityInformationAccessOID.CA_ISSUERS, AuthorityInformationAccessOID.OCSP)]
+    )
+    crl = x509.CRLDistributionPoints([x509.DistributionPoint([at], None, None, None)])
+    return access, crl, x509.FreshestCRL([x509.DistributionPoint([at], None, None, None)]), x509.SubjectAlternativeName([at])
+
+
+def test_S81_nothing_that_a_request_or_a_certificate_points_to_is_fetched(site):
+    with socket.create_server(("127.0.0.1", 0)) as canary:
+        access, crl, freshest, uri = pointers(canary.getsockname()[1])
+        # An intermediate that is not sent, and where it could be fetched: path building must not go there.
+        between = site.factories["a"].issue("Between", ca=True, extensions=(access, crl), **DATES)
+        orphan = between.issue("line-8", extensions=(CLIENT, access, crl, freshest), **DATES)
+        assert site.ask("a", site.tls(orphan)).status == 401
+        holder = site.factories["a"].issue("line-7", extensions=(CLIENT, access, crl, freshest), **DATES)
+        signer = make_holder("d-pointing", key=make.party("pointing").key, extensions=(access, crl, uri), **DATES)
+        party = make.Party(signer.key, signer.der)
+        wishes = [Extension(found.oid.dotted_string, False, found.public_bytes()) for found in (access, crl, freshest)]
+        _, reply = site.enrol("a", site.tls(holder), party, extensions=wishes)
+        assert reply.status is PkiStatus.SUCCESS, reply
+        # Refused, for the URI is no name that the profile allows; nobody looks what is there.
+        _, refused = site.enrol("a", site.tls(holder), party, extensions=[Extension(uri.oid.dotted_string, False, uri.public_bytes())])
+        assert refused.status is PkiStatus.FAILURE
+        canary.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            canary.accept()
+
+
+def test_our_client_shows_a_certificate(site, tmp_path):
+    holder, stranger = device(site), device(site, "b")
+    for name, one in (("holder", holder), ("stranger", stranger)):
+        (tmp_path / f"{name}.pem").write_bytes(one.pem)
+        (tmp_path / f"{name}.key").write_bytes(one.key_pem)
+
+    def enroll(name, *options, port=site.port):
+        url = ("--url", f"https://127.0.0.1:{port}/scep-mtls/a", "--ca-file", site.server.ca)
+        trust = ("--fingerprint", site.server.fingerprint(), "--challenge-file", "-", "--cn", name)
+        out = tmp_path / f"{name}-out.pem"
+        done = run(*site.server.client("enroll"), *url, *trust, "--out", out, *options, check=False, input=STATIC)
+        return done.returncode, done.stdout + done.stderr, out
+
+    shown = ("--tls-certificate", tmp_path / "holder.pem", "--tls-key", tmp_path / "holder.key")
+    for name, port in (("one", site.port), ("two", site.strict)):
+        status, words, out = enroll(name, *shown, port=port)
+        assert status == 0, words
+        run("openssl", "verify", "-CAfile", site.server.ca, out)
+    status, words, _ = enroll("three")
+    assert (status, "HTTP 401" in words) == (1, True), words
+    status, words, _ = enroll("four", port=site.strict)
+    assert (status, "--tls-certificate FILE" in words) == (1, True), words
+    other = ("--tls-certificate", tmp_path / "stranger.pem", "--tls-key", tmp_path / "stranger.key")
+    status, words, _ = enroll("five", *other)
+    assert (status, "HTTP 401" in words) == (1, True), words
+    status, words, _ = enroll("six", *shown[:3], tmp_path / "stranger.key")
+    assert (status, "cannot be shown to the server" in words) == (1, True), words
 
 
 def test_the_certificate_and_the_challenge_are_both_needed(site):
