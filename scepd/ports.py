@@ -11,6 +11,7 @@ from scepd.message.algorithms import KeyTransport
 from scepd.message.csr import CertificationRequest
 from scepd.records import (
     Certificate,
+    CertificateState,
     Challenge,
     Crl,
     Entity,
@@ -20,6 +21,7 @@ from scepd.records import (
     Petition,
     Posting,
     Refusal,
+    Revocation,
     Secret,
     Step,
     Ticket,
@@ -113,6 +115,15 @@ class Store(Protocol):
 
     def latest_crl_number(self, issuer: str) -> int:
         """Return the number of the newest CRL of an issuer, 0 where there is none."""
+
+    def generation(self) -> int:
+        """Return the number that rises with each decision, revocation and CRL."""
+
+    def certificate_status(self, issuer: str, serial: int) -> tuple[CertificateState, Revocation | None] | None:
+        """Return the state of a certificate and its revocation; None where there is no such row."""
+
+    def responder_certificate(self, issuer: str) -> bytes | None:
+        """Return the newest certificate of an issuer's OCSP key."""
 
     def waiting_challenges(self, profile: str, now: datetime, limit: int) -> Sequence[Challenge]:
         """Return free, unexpired challenges that have a sealed text, newest first."""

@@ -1,6 +1,6 @@
 """What a worker does beside the requests: it publishes from memory, hears news, and takes its turn at the duties."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import attrs
@@ -15,18 +15,22 @@ from scepd.app.leases import Lease
 from scepd.app.marks_duty import MarksDuty
 from scepd.app.news import Audience, News
 from scepd.app.outbox_duty import OutboxDuty
+from scepd.app.responder_duty import ResponderDuty
 from scepd.app.seal_duty import SealDuty
 from scepd.ca.publish import Publisher
+from scepd.ca.shelf import CrlShelf
 from scepd.challenge.entity import WrongCodes
 from scepd.config.settings import Settings
 from scepd.enroll.answer import RunsInLane
-from scepd.ports import Notifier
+from scepd.ports import Clock, Notifier
 from scepd.store.engines import open_engine
 from scepd.store.marks import MarkFile
 from scepd.store.published import PublishedCrl
 from scepd.store.repository import Repository
+from scepd.web.ocsp import Answering, OcspResource
 from scepd.web.publication import Publication, PublicationResource
 from scepd.x509.issuer import IssuerCertificate
+from scepd.x509.ocsp import ResponderCertificate
 
 
 @attrs.frozen
@@ -34,6 +38,7 @@ class Background:
     """Two threads with a store connection each: one hears news while the other may be long at a duty."""
 
     publication: PublicationResource
+    ocsp: OcspResource
     news: News
     duties: Duties
     clerks: tuple[Clerk, Clerk]
@@ -58,27 +63,10 @@ class Background:
         publishing = [issuer.name for issuer in settings.issuers if issuer.crl is not None]
         publication = Publication({issuer.name: issuer.certificate_der for issuer in settings.issuers}, publishing)
         clock, pause, marks = UtcClock(), Pause(), MarkFile.within(settings.appliance.state)
+        staff = _Staff(settings, names["duties"], duty_clerk, lanes, clock)
         housekeeping = Housekeeping(settings, Lease("housekeeping", names["duties"], clock), duty_clerk, clock)
-        crl_duties: list[Duty] = [
-            CrlDuty(
-                publisher=Publisher(
-                    issuer=issuer.name,
-                    certificate=IssuerCertificate.load(issuer.certificate_der),
-                    terms=issuer.crl,
-                    shelf=shelf,
-                    pause=pause,
-                ),
-                lease=Lease(f"crl:{issuer.name}", names["duties"], clock),
-                clerk=duty_clerk,
-                lanes=lanes,
-                marks=marks,
-                published=PublishedCrl.within(settings.appliance.state, issuer.name),
-                clock=clock,
-            )
-            for issuer in settings.issuers
-            if issuer.crl is not None
-        ]
-        audience = Audience(publication.renew, shared.doorkeepers.switches, shared.halt)
+        duties: list[Duty] = [*staff.renew_responders(), *staff.publish_crls(shelf, pause, marks), housekeeping]
+        audience = Audience(publication.renew, shared.doorkeepers.switches, shared.halt, shared.prepared.hear)
         node = settings.appliance.node
         marking = MarksDuty(
             marks=marks, node=node, lease=Lease(f"marks:{node}", names["duties"], clock), clerk=duty_clerk
@@ -103,8 +91,9 @@ class Background:
         ]
         return cls(
             PublicationResource(publication, clock),
+            OcspResource(lanes, _answering(settings, shared), clock),
             News(reactor, news_clerk, shelf, publishing, audience),
-            Duties(reactor, duty_clerk, [marking, *crl_duties, housekeeping, outbox, *seals], shared.halt),
+            Duties(reactor, duty_clerk, [marking, *duties, outbox, *seals], shared.halt),
             (news_clerk, duty_clerk),
             pause,
             shared.doorkeepers.wrong_codes,
@@ -132,6 +121,57 @@ class Background:
         self.news.stop()
         await self.duties.stop()
         await DeferredList([clerk.stop() for clerk in self.clerks])
+
+
+def _answering(settings: Settings, shared: Shared) -> Answering:
+    lasting = {issuer.name: issuer.ocsp.cache for issuer in settings.issuers if issuer.ocsp is not None}
+    return Answering(shared.authorities, shared.prepared, lasting, shared.halt.require_off)
+
+
+@attrs.frozen
+class _Staff:
+    """What the duties of an issuer have in common."""
+
+    settings: Settings
+    holder: str
+    clerk: Clerk
+    lanes: RunsInLane
+    clock: Clock
+
+    def publish_crls(self, shelf: CrlShelf, pause: Pause, marks: MarkFile) -> Iterator[Duty]:
+        """Yield the duties of the issuers that publish CRLs."""
+        for issuer in self.settings.issuers:
+            if issuer.crl is None:
+                continue
+            yield CrlDuty(
+                publisher=Publisher(
+                    issuer=issuer.name,
+                    certificate=IssuerCertificate.load(issuer.certificate_der),
+                    terms=issuer.crl,
+                    shelf=shelf,
+                    pause=pause,
+                ),
+                lease=Lease(f"crl:{issuer.name}", self.holder, self.clock),
+                clerk=self.clerk,
+                lanes=self.lanes,
+                marks=marks,
+                published=PublishedCrl.within(self.settings.appliance.state, issuer.name),
+                clock=self.clock,
+            )
+
+    def renew_responders(self) -> Iterator[Duty]:
+        """Yield the duties of the issuers that OCSP answers for."""
+        for issuer in self.settings.issuers:
+            if issuer.ocsp is not None:
+                yield ResponderDuty(
+                    issuer=issuer.name,
+                    first=ResponderCertificate.load(issuer.ocsp.certificate_der),
+                    valid=issuer.ocsp.certificate_valid,
+                    lease=Lease(f"ocsp:{issuer.name}", self.holder, self.clock),
+                    clerk=self.clerk,
+                    lanes=self.lanes,
+                    clock=self.clock,
+                )
 
 
 @attrs.frozen

@@ -16,10 +16,12 @@ from scepd.app.keys import ca_rules, key_checks, ra_rules
 from scepd.app.methods import Doorkeepers
 from scepd.app.successions import successions_of
 from scepd.ca.local import LocalIssuer, Locations
+from scepd.ca.prepared import PreparedAnswers
+from scepd.ca.responder import Authorities, Responder, Responders
 from scepd.ca.shelf import CrlShelf
 from scepd.challenge.enclosure import Enclosures
 from scepd.challenge.passwords import ProfilePasswords
-from scepd.config.settings import IssuerSettings, Settings
+from scepd.config.settings import IssuerSettings, OcspSettings, Settings
 from scepd.enroll.context import Context, Guesses, Registration
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.keys import Opening, open_decryption_key, open_signing_key, parse_uri
@@ -36,6 +38,7 @@ from scepd.store.published import newest_published
 from scepd.store.repository import Repository
 from scepd.x509.issuer import IssuerCertificate
 from scepd.x509.keys import spki_digest
+from scepd.x509.ocsp import ResponderCertificate
 
 _PROBE_OCTETS = 16
 _DAY = 86_400.0  # seconds
@@ -77,7 +80,9 @@ class Shared:
 
     doorkeepers: Doorkeepers
     enclosures: Enclosures
+    authorities: Authorities  # for which OCSP answers
     crls: CrlShelf = attrs.field(factory=CrlShelf)
+    prepared: PreparedAnswers = attrs.field(factory=PreparedAnswers)
     guesses: Guesses | None = None
     halt: Halt = attrs.field(factory=Halt)
 
@@ -92,9 +97,11 @@ class Shared:
     ) -> "Shared":
         """Make them; raises `OperatorError`."""
         published = newest_published(settings.appliance.state, [issuer.name for issuer in settings.issuers])
+        answering = [issuer for issuer in settings.issuers if issuer.ocsp is not None]
         return cls(
             Doorkeepers.make(settings, store_key, clock),
             Enclosures(store_key, os.urandom),
+            Authorities({issuer.name: IssuerCertificate.load(issuer.certificate_der) for issuer in answering}),
             crls=CrlShelf(published),
             guesses=guesses,
             halt=halt or Halt(),
@@ -145,6 +152,8 @@ class Outfitter:
                 owner=owner,
                 issuers={issuer.name: _open_issuer(session, issuer) for issuer in self._settings.issuers},
                 registrations=self._open_registrations(session),
+                responders=self._open_responders(session),
+                prepared=self._shared.prepared,
                 successions=self._successions,
                 challenges=self._shared.doorkeepers.methods,
                 passwords=self._passwords,
@@ -178,6 +187,14 @@ class Outfitter:
     def _open_audit_key(self, session: Session) -> SigningKey | None:
         audit = self._settings.audit
         return None if audit is None else open_signing_key(session, parse_uri(audit.key), audit.public_key_der)
+
+    def _open_responders(self, session: Session) -> Responders:
+        opened = [
+            _open_responder(session, issuer.name, issuer.ocsp)
+            for issuer in self._settings.issuers
+            if issuer.ocsp is not None
+        ]
+        return Responders.of(self._shared.authorities, opened)
 
     def _open_registrations(self, session: Session) -> Mapping[str, Registration]:
         return {issuer.name: self._open_registration(session, issuer) for issuer in self._settings.issuers}
@@ -214,6 +231,11 @@ def _open_issuer(session: Session, issuer: IssuerSettings) -> LocalIssuer:
     )
 
 
+def _open_responder(session: Session, issuer: str, ocsp: OcspSettings) -> Responder:
+    key = open_signing_key(session, parse_uri(ocsp.key), ocsp.certificate_der)
+    return Responder(issuer, key, ResponderCertificate.load(ocsp.certificate_der), ocsp.valid)
+
+
 def _passwords(profile: Profile, store_key: bytes) -> ProfilePasswords:
     statics = tuple(rule.secret for rule in profile.challenge if isinstance(rule, StaticRule))
     return ProfilePasswords(profile.name, store_key, statics)
@@ -221,7 +243,8 @@ def _passwords(profile: Profile, store_key: bytes) -> ProfilePasswords:
 
 def _own_certificates(issuer: IssuerSettings) -> tuple[bytes, ...]:
     recipients = (recipient.certificate_der for recipient in issuer.recipients)
-    return (issuer.certificate_der, issuer.ra_sign.certificate_der, *recipients)
+    responder = () if issuer.ocsp is None else (issuer.ocsp.certificate_der,)
+    return (issuer.certificate_der, issuer.ra_sign.certificate_der, *recipients, *responder)
 
 
 def _key_digest(certificate_der: bytes) -> bytes:

@@ -31,5 +31,7 @@ def ra_rules(issuer: IssuerSettings) -> KeyRules:
 def _of_issuer(issuer: IssuerSettings) -> Iterator[KeyCheck]:
     yield KeyCheck(issuer.key, "sign", issuer.certificate_der, ca_rules(issuer))
     yield KeyCheck(issuer.ra_sign.key, "sign", issuer.ra_sign.certificate_der, ra_rules(issuer))
+    if issuer.ocsp is not None:
+        yield KeyCheck(issuer.ocsp.key, "sign", issuer.ocsp.certificate_der, _ONE_ROLE)
     for recipient in issuer.recipients:
         yield KeyCheck(recipient.key, "decrypt", recipient.certificate_der, ra_rules(issuer))

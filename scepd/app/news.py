@@ -31,11 +31,15 @@ class Reading:
 
 @attrs.frozen
 class Audience:
-    """Whom the news concern: `renew` takes each CRL, `switches` which profiles are off, `halt` whether all stands still."""
+    """Whom the news concern: `renew` takes each CRL, `switches` which profiles are off, `halt` whether all stands still.
+
+    `hear` is told each generation, before anything else is read, in the clerk's thread.
+    """
 
     renew: Callable[[Crl], None]
     switches: Switches
     halt: Halt
+    hear: Callable[[int], None] = lambda _generation: None
 
 
 class News:
@@ -81,6 +85,7 @@ class News:
         generation = repository.generation()
         if generation == self._generation:
             return None
+        self._audience.hear(generation)
         self._audience.switches.replace(frozenset(repository.disabled_profiles()))
         found = (self._shelf.latest(repository, issuer) for issuer in self._issuers)
         return Reading(generation, tuple(crl for crl in found if crl is not None), repository.standstill())

@@ -163,7 +163,8 @@ class Worker:
         assert self._background is not None  # made before anything listens
         publication = self._background.publication if "publication" in listener.serves else None
         challenges = self._generator.resource if self._generator and "challenges" in listener.serves else None
-        return Tree(scep if "scep" in listener.serves else None, publication, challenges)
+        ocsp = self._background.ocsp if "publication" in listener.serves else None
+        return Tree(scep if "scep" in listener.serves else None, publication, challenges, ocsp)
 
     def _make_site(self, listener: ListenerSettings, scep: ScepResource) -> ScepSite:
         tree: Any = self._tree(listener, scep)

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from scepd.config.files import read_public
 from scepd.config.problems import Place, Refused
 from scepd.config.secret import Surroundings
+from scepd.x509.ocsp import may_answer
 
 E = TypeVar("E", bound=x509.ExtensionType)
 
@@ -159,6 +160,15 @@ def judge_ra_recipient(certificate: x509.Certificate) -> Iterator[Refused]:
     if usage is not None and not usage.key_encipherment:
         yield Refused(f"{show(certificate)} may not be encrypted to", "issue it with keyUsage keyEncipherment")
     yield from _judge_key(certificate, (rsa.RSAPublicKey,))
+
+
+def judge_responder(certificate: x509.Certificate) -> Iterator[Refused]:
+    """Yield what keeps the certificate from signing OCSP answers (RFC 6960 section 4.2.2.2)."""
+    yield from _judge_end_entity(certificate)
+    if not may_answer(certificate):
+        hint = "scepd ca responder ISSUER"
+        yield Refused(f"{show(certificate)} may not sign OCSP answers (extendedKeyUsage OCSPSigning)", hint)
+    yield from _judge_key(certificate, _SIGNERS)
 
 
 def judge_ca_as_ra(certificate: x509.Certificate) -> Iterator[Refused]:

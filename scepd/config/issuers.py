@@ -11,10 +11,20 @@ from scepd.config.certificates import Moment, read_named
 from scepd.config.problems import Place, Refused
 from scepd.config.registrations import RegistrationCompiler
 from scepd.config.secret import Surroundings
-from scepd.config.sections import CrlSection, IssuerSection
-from scepd.config.settings import Appliance, CrlSettings, IssuerSettings, ListenerSettings, SuccessionSettings
+from scepd.config.sections import CrlSection, IssuerSection, OcspSection
+from scepd.config.settings import (
+    Appliance,
+    CrlSettings,
+    IssuerSettings,
+    ListenerSettings,
+    OcspSettings,
+    RaSettings,
+    SuccessionSettings,
+)
 from scepd.config.succession import moments
 
+_LONGEST_ANSWER = timedelta(hours=24)
+_SHORTEST_RESPONDER, _LONGEST_RESPONDER = timedelta(days=2), timedelta(days=90)
 _OVERLAP = timedelta(days=30)  # SuccessionSettings' own default
 
 
@@ -64,10 +74,11 @@ class IssuerCompiler:
             ra_decrypt=registrations.decrypt,
             ra_decrypt_previous=registrations.previous,
             crl=crl,
+            ocsp=_compile_ocsp(section.ocsp, registrations.responder, place / "ocsp"),
             next=_compile_succession(section, issuer),
             ca_is_ra=section.insecurely_ca_is_ra,
             crl_urls=self._crl_urls(name, section),
-            ocsp_urls=section.ocsp_urls,
+            ocsp_urls=self._ocsp_urls(section),
             issuer_urls=section.issuer_urls,
         )
 
@@ -77,6 +88,11 @@ class IssuerCompiler:
         if self.published is None or not isinstance(section.crl, CrlSection):
             return ()
         return (f"{self.published}/crl/{name}.crl",)
+
+    def _ocsp_urls(self, section: IssuerSection) -> tuple[str, ...]:
+        if section.ocsp_urls is not None:
+            return section.ocsp_urls
+        return () if self.published is None or section.ocsp is None else (f"{self.published}/ocsp",)
 
 
 def _compile_chain(
@@ -125,6 +141,26 @@ def _compile_crl(section: CrlSection | bool, place: Place) -> CrlSettings | None
         hint = 'crl = { valid = "7d", every = "1d" }'
         (place / "every").problem("the next CRL would come only when the one before has ended", hint)
     return CrlSettings(valid=section.valid, every=section.every)
+
+
+def _compile_ocsp(section: OcspSection | None, responder: RaSettings | None, place: Place) -> OcspSettings | None:
+    if section is None or responder is None:
+        return None
+    if section.valid > _LONGEST_ANSWER:
+        # A replayed answer says "good" until it ends (threats S-108).
+        (place / "valid").problem("an answer would hold for more than a day", 'valid = "12h"')
+    if section.cache >= section.valid:
+        (place / "cache").problem("an answer would be given out when it has ended", 'cache = "5m"')
+    if not _SHORTEST_RESPONDER <= section.certificate_valid <= _LONGEST_RESPONDER:
+        reason = "nobody can revoke it, so that its end must be near, and it must not end before it is renewed"
+        (place / "certificate_valid").problem(reason, 'certificate_valid = "30d"; from 2d to 90d')
+    return OcspSettings(
+        key=responder.key,
+        certificate_der=responder.certificate_der,
+        valid=section.valid,
+        cache=section.cache,
+        certificate_valid=section.certificate_valid,
+    )
 
 
 def _compile_succession(section: IssuerSection, issuer: x509.Certificate) -> SuccessionSettings | None:

@@ -11,7 +11,7 @@ from scepd.config.certificates import Moment, read_named
 from scepd.config.problems import Place, Refused
 from scepd.config.scalars import same_key
 from scepd.config.secret import Surroundings
-from scepd.config.sections import IssuerSection, RaSection
+from scepd.config.sections import IssuerSection, OcspSection, RaSection
 from scepd.config.settings import RaSettings
 
 _PAIR = 'ra_sign = { key = "pkcs11:object=ra-sign", certificate = "ra-sign.pem" }'
@@ -46,6 +46,7 @@ class Registrations:
     sign: RaSettings
     decrypt: RaSettings | None
     previous: tuple[RaSettings, ...]
+    responder: RaSettings | None = None  # the OCSP key, which is kept apart from the others
 
 
 @attrs.frozen
@@ -65,6 +66,7 @@ class RegistrationCompiler:
             self._read(entry, self.place / "ra_decrypt_previous" / index, judge.judge_ra_recipient)
             for index, entry in enumerate(self.section.ra_decrypt_previous)
         )
+        responder = self._read_responder()
         authority = _Keyed(self.place, "the issuer", self.section.key, self.issuer)
         if self.section.insecurely_ca_is_ra:
             keys = self._use_authority(authority)
@@ -72,7 +74,7 @@ class RegistrationCompiler:
             keys = self._read_single(self.section.ra)
         else:
             keys = self._read_pair()
-        _keep_apart((authority, *(keyed for keyed in keys if keyed is not authority), *previous))
+        _keep_apart((authority, *(keyed for keyed in keys if keyed is not authority), *previous, *responder))
         pair = [settings for keyed in keys if (settings := keyed.settings)]
         if len(pair) != len(keys):
             return None
@@ -80,6 +82,7 @@ class RegistrationCompiler:
             sign=pair[0],
             decrypt=pair[-1] if keys[-1].can_encipher else None,
             previous=tuple(settings for keyed in previous if (settings := keyed.settings)),
+            responder=next((settings for keyed in responder if (settings := keyed.settings)), None),
         )
 
     def _refuse_two_forms(self) -> None:
@@ -114,18 +117,28 @@ class RegistrationCompiler:
             (self.place / "ra_decrypt").problem("is missing", _DECRYPT)
         return (sign, self._read(self.section.ra_decrypt, self.place / "ra_decrypt", judge.judge_ra_recipient))
 
+    def _read_responder(self) -> tuple[_Keyed, ...]:
+        """Read the OCSP key; its certificate may have ended, since the service renews it."""
+        if self.section.ocsp is None:
+            return ()
+        moment = attrs.evolve(self.moment, ended=True)
+        return (self._read(self.section.ocsp, self.place / "ocsp", judge.judge_responder, moment),)
+
     def _read(
         self,
-        section: RaSection | None,
+        section: RaSection | OcspSection | None,
         place: Place,
         judge_role: Callable[[x509.Certificate], Iterable[Refused]],
+        moment: Moment | None = None,
     ) -> _Keyed:
         owner = str(place.path[-1])
         if section is None:
             return _Keyed(place, owner, None, None)
         certificate = read_named(section.certificate, self.surroundings, place / "certificate")
         if certificate is not None:
-            _note(place / "certificate", (*judge_role(certificate), *judge.judge_time(certificate, self.moment)))
+            _note(
+                place / "certificate", (*judge_role(certificate), *judge.judge_time(certificate, moment or self.moment))
+            )
             if self.issuer is not None:
                 _note(place / "certificate", judge.judge_issued(certificate, self.issuer))
         return _Keyed(place, owner, section.key, certificate)

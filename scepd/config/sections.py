@@ -13,7 +13,7 @@ import attrs
 
 from scepd.config import scalars
 from scepd.config.audit import AuditSection
-from scepd.config.fields import Address, Duration, Flag, Instant, KeyUri, Secretly, Text, Url, required
+from scepd.config.fields import Address, Delay, Duration, Flag, Instant, KeyUri, Secretly, Text, Url, required
 from scepd.config.profile_sections import ProfileSection
 
 read_log_format = scalars.one_of("logfmt", "text", "json")
@@ -102,6 +102,17 @@ class CrlSection:
 
 
 @attrs.frozen
+class OcspSection:
+    """[issuer.NAME] ocsp."""
+
+    key: KeyUri | None = attrs.field(default=None, metadata=required('key = "pkcs11:token=scepd;object=devices-ocsp"'))
+    certificate: Text | None = attrs.field(default=None, metadata=required('certificate = "devices-ocsp.pem"'))
+    valid: Duration = timedelta(hours=12)
+    cache: Delay = timedelta(minutes=5)
+    certificate_valid: Duration = timedelta(days=30)
+
+
+@attrs.frozen
 class IssuerSection:
     """[issuer.NAME]."""
 
@@ -115,11 +126,12 @@ class IssuerSection:
     kind: Annotated[str, scalars.one_of("local")] = "local"
     chain: tuple[Text, ...] = ()
     crl: CrlSection | Annotated[Literal[False], scalars.read_off] = CrlSection()
+    ocsp: OcspSection | None = None
     next: Text | None = None
     next_from: Instant | None = None
     next_overlap: Duration | None = None
     crl_urls: tuple[Url, ...] | None = None  # None: where we publish it ourselves
-    ocsp_urls: tuple[Url, ...] = ()
+    ocsp_urls: tuple[Url, ...] | None = None  # None: where we answer ourselves
     issuer_urls: tuple[Url, ...] = ()
 
 

@@ -100,6 +100,21 @@ class CrlSettings:
 
 
 @attrs.frozen
+class OcspSettings:
+    """The OCSP key of an issuer, and how long its answers hold.
+
+    `certificate_der` certifies the key for the first time; it may have ended, since the service renews it in the store,
+    each for `certificate_valid`. `valid` is an answer's, `cache` how long it is given out again.
+    """
+
+    key: str
+    certificate_der: bytes
+    valid: timedelta = timedelta(hours=12)
+    cache: timedelta = timedelta(minutes=5)
+    certificate_valid: timedelta = timedelta(days=30)
+
+
+@attrs.frozen
 class SuccessionSettings:
     """The issuer that follows another: by name, from when on, and how long the old one is accepted afterwards."""
 
@@ -124,6 +139,7 @@ class IssuerSettings:
     ra_decrypt: RaSettings | None
     ra_decrypt_previous: tuple[RaSettings, ...] = ()  # still served and accepted while devices learn the new one
     crl: CrlSettings | None = None  # None: this issuer publishes none
+    ocsp: OcspSettings | None = None  # None: OCSP does not answer for it
     next: SuccessionSettings | None = None
     ca_is_ra: bool = False  # the key of the CA does everything (insecurely_ca_is_ra)
     crl_urls: tuple[str, ...] = ()

@@ -8,6 +8,8 @@ from typing import Protocol
 import attrs
 
 from scepd.ca.local import LocalIssuer
+from scepd.ca.prepared import PreparedAnswers
+from scepd.ca.responder import NO_RESPONDERS, Responders
 from scepd.challenge.enclosure import Enclosures
 from scepd.challenge.order import Methods
 from scepd.enroll.budget import Budget
@@ -73,6 +75,8 @@ class Context:
     passwords: Mapping[str, Passwords] = MappingProxyType(
         {}
     )  # by profile name, of those that take PasswordRecipientInfo
+    responders: Responders = NO_RESPONDERS
+    prepared: PreparedAnswers = attrs.field(factory=PreparedAnswers)  # one of all lanes of the process
     switches: Switches = attrs.field(factory=Switches)  # one of all lanes of the process
     guesses: Guesses | None = None  # None: no limits
     enclosures: Enclosures | None = None  # None: no service is sent requests as they were received

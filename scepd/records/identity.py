@@ -65,6 +65,7 @@ class Template:
     crl_urls: tuple[str, ...] = ()
     ocsp_urls: tuple[str, ...] = ()
     issuer_urls: tuple[str, ...] = ()
+    tls_features: tuple[int, ...] = ()  # RFC 7633: 5, the server must staple an OCSP answer
 
 
 @attrs.frozen

@@ -35,6 +35,7 @@ from scepd.store.lineage import (
 )
 from scepd.store.outbox import Outbox
 from scepd.store.petition import Petitions, may_be_known
+from scepd.store.responders import Responders
 from scepd.store.revocation import Revocations
 from scepd.store.rows import serial_text, time_text, trail_text, transaction_of
 from scepd.store.seals import Seals
@@ -49,6 +50,7 @@ class Repository(
     Petitions,
     Revocations,
     Crls,
+    Responders,
     Leases,
     Tickets,
     Outbox,

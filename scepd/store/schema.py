@@ -18,7 +18,7 @@ from sqlalchemy import (
 from scepd.records import CertificateState, ChallengeState, TransactionState
 
 # The version of the tables that this program writes, and by which `store.version` decides whether it may read a store.
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 METADATA = MetaData(
     naming_convention={
@@ -262,6 +262,18 @@ CRL = Table(
     Column("entries", Integer, nullable=False),
     Column("der", LargeBinary, nullable=False),
     UniqueConstraint("issuer", "number"),
+)
+
+# The certificates of the OCSP keys: each renewed before it ends, the newest is used.
+RESPONDER = Table(
+    "responder",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("not_after", Text, nullable=False),
+    Column("der", LargeBinary, nullable=False),
+    Column("created", Text, nullable=False),
+    Index(None, "issuer"),
 )
 
 # Who does a duty that only one process may do, and until when.

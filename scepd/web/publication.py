@@ -94,21 +94,21 @@ class PublicationResource(Resource):
             Response(
                 found.body,
                 found.content_type,
-                status=304 if _has(request, found) else 200,
+                status=304 if has_current(request, found.tag, found.fields) else 200,
                 cache_control=b"max-age=%d" % age,
                 fields=found.fields,
             ),
         )
 
 
-def _has(request: ScepRequest, found: Published) -> bool:
+def has_current(request: ScepRequest, tag: bytes, fields: bytes) -> bool:
     """Return whether the client has what is served now (RFC 9110 section 13.1.2: a tag goes before a date)."""
     tags = request.getHeader(b"if-none-match")
     if tags is not None:
         offered = {tag.strip().removeprefix(b"W/") for tag in tags.split(b",")}
-        return found.tag in offered or b"*" in offered
+        return tag in offered or b"*" in offered
     since = request.getHeader(b"if-modified-since")
-    return since is not None and b"Last-Modified: " + since + b"\r\n" in found.fields
+    return since is not None and b"Last-Modified: " + since + b"\r\n" in fields
 
 
 def _crl_path(issuer: str) -> bytes:

@@ -23,6 +23,7 @@ _TEXTS = {
     408: b"request not complete in time",
     413: b"request body too large",
     414: b"request line too long",
+    415: b"media type not supported",
     417: b"expectation not supported",
     429: b"too many requests, try again",
     431: b"request header too large",

@@ -41,6 +41,7 @@ _RA_USAGES: dict[str, frozenset[str]] = {
 }
 _END_ENTITY = write_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
 _NO_CHECK = write_extension(x509.OCSPNoCheck())
+_TLS_FEATURE = "1.3.6.1.5.5.7.1.24"
 _VERSION_3 = tlv.explicit(0, tlv.integer(2))
 _SUBJECT_KEY = bytes.fromhex("301d0603551d0e04160414")  # the extension up to the 20 octets of its key identifier
 _SERIAL_PREFIX = b"\x5c"
@@ -91,6 +92,7 @@ def draft_certificate(  # noqa: PLR0913 - each of these is decided elsewhere
         + _key_usage(usages)
         + _profile_extensions(template.extended_key_usage, where.crl_urls, where.ocsp_urls, where.issuer_urls)
         + more
+        + _tls_features(template.tls_features)
     )
     if template.names:
         names = x509.SubjectAlternativeName(map(to_x509_general_name, template.names))
@@ -137,6 +139,15 @@ def _profile_extensions(
             x509.AuthorityInformationAccess([x509.AccessDescription(how, _url(url)) for how, url in access])
         )
     return b"".join(map(write_extension, extensions))
+
+
+@lru_cache(maxsize=8)
+def _tls_features(features: tuple[int, ...]) -> bytes:
+    """Return the TLS features that a certificate's holder must offer (RFC 7633 section 4, C-315); not critical."""
+    if not features:
+        return b""
+    value = tlv.sequence(*map(tlv.integer, features))
+    return tlv.sequence(tlv.oid(_TLS_FEATURE), tlv.octet_string(value))
 
 
 def _url(text: str) -> x509.UniformResourceIdentifier:

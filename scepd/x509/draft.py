@@ -179,7 +179,7 @@ def seal(draft_der: bytes, key: PrivateKey, issuer_public_key: IssuerPublicKey) 
         tbs, algorithm, _ = split(draft_der)
     except ValueError as error:
         raise SealError(f"the draft is unreadable: {error}") from None
-    signature = _sign(tbs, algorithm, key)
+    signature = sign_tbs(tbs, algorithm, key)
     der = tlv.sequence(tbs, algorithm, tlv.bit_string(signature))
     sealed_tbs, sealed_algorithm, sealed_signature = split(der)
     if (sealed_tbs, sealed_algorithm) != (tbs, algorithm):
@@ -189,7 +189,8 @@ def seal(draft_der: bytes, key: PrivateKey, issuer_public_key: IssuerPublicKey) 
     return der
 
 
-def _sign(tbs: bytes, algorithm: bytes, key: PrivateKey) -> bytes:
+def sign_tbs(tbs: bytes, algorithm: bytes, key: PrivateKey) -> bytes:
+    """Return the key's signature over those octets by that AlgorithmIdentifier; SealError where it is not the key's."""
     if isinstance(key, rsa.RSAPrivateKey) and algorithm in RSA_ALGORITHMS:
         return key.sign(tbs, padding.PKCS1v15(), RSA_ALGORITHMS[algorithm]())
     if isinstance(key, ec.EllipticCurvePrivateKey) and algorithm in EC_ALGORITHMS:

@@ -1,0 +1,86 @@
+"""The duty of renewing the certificate of one issuer's OCSP key: signed in a lane, stored by the clerk."""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import attrs
+from twisted.logger import Logger, LogLevel
+
+from scepd.app.clerk import Clerk
+from scepd.app.leases import Lease
+from scepd.ca.ceremony import Ceremony
+from scepd.ca.responder import newest_certificate
+from scepd.enroll.answer import RunsInLane
+from scepd.enroll.context import Context
+from scepd.hsm.faults import TokenFault
+from scepd.ports import Clock
+from scepd.refusal import OperatorError, Unavailable
+from scepd.store.repository import Repository
+from scepd.x509.draft import SealError
+from scepd.x509.names import from_x509
+from scepd.x509.ocsp import ResponderCertificate
+
+_LOOK = 10.0  # seconds between two looks
+_LONGEST_PAUSE = 300.0  # seconds after failures
+
+
+@attrs.define(kw_only=True)
+class ResponderDuty:
+    """Renews when half of the certificate's life is over, or when there is none for the configured key."""
+
+    issuer: str
+    first: ResponderCertificate
+    valid: timedelta
+    lease: Lease
+    clerk: Clerk
+    lanes: RunsInLane
+    clock: Clock
+    monotonic: Callable[[], float] = time.monotonic
+    random: Callable[[int], bytes] = os.urandom
+    log = Logger()
+    _due: float = attrs.field(default=0.0, init=False)
+    _pause: float = attrs.field(default=_LOOK, init=False)
+
+    async def attend(self) -> None:
+        """Renew where it is time to; a failure is logged and tried again, ever more seldom."""
+        if self.monotonic() < self._due:
+            return
+        self._due = self.monotonic() + _LOOK
+        if not await self.clerk.run(self._is_due):
+            return
+        try:
+            der = await self.lanes.run(self._certify)
+            not_after = ResponderCertificate.load(der).not_after
+            await self.clerk.run(lambda repository: self._add(repository, der, not_after))
+        except (Unavailable, TokenFault, OperatorError, SealError) as trouble:
+            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+            self._due = self.monotonic() + self._pause
+            self.log.emit(
+                LogLevel.error,
+                event="responder_overdue",
+                issuer=self.issuer,
+                cause=str(trouble),
+                retry_in=self._pause,
+            )
+        else:
+            self._pause = _LOOK
+            self.log.info(event="responder_certified", issuer=self.issuer, not_after=not_after.isoformat())
+
+    def _is_due(self, repository: Repository) -> bool:
+        if not self.lease.take(repository):
+            return False
+        newest = newest_certificate(repository, self.issuer, self.first) or self.first
+        now = self.clock.now()
+        half = newest.not_before + (newest.not_after - newest.not_before) / 2
+        return not newest.not_before <= now < half
+
+    def _certify(self, context: Context) -> bytes:
+        issuer = context.issuers[self.issuer]
+        ceremony = Ceremony(issuer.key, self.clock.now(), self.random)
+        subject = from_x509(self.first.certificate.subject)
+        return ceremony.certify_ocsp(issuer.certificate, subject, self.first.public_key, self.valid)
+
+    def _add(self, repository: Repository, der: bytes, not_after: datetime) -> None:
+        repository.add_responder_certificate(self.issuer, der, not_after=not_after, who=self.lease.holder)

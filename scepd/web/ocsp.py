@@ -1,0 +1,179 @@
+"""OCSP over HTTP (RFC 6960 appendix A, RFC 5019): ready answers from memory, the others from a lane."""
+
+import binascii
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from functools import lru_cache
+from urllib.parse import unquote_to_bytes
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import datetimeToString
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from scepd.ca.prepared import PreparedAnswers
+from scepd.ca.responder import Authorities, OcspAnswer
+from scepd.enroll.answer import RunsInLane
+from scepd.hsm.faults import TokenFault
+from scepd.message.errors import MessageError
+from scepd.ports import Clock
+from scepd.refusal import Unavailable
+from scepd.web.publication import has_current
+from scepd.web.request import ScepRequest
+from scepd.web.respond import NO_STORE, Response, refuse, send
+from scepd.x509.ocsp import OcspStatus, refuse_request
+from scepd.x509.ocsp_request import OcspRequest, parse_ocsp_request
+
+PATH = b"/ocsp"
+_REQUEST_TYPE, _ANSWER_TYPE = b"application/ocsp-request", b"application/ocsp-response"
+_MOST_LIVE = 16  # answers in the making: whoever asks for the unknown leaves the lanes to those who enrol
+_RETRY = 5  # seconds
+_REASONS: Mapping[OcspStatus, tuple[str, str]] = {
+    OcspStatus.malformedRequest: ("malformed", "malformed_ocsp"),
+    OcspStatus.internalError: ("unavailable", "internal_error"),
+    OcspStatus.tryLater: ("unavailable", "overload"),
+    OcspStatus.unauthorized: ("rejected", "issuer_unknown"),
+}
+
+
+@attrs.frozen
+class Answering:
+    """For whom OCSP answers, what is ready, and how long an answer of each issuer is given out again.
+
+    `admit` raises `Unavailable` where nothing may be signed now.
+    """
+
+    authorities: Authorities
+    prepared: PreparedAnswers
+    lasting: Mapping[str, timedelta]
+    admit: Callable[[], None] = lambda: None
+
+
+class OcspResource(Resource):
+    """The tree below /ocsp as one leaf: one address for all issuers, since a request names the one it means."""
+
+    isLeaf = True
+    log = Logger()
+
+    def __init__(self, lanes: RunsInLane, answering: Answering, clock: Clock) -> None:
+        """Answer from what is ready, or through the lanes."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._lanes = lanes
+        self._answering = answering
+        self._clock = clock
+        self._live = 0
+        self._issuers = frozenset(name.encode() for name in answering.lasting)
+
+    def render(self, request: ScepRequest) -> int:
+        """Answer at once, or when a lane has."""
+        request.note(op="ocsp")
+        if not self._issuers:
+            request.note(outcome="rejected", reason="not_found")
+            refuse(request, 404)
+        elif request.method == b"POST" and not _is_ocsp(request):
+            request.note(outcome="rejected", reason="content_type")
+            refuse(request, 415)
+        else:
+            try:
+                asked = parse_ocsp_request(request.body if request.method == b"POST" else self._read_path(request.path))
+            except (MessageError, binascii.Error) as error:
+                self._refuse(request, OcspStatus.malformedRequest, str(error))
+            else:
+                self._answer(request, asked)
+        return NOT_DONE_YET
+
+    def _read_path(self, path: bytes) -> bytes:
+        """Return what stands behind /ocsp/ or /ocsp/ISSUER/ in base64; a padding that got lost is no loss.
+
+        The address may end in slashes of its own, with which no request begins: it is a SEQUENCE, whose base64 begins
+        with M. Further ones belong to it.
+        """
+        rest = path[len(PATH) :].lstrip(b"/")
+        first, _, behind = rest.partition(b"/")
+        if first in self._issuers:
+            rest = behind.lstrip(b"/")
+        text = unquote_to_bytes(rest)
+        return binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
+
+    def _answer(self, request: ScepRequest, asked: OcspRequest) -> None:
+        alone = len(asked.certificates) == 1 and asked.nonce is None
+        now = self._clock.now()
+        found = self._answering.prepared.find(asked.certificates[0].der, now) if alone else None
+        names = next(filter(None, map(self._answering.authorities.of, asked.certificates)), ())
+        if not names:
+            self._refuse(request, OcspStatus.unauthorized)  # RFC 5019 section 2.2.3
+            return
+        lasting = self._answering.lasting[names[0]] if alone else timedelta()
+        if found is not None:
+            self._send(request, found, lasting, now)
+        elif self._live >= _MOST_LIVE:
+            self._refuse(request, OcspStatus.tryLater, "too many answers in the making")
+        else:
+            Deferred.fromCoroutine(self._answer_live(request, asked, lasting))
+
+    async def _answer_live(self, request: ScepRequest, asked: OcspRequest, lasting: timedelta) -> None:
+        self._live += 1
+        try:
+            self._answering.admit()  # a restored store may have forgotten a revocation (threats S-105)
+            answer = await self._lanes.run(
+                lambda context: context.responders.answer(context.store, asked, context.clock.now())
+            )
+            assert answer is not None  # the issuer is one of ours
+        except (Unavailable, TokenFault) as trouble:
+            self._refuse(request, OcspStatus.tryLater, trouble.cause)
+            return
+        except Exception:  # noqa: BLE001 - the request boundary: whatever it is, the client gets an answer
+            failure = Failure()  # type: ignore[no-untyped-call]
+            self.log.failure("OCSP failed", failure, event="unexpected_error", request_id=request.origin.request_id)
+            self._refuse(request, OcspStatus.internalError)
+            return
+        finally:
+            self._live -= 1
+        if not answer.known:  # anybody may ask for any number: these would push out all others
+            lasting = timedelta()
+        self._answering.prepared.keep(asked.certificates[0].der, answer, lasting)
+        self._send(request, answer, lasting, self._clock.now())
+
+    def _send(self, request: ScepRequest, answer: OcspAnswer, lasting: timedelta, now: datetime) -> None:
+        request.note(outcome="served")
+        until = min(answer.this_update + lasting, answer.next_update)
+        left = int((until - now).total_seconds())
+        if left <= 0 or request.method == b"POST":
+            send(request, Response(answer.der, _ANSWER_TYPE))
+            return
+        fields = _fields(answer.tag, int(answer.this_update.timestamp()), int(until.timestamp()))
+        send(
+            request,
+            Response(
+                answer.der,
+                _ANSWER_TYPE,
+                status=304 if has_current(request, answer.tag, fields) else 200,
+                cache_control=b"max-age=%d, public, no-transform, must-revalidate" % left,
+                fields=fields,
+            ),
+        )
+
+    def _refuse(self, request: ScepRequest, status: OcspStatus, detail: str = "") -> None:
+        """Answer unsigned, with HTTP 200 as all answers (RFC 6960 appendix A.2)."""
+        outcome, reason = _REASONS[status]
+        request.note(outcome=outcome, reason=reason, **({"detail": detail} if detail else {}))
+        retry = _RETRY if status is OcspStatus.tryLater else None
+        send(request, Response(refuse_request(status), _ANSWER_TYPE, cache_control=NO_STORE, retry_after=retry))
+
+
+def _is_ocsp(request: ScepRequest) -> bool:
+    kind = request.getHeader(b"content-type") or b""
+    return kind.partition(b";")[0].strip().lower() == _REQUEST_TYPE
+
+
+@lru_cache(maxsize=1024)
+def _fields(tag: bytes, modified: int, expires: int) -> bytes:
+    """Return what RFC 5019 section 6.2 wants; an answer is stale when it is made anew, well before its nextUpdate.
+
+    Else a cache that knows Expires alone would hide a revocation for as long as the answer is valid.
+    """
+    moments = (datetimeToString(modified), datetimeToString(expires))  # type: ignore[no-untyped-call]
+    return b"ETag: %b\r\nLast-Modified: %b\r\nExpires: %b\r\n" % (tag, *moments)
