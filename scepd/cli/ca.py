@@ -16,6 +16,7 @@ from scepd.ca.ceremony import Fingerprints
 from scepd.cli import ca_tables
 from scepd.cli.ca_keys import KINDS, Generation, kind_of, make_generation, make_ra_decrypt
 from scepd.cli.ca_plan import find_issuer, next_name, next_subject, refuse_what_cannot_follow, subject_of
+from scepd.cli.ca_responder import ResponderPlan, make_responder, responder_kind
 from scepd.cli.configured import config_option, json_option, load_settings
 from scepd.cli.hsm import log_in, told_faults
 from scepd.cli.output import show_fields, show_json
@@ -41,14 +42,15 @@ def _instant(_ctx: click.Context, _option: click.Parameter, text: str) -> dateti
         raise click.BadParameter(f"{text!r} is no moment such as 2031-03-01T06:00:00Z") from None
 
 
-@click.group(short_help="Issuers: fingerprints, rollover, fresh RA keys.")
+@click.group(short_help="Issuers: fingerprints, rollover, fresh RA and OCSP keys.")
 def ca() -> None:
-    """Look at the issuers, make the next generation of one, or a fresh RA decryption key.
+    """Look at the issuers, make the next generation of one, a fresh RA decryption key, or the key that answers OCSP.
 
     \b
     scepd ca show
     scepd ca rollover devices --from 2031-03-01T06:00:00Z --write
     scepd ca ra devices --write
+    scepd ca responder devices --write
     """  # noqa: D301 - \b is for click
 
 
@@ -140,6 +142,32 @@ def renew_ra(issuer: str, write: bool, config: Path) -> None:
         "ra_decrypt": ca_tables.pair(made),
         "ra_decrypt_previous": [table["ra_decrypt"], *table.get("ra_decrypt_previous", [])],
     }
+    click.echo(f"made {made.uri}", err=True)
+    _tell([], issuer, keys)
+    if write:
+        change = partial(ca_tables.with_keys, issuer=issuer, keys=keys)
+        ca_tables.rewrite(path, change, partial(_mean_keys, issuer=issuer, keys=keys), config)
+    _next_steps(path, write=write)
+
+
+@ca.command(short_help="Make and certify the key that answers OCSP.")
+@click.argument("issuer")
+@click.option("--key-type", "kind", type=click.Choice(KINDS), help="The key; elliptic as the CA's, else ec:P-256.")
+@click.option("--write", is_flag=True, help="Put the lines into the configuration.")
+@config_option
+def responder(issuer: str, kind: str | None, write: bool, config: Path) -> None:
+    """Make a key that signs OCSP answers for ISSUER, with a certificate of 30 days; the service renews it by itself.
+
+    \b
+    scepd ca responder devices --write
+    """  # noqa: D301 - \b is for click
+    settings = load_settings(config)
+    found = find_issuer(settings, issuer)
+    path, _ = ca_tables.find_table(config, issuer)
+    plan = ResponderPlan(subject_of(found), kind or responder_kind(found), path.parent.absolute())
+    with told_faults():
+        made = make_responder(log_in(settings), found, plan)
+    keys = {"ocsp": ca_tables.pair(made) | ca_tables.ocsp_terms(found.ocsp)}
     click.echo(f"made {made.uri}", err=True)
     _tell([], issuer, keys)
     if write:

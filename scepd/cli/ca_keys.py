@@ -1,8 +1,8 @@
 """New generations of an issuer's keys and certificates: made in the token, certified there, written as PEM files."""
 
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import attrs
@@ -19,11 +19,13 @@ from scepd.hsm.keys import Opening, PublicKey, open_signing_key, parse_uri, sign
 from scepd.hsm.public import public_key
 from scepd.hsm.token import Session, Token
 from scepd.hsm.uri import KeyName
-from scepd.records import Name
+from scepd.records import Attribute, Name
 from scepd.refusal import OperatorError
 from scepd.x509.certificate import IssuerCertificate, RaRole
+from scepd.x509.names import ORGANIZATIONAL_UNIT
 
 KINDS = (*(f"rsa:{bits}" for bits in RSA_BITS), *(f"ec:{curve}" for curve in CURVES))
+RESPONDER_VALIDITY = timedelta(days=30)  # the service renews it
 _CURVE_NAMES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 
 
@@ -85,24 +87,36 @@ def make_generation(token: Token, model: IssuerSettings, plan: Generation) -> di
     session = token.session(writable=True)
     transport = model.ca_is_ra and model.ra_decrypt is not None
     label = f"{plan.name}-ca"
-    public = _key(session, label, plan.kind, "both" if transport else "sign")
+    public = key_in_token(session, label, plan.kind, "both" if transport else "sign")
     opening = Opening(rules=KeyRules(both_roles=transport))
     ceremony = Ceremony(signing_key_for(session, KeyName(label=label), public, opening), datetime.now(UTC), os.urandom)
     path = plan.directory / f"{label}.pem"
     ca_der = made_once(path, public, lambda: ceremony.found_ca(plan.subject, plan.validity, transport=transport))
     issuer = IssuerCertificate.load(ca_der)
-    made = {"": Made(_uri(token, label), path)}
+    made = {"": Made(key_uri(token, label), path)}
     for key in ra_keys_of(model):
         made[key.word] = _make_ra(session, ceremony, issuer, key, plan)
+    if model.ocsp is not None:
+        own = key_in_token(session, f"{plan.name}-ocsp", kind_of(model.ocsp.certificate_der), "sign")
+        made["ocsp"] = Made(key_uri(token, f"{plan.name}-ocsp"), plan.directory / f"{plan.name}-ocsp.pem")
+        make_responder_certificate(made["ocsp"].certificate, ceremony, issuer, plan.subject, own)
     return made
+
+
+def make_responder_certificate(
+    path: Path, ceremony: Ceremony, issuer: IssuerCertificate, subject: Name, key: PublicKey
+) -> None:
+    """Make the first certificate of an OCSP key, unless it is there."""
+    name = (*subject, (Attribute(ORGANIZATIONAL_UNIT, "OCSP responder"),))
+    made_once(path, key, lambda: ceremony.certify_ocsp(issuer, name, key, RESPONDER_VALIDITY))
 
 
 def _make_ra(session: Session, ceremony: Ceremony, issuer: IssuerCertificate, key: RaKey, plan: Generation) -> Made:
     label = f"{plan.name}-{key.suffix}"
-    public, path = _key(session, label, key.kind, key.role), plan.directory / f"{label}.pem"
+    public, path = key_in_token(session, label, key.kind, key.role), plan.directory / f"{label}.pem"
     subject = ra_subject(plan.subject, key.role)
     made_once(path, public, lambda: ceremony.certify_ra(issuer, subject, public, key.role))
-    return Made(_uri(session.token, label), path)
+    return Made(key_uri(session.token, label), path)
 
 
 def make_ra_decrypt(token: Token, issuer: IssuerSettings, subject: Name, directory: Path) -> Made:
@@ -111,26 +125,23 @@ def make_ra_decrypt(token: Token, issuer: IssuerSettings, subject: Name, directo
     session = token.session(writable=True)
     opening = Opening(rules=ca_rules(issuer))
     ca_key = open_signing_key(session, parse_uri(issuer.key), issuer.certificate_der, opening)
-    label = next(
-        label
-        for label in _labels(f"{issuer.name}-ra-decrypt")
-        if public_key(session, label) is None and not (directory / f"{label}.pem").exists()
-    )
-    public = _key(session, label, kind_of(issuer.ra_decrypt.certificate_der), "decrypt")
+    label = free_label(session, directory, f"{issuer.name}-ra-decrypt", first=2)
+    public = key_in_token(session, label, kind_of(issuer.ra_decrypt.certificate_der), "decrypt")
     ceremony, path = Ceremony(ca_key, datetime.now(UTC), os.urandom), directory / f"{label}.pem"
     ca, name = IssuerCertificate.load(issuer.certificate_der), ra_subject(subject, "decrypt")
     made_once(path, public, lambda: ceremony.certify_ra(ca, name, public, "decrypt"))
-    return Made(_uri(token, label), path)
+    return Made(key_uri(token, label), path)
 
 
-def _labels(stem: str) -> Iterator[str]:
-    number = 2
-    while True:
-        yield f"{stem}-{number}"
-        number += 1
+def free_label(session: Session, directory: Path, stem: str, *, first: int = 1) -> str:
+    """Return a label that neither a key nor a file has: the stem itself, then with numbers from 2 on."""
+    labels = (stem if number == 1 else f"{stem}-{number}" for number in count(first))
+    return next(
+        label for label in labels if public_key(session, label) is None and not (directory / f"{label}.pem").exists()
+    )
 
 
-def _key(session: Session, label: str, kind: str, role: Roles) -> PublicKey:
+def key_in_token(session: Session, label: str, kind: str, role: Roles) -> PublicKey:
     """Return the public key with that label, made in the token where there is none."""
     if kind not in KINDS:
         raise OperatorError(f"no key of kind {kind} is made here", f"--key-type {KINDS[0]}")
@@ -143,5 +154,6 @@ def _key(session: Session, label: str, kind: str, role: Roles) -> PublicKey:
     return generate_rsa(session, label, int(size), role) if family == "rsa" else generate_ec(session, label, size)
 
 
-def _uri(token: Token, label: str) -> str:
+def key_uri(token: Token, label: str) -> str:
+    """Return how the configuration names a key of that label."""
     return str(KeyName(label=label, token=token.settings.token_label))

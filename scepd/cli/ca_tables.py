@@ -12,11 +12,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from scepd.cli.ca_keys import Made
 from scepd.cli.files import create
 from scepd.cli.init_layout import quoted
 from scepd.config.load import load
-from scepd.config.settings import CrlSettings, IssuerSettings
+from scepd.config.settings import CrlSettings, IssuerSettings, OcspSettings
 from scepd.refusal import OperatorError
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
@@ -43,6 +45,8 @@ def issuer_table(name: str, made: Mapping[str, Made], model: IssuerSettings) -> 
         table["crl"] = False
     elif model.crl != CrlSettings():
         table["crl"] = {"valid": duration(model.crl.valid), "every": duration(model.crl.every)}
+    if "ocsp" in table:
+        table["ocsp"] |= ocsp_terms(model.ocsp)
     for word in ("crl_urls", "ocsp_urls", "issuer_urls"):
         urls: tuple[str, ...] = getattr(model, word)
         if urls:
@@ -50,6 +54,14 @@ def issuer_table(name: str, made: Mapping[str, Made], model: IssuerSettings) -> 
             own_name = rf"(?<=[^/:]/){re.escape(model.name)}(?=\.|/|$)"
             table[word] = [re.sub(own_name, name, url) for url in urls]
     return table
+
+
+def ocsp_terms(ocsp: OcspSettings | None) -> dict[str, str]:
+    """Return how long answers and certificates of an OCSP key hold, where that is not what is usual."""
+    words = ("valid", "cache", "certificate_valid")
+    usual = attrs.fields_dict(OcspSettings)
+    found = {} if ocsp is None else {word: getattr(ocsp, word) for word in words}
+    return {word: duration(span) for word, span in found.items() if span != usual[word].default}
 
 
 def pair(made: Made) -> dict[str, str]:

@@ -144,7 +144,7 @@ def _compile_crl(section: CrlSection | bool, place: Place) -> CrlSettings | None
 
 
 def _compile_ocsp(section: OcspSection | None, responder: RaSettings | None, place: Place) -> OcspSettings | None:
-    if section is None or responder is None:
+    if section is None:
         return None
     if section.valid > _LONGEST_ANSWER:
         # A replayed answer says "good" until it ends (threats S-108).
@@ -154,6 +154,8 @@ def _compile_ocsp(section: OcspSection | None, responder: RaSettings | None, pla
     if not _SHORTEST_RESPONDER <= section.certificate_valid <= _LONGEST_RESPONDER:
         reason = "nobody can revoke it, so that its end must be near, and it must not end before it is renewed"
         (place / "certificate_valid").problem(reason, 'certificate_valid = "30d"; from 2d to 90d')
+    if responder is None:
+        return None
     return OcspSettings(
         key=responder.key,
         certificate_der=responder.certificate_der,

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID, ObjectIdentifier
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from scepd.ca.local import LocalIssuer
 from scepd.cli.ca_keys import Made
@@ -228,6 +228,34 @@ def test_a_single_ra_key_is_followed_by_another_such_and_not_rotated_alone(site)
     assert keys_of(site)["devices-2-ra"] == ["decrypt", "sign"]
     assert usages(read(site.directory / "devices-2-ra.pem")) == {"digital_signature", "key_encipherment"}
     assert "token" in json.loads(site.scepd("check", "--hsm", "--json").stdout)["passed"]
+
+
+def test_S109_an_ocsp_key_is_made_certified_and_follows_its_issuer(site):
+    told = site.scepd("ca", "responder", "devices")
+    assert "# in [issuer.devices]:" in told.stdout
+    assert load(site.config).issuer["devices"].ocsp is None
+    site.scepd("ca", "responder", "devices", "--write", "--key-type", "rsa:2048")
+    ocsp = load(site.config).issuer["devices"].ocsp
+    assert ocsp.key.endswith("object=devices-ocsp-2")  # the first one was only shown
+    certificate = x509.load_der_x509_certificate(ocsp.certificate_der)
+    certificate.verify_directly_issued_by(read(site.directory / "devices-ca.pem"))
+    assert usages(certificate) == {"digital_signature"}
+    purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(purposes) == [ExtendedKeyUsageOID.OCSP_SIGNING]
+    assert (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days == 30
+    assert keys_of(site)["devices-ocsp-2"] == ["sign"]
+    path = site.config
+    path.write_text(path.read_text().replace("devices-ocsp-2.pem\" }", 'devices-ocsp-2.pem", cache = "1m" }'))
+    site.scepd("ca", "rollover", "devices", "--from", AT, "--write")
+    following = load(site.config).issuer["devices-2"]
+    assert following.ocsp.key.endswith("object=devices-2-ocsp")
+    assert following.ocsp.cache == timedelta(minutes=1)
+    x509.load_der_x509_certificate(following.ocsp.certificate_der).verify_directly_issued_by(
+        read(site.directory / "devices-2-ca.pem")
+    )
+    assert "token" in json.loads(site.scepd("check", "--hsm", "--json").stdout)["passed"]
+    site.scepd("ca", "responder", "devices", "--write")
+    assert load(site.config).issuer["devices"].ocsp.cache == timedelta(minutes=1)  # terms stay where the key changes
 
 
 # Without a token.

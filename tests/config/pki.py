@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 NOW = dt.datetime(2030, 6, 1, 12, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -51,6 +51,7 @@ def certificate(
     begin=NOW - 10 * DAY,
     end=NOW + 3650 * DAY,
     dns=(),
+    purposes=(),
 ) -> x509.Certificate:
     """Return a certificate for a named key; without an issuer it is signed by itself."""
     builder = (
@@ -72,6 +73,8 @@ def certificate(
         builder = builder.add_extension(
             x509.SubjectAlternativeName([x509.DNSName(host) for host in dns]), critical=False
         )
+    if purposes:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
     signing = key(signer or own)
     return builder.sign(signing, None if isinstance(signing, ed25519.Ed25519PrivateKey) else hashes.SHA256())
 
@@ -96,6 +99,7 @@ def key_pem(name: str, password: bytes | None = None) -> bytes:
 
 
 CA_USAGES = ("key_cert_sign", "crl_sign")
+OCSP = (ExtendedKeyUsageOID.OCSP_SIGNING,)
 RA_USAGES = ("digital_signature", "key_encipherment")
 
 
@@ -109,6 +113,12 @@ def good() -> dict[str, bytes]:
         "devices-ra-sign.pem": pem(certificate("rsa-sign", name="RA", usages=("digital_signature",), **issued)),
         "devices-ra-decrypt.pem": pem(certificate("rsa-decrypt", name="RA", usages=("key_encipherment",), **issued)),
         "devices-ra-decrypt-old.pem": pem(certificate("rsa-old", name="RA", usages=("key_encipherment",), **issued)),
+        "devices-ocsp.pem": pem(
+            certificate("ec-ocsp", name="OCSP", usages=("digital_signature",), purposes=OCSP, end=NOW - DAY, **issued)
+        ),
+        "devices-2-ocsp.pem": pem(
+            certificate("ec-ocsp-2", name="OCSP", usages=("digital_signature",), purposes=OCSP, **following)
+        ),
         # The issuer that follows, one with a single RA key, one whose CA is its own RA.
         "devices-2-ca.pem": pem(certificate("ec-ca-2", ca=True, usages=CA_USAGES)),
         "devices-2-ra-sign.pem": pem(certificate("rsa-sign-2", name="RA", usages=("digital_signature",), **following)),

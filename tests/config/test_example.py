@@ -11,7 +11,7 @@ import pytest
 
 from scepd.config import sections
 from scepd.config.load import load
-from scepd.config.settings import LimitSettings
+from scepd.config.settings import LimitSettings, OcspSettings
 from scepd.config.structure import key_of
 
 from .pki import NOW
@@ -66,7 +66,8 @@ def test_example_shows_the_defaults(installed):
         begun = {"renewal": one.renewal, "approval": one.approval} if one.name == "lab" else {}
         assert attrs.evolve(other, **begun, names=reserved) == one
     one, other = full.issuers[0], short.issuers[0]
-    assert attrs.evolve(one, crl_urls=(), ocsp_urls=(), issuer_urls=(), ra_decrypt_previous=(), next=None) == other
+    assert attrs.evolve(one, crl_urls=(), ocsp_urls=(), issuer_urls=(), ra_decrypt_previous=(), ocsp=None, next=None) == other
+    assert one.ocsp == OcspSettings(one.ocsp.key, one.ocsp.certificate_der)
 
 
 def test_example_s_commented_tables_are_what_they_say(installed):
