@@ -164,7 +164,7 @@ class Worker:
         publication = self._background.publication if "publication" in listener.serves else None
         challenges = self._generator.resource if self._generator and "challenges" in listener.serves else None
         ocsp = self._background.ocsp if "publication" in listener.serves else None
-        return Tree(scep if "scep" in listener.serves else None, publication, challenges, ocsp)
+        return Tree(scep if "scep" in listener.serves else None, publication, challenges, ocsp=ocsp)
 
     def _make_site(self, listener: ListenerSettings, scep: ScepResource) -> ScepSite:
         tree: Any = self._tree(listener, scep)

@@ -245,7 +245,7 @@ def test_S109_an_ocsp_key_is_made_certified_and_follows_its_issuer(site):
     assert (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days == 30
     assert keys_of(site)["devices-ocsp-2"] == ["sign"]
     path = site.config
-    path.write_text(path.read_text().replace("devices-ocsp-2.pem\" }", 'devices-ocsp-2.pem", cache = "1m" }'))
+    path.write_text(path.read_text().replace('devices-ocsp-2.pem" }', 'devices-ocsp-2.pem", cache = "1m" }'))
     site.scepd("ca", "rollover", "devices", "--from", AT, "--write")
     following = load(site.config).issuer["devices-2"]
     assert following.ocsp.key.endswith("object=devices-2-ocsp")

@@ -61,7 +61,7 @@ class Lanes:
 class Town(Setting):
     """A site that answers for the issuer `devices`."""
 
-    def __init__(self, *, cache=MINUTES, off=False):
+    def __init__(self, *, cache=MINUTES, off=False, admit=lambda: None):
         self.now, self.store = NOW, Store()
         certificates = {} if off else {"devices": material.issuer("rsa")}
         authorities, self.prepared = Authorities(certificates), PreparedAnswers()
@@ -73,8 +73,8 @@ class Town(Setting):
         self.lanes = Lanes(
             SimpleNamespace(responders=Responders.of(authorities, [responder]), store=self.store, clock=clock)
         )
-        answering = Answering(authorities, self.prepared, dict.fromkeys(certificates, cache))
-        super().__init__(Tree(ScepResource({}), None, OcspResource(self.lanes, answering, clock)))
+        answering = Answering(authorities, self.prepared, dict.fromkeys(certificates, cache), admit)
+        super().__init__(Tree(ScepResource({}), None, ocsp=OcspResource(self.lanes, answering, clock)))
 
     def ask(self, target="/ocsp", body=b"", method="GET", **fields):
         lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
@@ -263,6 +263,15 @@ def test_C301_troubles_of_our_own_are_said_without_a_signature(fault, status):
     assert b"canary" not in reply.body
     town.lanes.fault = None
     assert said(town.post(request())) == [GOOD]
+
+
+def test_S105_a_store_that_may_have_forgotten_a_revocation_answers_nothing():
+    def refuse():
+        raise Unavailable("an older store was restored")
+
+    town = Town(admit=refuse)
+    assert said(town.get(request())) is OCSPResponseStatus.TRY_LATER
+    assert town.store.reads == 0
 
 
 def test_C301_S108_issuers_of_others_are_not_answered_for():
