@@ -233,7 +233,7 @@ def _open_issuer(session: Session, issuer: IssuerSettings) -> LocalIssuer:
 
 def _open_responder(session: Session, issuer: str, ocsp: OcspSettings) -> Responder:
     key = open_signing_key(session, parse_uri(ocsp.key), ocsp.certificate_der)
-    return Responder(issuer, key, ResponderCertificate.load(ocsp.certificate_der), ocsp.valid)
+    return Responder(issuer, key, ResponderCertificate.load(ocsp.certificate_der), ocsp.valid, ocsp.cache)
 
 
 def _passwords(profile: Profile, store_key: bytes) -> ProfilePasswords:

@@ -88,6 +88,7 @@ class Responder:
     key: SigningKey
     first: ResponderCertificate  # of the configuration: it says which key is meant, and may have ended
     valid: timedelta  # from thisUpdate to nextUpdate
+    lasting: timedelta = timedelta()  # for which an answer is given out again
     _newest: ResponderCertificate | None = attrs.field(default=None, init=False)
     _generation: int = attrs.field(default=-1, init=False)
 

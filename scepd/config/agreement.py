@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 
+from cryptography import x509
+
 from scepd.config.problems import Place, Refused
 from scepd.config.profile_sections import ApprovalSection, ProfileSection, RenewalSection
 from scepd.config.sections import ListenerSection, RootSection
 from scepd.config.settings import IssuerSettings
 from scepd.config.succession import followers
+from scepd.x509.usages import STATUS_REQUEST
 
 # Methods that know a secret, or nothing, and not who uses it.
 _SAY_NO_NAMES = frozenset({"static", "none"})
@@ -25,6 +28,7 @@ def judge_agreement(root: RootSection, issuers: Mapping[str, IssuerSettings | No
         serving = [issuer for issuer in map(issuers.get, line) if issuer is not None]
         found = (
             *(found for issuer in serving for found in _judge_issuer(profile, issuer)),
+            *(found for issuer in serving for found in _judge_staple(profile, issuer)),
             *_judge_raw(profile, listeners),
             *_judge_keys(profile),
             *_judge_unauthenticated(profile, is_read=not (here / "approval").is_noted),
@@ -65,6 +69,36 @@ def _judge_issuer(profile: ProfileSection, issuer: IssuerSettings) -> Iterator[t
             f'crl_urls = ["http://pki.example.net/crl/{issuer.name}.crl"] in [issuer.{issuer.name}]; or get_crl = true'
         )
         yield "get_crl", Refused(reason, hint)
+
+
+def _judge_staple(profile: ProfileSection, issuer: IssuerSettings) -> Iterator[tuple[str, Refused]]:
+    """Yield what keeps certificates from being stapled (RFC 7633 sections 4.2.2 and 4.3.1)."""
+    features = _tls_features(issuer)
+    if features - {STATUS_REQUEST}:
+        odd = min(features - {STATUS_REQUEST})
+        reason = f"issuer {issuer.name} wants TLS feature {odd} in every certificate, which no profile gives"
+        yield "must_staple", Refused(reason, "another issuer")
+    elif features and profile.must_staple != "always":
+        reason = f"issuer {issuer.name} wants every certificate to be stapled (its own TLS feature extension)"
+        yield "must_staple", Refused(reason, 'must_staple = "always"')
+    if profile.must_staple in (None, "never"):
+        return
+    if issuer.ocsp is None:
+        hint = f"scepd ca responder {issuer.name} --write"
+        yield "must_staple", Refused(f"issuer {issuer.name} answers no OCSP, so that nothing could be stapled", hint)
+    elif not issuer.ocsp_urls:
+        reason = f"the certificates of issuer {issuer.name} do not say where OCSP answers"
+        hint = f'ocsp_urls = ["http://pki.example.net/ocsp"] in [issuer.{issuer.name}]'
+        yield "must_staple", Refused(reason, hint)
+
+
+def _tls_features(issuer: IssuerSettings) -> frozenset[int]:
+    certificate = x509.load_der_x509_certificate(issuer.certificate_der)
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.TLSFeature)
+    except x509.ExtensionNotFound:
+        return frozenset()
+    return frozenset(feature.value for feature in found.value)
 
 
 def answers_get_crl(profile: ProfileSection, issuer: IssuerSettings) -> bool:

@@ -116,6 +116,7 @@ class ProfileSection:
     key: KeySection = KeySection()
     key_usage: tuple[Annotated[str, read_key_usage], ...] | None = None
     extended_key_usage: tuple[Annotated[str, read_purpose], ...] | None = None
+    must_staple: Annotated[str, scalars.one_of("never", "requested", "always")] | None = None
     unknown_extensions: Annotated[str, scalars.one_of("drop", "refuse")] | None = None
     validity: Duration | None = None
     backdate: Duration | None = None

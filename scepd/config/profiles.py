@@ -23,6 +23,7 @@ from scepd.profile.presets import PRESETS
 
 # Keys of [profile.NAME] that are Profile's own words; what is not written keeps Profile's default.
 _AS_WRITTEN = (
+    "must_staple",
     "unknown_extensions",
     "validity",
     "backdate",

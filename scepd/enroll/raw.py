@@ -65,15 +65,20 @@ def respond_raw(context: Context, profile: Profile, body: bytes, origin: Origin)
         return Response(Answer(b"", "malformed", status=400, reason="malformed_message", detail=str(error)))
     case = RawCase(csr, profile, origin, trail, registration_of(context, profile))
     try:
-        outcome = _decide(context, case)
-    except Reject as reject:
-        outcome = Rejected(reject.reason, reject.detail)
+        return _respond(context, case)
     except Unavailable as trouble:
         return Response(
             _answer(case, b"", "unavailable", status=503, detail=trouble.cause, retry_after=trouble.retry_after)
         )
+
+
+def _respond(context: Context, case: RawCase) -> Response:
+    try:
+        outcome = _decide(context, case)
+    except Reject as reject:
+        outcome = Rejected(reject.reason, reject.detail)
     if isinstance(outcome, Rejected):
-        refusal = refusal_of(context, case, outcome, subject=to_text(csr.subject))
+        refusal = refusal_of(context, case, outcome, subject=to_text(case.csr.subject))
         return Response(_refused(case, outcome), refusal, notices_of(context, case, refusal))
     return Response(_reply(context, case, outcome))
 

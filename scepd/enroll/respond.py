@@ -12,6 +12,7 @@ from scepd.enroll.notices import notices_of
 from scepd.enroll.pipeline import decide, resume
 from scepd.enroll.recall import recover
 from scepd.enroll.reply import Answer
+from scepd.enroll.staple import prepare_staple
 from scepd.enroll.succession import serving
 from scepd.enroll.suspended import Suspended, Verdict
 from scepd.message.algorithms import PKCS1V15, Cipher
@@ -65,12 +66,13 @@ def respond_again(context: Context, suspended: Suspended, verdict: Verdict) -> R
 
 def _respond(context: Context, case: Case, act: Callable[[], Outcome | Suspended]) -> Response | Suspended:
     try:
-        outcome = act()
-    except Reject as reject:
-        outcome = Rejected(reject.reason, reject.detail)
+        try:
+            outcome = act()
+        except Reject as reject:
+            outcome = Rejected(reject.reason, reject.detail)
+        return outcome if isinstance(outcome, Suspended) else _reply(context, case, outcome)
     except Unavailable as trouble:
         return Response(_unavailable(case, trouble))
-    return outcome if isinstance(outcome, Suspended) else _reply(context, case, outcome)
 
 
 def _reply(context: Context, case: Case, outcome: Outcome) -> Response:
@@ -95,7 +97,11 @@ def registration_of(context: Context, profile: Profile) -> Registration:
 
 
 def certificates_of(context: Context, profile: Profile, outcome: Issued) -> tuple[bytes, ...]:
-    """Return what goes out with a certificate, which comes first: what the profile says of its chain (C-119, C-120)."""
+    """Return what goes out with a certificate, which comes first: what the profile says of its chain (C-119, C-120).
+
+    Raises `Unavailable` where it must be stapled and nothing could be stapled yet.
+    """
+    prepare_staple(context, outcome.transaction, outcome.certificate_der)
     issuer = context.issuers.get(outcome.transaction.issuer)
     if issuer is None:  # it has left the configuration: its certificate is still the device's
         return (outcome.certificate_der,)

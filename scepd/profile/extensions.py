@@ -7,7 +7,7 @@ from scepd.message.csr_attributes import Extension
 from scepd.message.errors import MessageError
 from scepd.profile.model import Profile
 from scepd.refusal import Reason, Reject
-from scepd.x509.usages import SPECIAL_PURPOSES, purpose_oid
+from scepd.x509.usages import SPECIAL_PURPOSES, STATUS_REQUEST, TLS_FEATURE, purpose_oid
 
 SUBJECT_ALTERNATIVE_NAME = "2.5.29.17"
 KEY_USAGE = "2.5.29.15"
@@ -39,7 +39,7 @@ _OURS = frozenset(
         "2.5.29.46",  # freshestCRL
         "1.3.6.1.5.5.7.1.1",  # authorityInfoAccess
         "1.3.6.1.5.5.7.1.11",  # subjectInfoAccess
-        "1.3.6.1.5.5.7.1.24",  # tlsfeature: no profile staples yet (C-319)
+        TLS_FEATURE,  # `tls_features` reads it
     }
 )
 _STRICT = tlv.Limits(size=8_192, elements=256, depth=4, ber_depth=0)
@@ -64,6 +64,25 @@ def judge_extensions(profile: Profile, extensions: Sequence[Extension]) -> bytes
         elif oid in _REFUSED or (oid not in _OURS and profile.unknown_extensions == "refuse"):
             raise Reject(Reason.extension_refused, f"extension {oid}")
     return names
+
+
+def tls_features(profile: Profile, extensions: Sequence[Extension]) -> tuple[int, ...]:
+    """Return the TLS features of the certificate: to staple, where the profile always says so or lets the request say it.
+
+    Other features are dropped (C-319). Raises Reject(extension_refused) for a wish that cannot be read, where it counts.
+    """
+    if profile.must_staple == "always":
+        return (STATUS_REQUEST,)
+    if profile.must_staple == "never":
+        return ()
+    wished = next((extension.value_der for extension in extensions if extension.oid == TLS_FEATURE), None)
+    if wished is None:
+        return ()
+    try:
+        listed = [feature.integer() for feature in tlv.read(wished, _STRICT).expect(tlv.SEQUENCE).children]
+    except MessageError as error:
+        raise Reject(Reason.extension_refused, f"extension {TLS_FEATURE} is malformed: {error.detail}") from None
+    return (STATUS_REQUEST,) if STATUS_REQUEST in listed else ()
 
 
 def _judge_power(profile: Profile, extension: Extension) -> None:

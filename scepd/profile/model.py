@@ -253,6 +253,7 @@ class Profile:
     )
     # Words of x509.usages or dotted OIDs.
     extended_key_usage: tuple[str, ...] = attrs.field(default=("clientAuth",), validator=_plain_purposes)
+    must_staple: Literal["never", "requested", "always"] = "never"  # RFC 7633: the certificate says status_request
     unknown_extensions: Literal["drop", "refuse"] = "drop"
     validity: timedelta = timedelta(days=365)
     backdate: timedelta = timedelta(minutes=5)

@@ -50,7 +50,7 @@ def renewal_template(
         raise Reject(Reason.subject_refused, "the profile would give another subject")
     vouched = () if foreign else names
     held = judge_names(profile.names, stored_names(names), common_name=common_name(subject), vouched=vouched)
-    return plain_template(profile, subject, held)
+    return plain_template(profile, csr, subject, held)
 
 
 def approved_template(profile: Profile, csr: CertificationRequest, subject: str, names: tuple[str, ...]) -> Template:
@@ -63,7 +63,7 @@ def approved_template(profile: Profile, csr: CertificationRequest, subject: str,
         tuple(attrs.evolve(part, tag=tags.get((part.oid, part.value), part.tag)) for part in rdn)
         for rdn in from_text(subject)
     )
-    return plain_template(profile, name, stored_names(names))
+    return plain_template(profile, csr, name, stored_names(names))
 
 
 def stored_names(names: tuple[str, ...]) -> tuple[GeneralName, ...]:

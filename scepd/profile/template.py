@@ -2,7 +2,7 @@
 
 from scepd.message.csr import CertificationRequest
 from scepd.profile.alternative_names import make_names
-from scepd.profile.extensions import judge_extensions
+from scepd.profile.extensions import judge_extensions, tls_features
 from scepd.profile.model import NamePolicy, Profile, SubjectPolicy
 from scepd.profile.subject import make_subject
 from scepd.records import GeneralName, Identity, Name, Template
@@ -24,11 +24,13 @@ def make_template(profile: Profile, csr: CertificationRequest, identity: Identit
         subject=subject,
         vouched=identity.names,
     )
-    return plain_template(profile, subject, names)
+    return plain_template(profile, csr, subject, names)
 
 
-def plain_template(profile: Profile, subject: Name, names: tuple[GeneralName, ...]) -> Template:
-    """Return what the profile says today of a certificate with these names (threats S-52)."""
+def plain_template(
+    profile: Profile, csr: CertificationRequest, subject: Name, names: tuple[GeneralName, ...]
+) -> Template:
+    """Return what the profile says today of a certificate with these names for that request (threats S-52)."""
     return Template(
         subject=subject,
         names=names,
@@ -36,4 +38,5 @@ def plain_template(profile: Profile, subject: Name, names: tuple[GeneralName, ..
         extended_key_usage=profile.extended_key_usage,
         validity=profile.validity,
         backdate=profile.backdate,
+        tls_features=tls_features(profile, csr.extensions),
     )

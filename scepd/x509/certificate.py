@@ -17,7 +17,7 @@ from scepd.x509.draft import Draft, IssuerPublicKey
 from scepd.x509.issuer import IssuerCertificate, Letterhead, issuing_digest, write_extension
 from scepd.x509.keys import PublicKey, encode_public_key, key_identifier, load_public_key
 from scepd.x509.names import COMMON_NAME, encode, to_x509_general_name
-from scepd.x509.usages import fitting_usages, key_usage_extension, purpose_oid
+from scepd.x509.usages import TLS_FEATURE_DER, fitting_usages, key_usage_extension, purpose_oid
 
 __all__ = [
     "IssuerCertificate",
@@ -41,7 +41,6 @@ _RA_USAGES: dict[str, frozenset[str]] = {
 }
 _END_ENTITY = write_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
 _NO_CHECK = write_extension(x509.OCSPNoCheck())
-_TLS_FEATURE = "1.3.6.1.5.5.7.1.24"
 _VERSION_3 = tlv.explicit(0, tlv.integer(2))
 _SUBJECT_KEY = bytes.fromhex("301d0603551d0e04160414")  # the extension up to the 20 octets of its key identifier
 _SERIAL_PREFIX = b"\x5c"
@@ -147,7 +146,7 @@ def _tls_features(features: tuple[int, ...]) -> bytes:
     if not features:
         return b""
     value = tlv.sequence(*map(tlv.integer, features))
-    return tlv.sequence(tlv.oid(_TLS_FEATURE), tlv.octet_string(value))
+    return tlv.sequence(TLS_FEATURE_DER, tlv.octet_string(value))
 
 
 def _url(text: str) -> x509.UniformResourceIdentifier:

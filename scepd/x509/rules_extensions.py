@@ -4,7 +4,7 @@ from cryptography import x509
 
 from scepd.x509.keys import key_identifier
 from scepd.x509.rule import CA, END, CommonRule, Rule
-from scepd.x509.usages import EXTENDED_KEY_USAGES, SPECIAL_PURPOSES, served_usages
+from scepd.x509.usages import EXTENDED_KEY_USAGES, SPECIAL_PURPOSES, TLS_FEATURE, served_usages
 from scepd.x509.view import (
     ACCESS,
     AUTHORITY_KEY,
@@ -17,7 +17,6 @@ from scepd.x509.view import (
     POLICIES,
     PURPOSES,
     SUBJECT_KEY,
-    TLS_FEATURE,
     Common,
     Kind,
     View,

@@ -50,6 +50,10 @@ EXTENDED_KEY_USAGES: Mapping[str, str] = MappingProxyType(
     },
 )
 
+TLS_FEATURE = "1.3.6.1.5.5.7.1.24"  # RFC 7633 section 6
+TLS_FEATURE_DER = bytes.fromhex("06082b06010505070118")
+STATUS_REQUEST = 5  # the feature of RFC 6066 section 8: the server staples an OCSP answer
+
 # Words whose OIDs a device may get only where its profile lists them (threats S-59).
 SPECIAL_PURPOSES = frozenset(
     EXTENDED_KEY_USAGES[word]

@@ -52,6 +52,7 @@ def certificate(
     end=NOW + 3650 * DAY,
     dns=(),
     purposes=(),
+    features=(),
 ) -> x509.Certificate:
     """Return a certificate for a named key; without an issuer it is signed by itself."""
     builder = (
@@ -75,6 +76,9 @@ def certificate(
         )
     if purposes:
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+    if features:
+        kinds = [next(kind for kind in x509.TLSFeatureType if kind.value == number) for number in features]
+        builder = builder.add_extension(x509.TLSFeature(kinds), critical=False)
     signing = key(signer or own)
     return builder.sign(signing, None if isinstance(signing, ed25519.Ed25519PrivateKey) else hashes.SHA256())
 

@@ -272,6 +272,7 @@ WRONG = [
     (f"{ROUTERS}.insecurely_accept_des", NOT_FLAG),
     (f"{ROUTERS}.insecurely_accept_3des", NOT_FLAG),
     (f"{ROUTERS}.insecurely_accept_small_rsa", NOT_FLAG),
+    (f"{ROUTERS}.must_staple", [*one_of("yes", "sometimes"), ("always", "answers no OCSP"), ("requested", "answers no OCSP")]),
     *((f"{ROUTERS}.{flag}", NOT_FLAG) for flag in ("serve_root", "advertise_sha384", "omit_fail_info_text", "omit_empty_content", "verisign_extension_request", "strict_nonce", "accept_missing_content_type", "unique_subject", "get_crl", "password_encryption", "get_only", "ca_certificate_chain", "insecurely_accept_raw_csr")),
     (f"{ROUTERS}.get_cert", one_of("ownr", "all")),
     (f"{ROUTERS}.renewal", NOT_TABLE_OR_FALSE),

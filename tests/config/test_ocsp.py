@@ -2,9 +2,11 @@
 
 from datetime import timedelta
 
+import pytest
+
 from scepd.config.settings import OcspSettings
 
-from .pki import DAY, NOW, OCSP, base, certificate, pem
+from .pki import CA_USAGES, DAY, NOW, OCSP, base, certificate, pem
 
 KEY = {"key": "pkcs11:token=scepd;object=devices-ocsp", "certificate": "devices-ocsp.pem"}
 
@@ -52,3 +54,34 @@ def test_S109_the_ocsp_key_has_no_other_role(refused, site):
     (site / "devices-ocsp.pem").write_bytes(pem(certificate("rsa-sign", name="OCSP", purposes=OCSP, **issued)))
     (problem,) = refused(answering())
     assert "certifies the same key as that of ra_sign" in problem.reason
+
+
+def stapling(word, **ocsp):
+    tables = answering(**ocsp)
+    for profile in tables["profile"].values():
+        profile["must_staple"] = word
+    return tables
+
+
+def test_C317_a_profile_staples_by_its_own_word(compiled):
+    assert [profile.must_staple for profile in compiled(stapling("requested")).profiles] == ["requested"] * 2
+    assert [profile.must_staple for profile in compiled(answering()).profiles] == ["never"] * 2
+
+
+def test_C318_who_must_staple_needs_to_know_where_to_ask(refused):
+    tables = stapling("always")
+    tables["issuer"]["devices"]["ocsp_urls"] = []
+    problems = refused(tables)
+    assert [problem.path for problem in problems] == ["$.profile.routers.must_staple", "$.profile.lab.must_staple"]
+    assert "do not say where" in problems[0].reason
+
+
+@pytest.mark.parametrize(("features", "refusal"), [((5,), "to be stapled"), ((5, 17), "TLS feature 17")])
+def test_C316_the_issuers_own_features_bind_its_profiles(compiled, refused, site, features, refusal):
+    ca = certificate("ec-ca", ca=True, usages=CA_USAGES, features=features)
+    (site / "devices-ca.pem").write_bytes(pem(ca))
+    problems = refused(answering())
+    assert [problem.path for problem in problems] == ["$.profile.routers.must_staple", "$.profile.lab.must_staple"]
+    assert refusal in problems[0].reason
+    if features == (5,):
+        assert compiled(stapling("always")).profiles[0].must_staple == "always"

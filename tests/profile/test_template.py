@@ -416,6 +416,27 @@ OURS = [
     "2.5.29.32",
     "2.5.29.18",
 ]
+FEATURES = "1.3.6.1.5.5.7.1.24"
+
+
+def features(*numbers):
+    return wish(FEATURES, tlv.sequence(*map(tlv.integer, numbers)))
+
+
+def test_C317_a_certificate_is_stapled_only_where_the_profile_and_somebody_say_so():
+    plain = csr("CN=r1")
+    for request, expected in ((plain, ()), (features(5), (5,)), (features(17, 5), (5,)), (features(17), ())):
+        assert make(request).tls_features == ()
+        assert make(request, must_staple="requested").tls_features == expected
+        assert make(request, must_staple="always").tls_features == (5,)
+
+
+@pytest.mark.parametrize("value", [b"", tlv.integer(5), tlv.sequence(tlv.null()), b"\x30\x80\2\1\5\0\0"])
+def test_C319_features_that_cannot_be_read_are_refused_where_they_count(value):
+    refused(Reason.extension_refused, wish(FEATURES, value), must_staple="requested")
+    assert make(wish(FEATURES, value)).tls_features == ()
+
+
 STRANGE = ["1.3.6.1.4.1.311.20.2", "1.3.6.1.4.1.311.21.7", "1.3.6.1.4.1.311.21.10", "2.16.840.1.113730.1.1", "1.2.3.4"]
 
 

@@ -19,7 +19,7 @@ from scepd.x509.draft import seal, split
 from scepd.x509.fields import contents, elements, tbs_fields
 from scepd.x509.lint import lint
 from scepd.x509.names import from_text
-from scepd.x509.usages import key_usages
+from scepd.x509.usages import TLS_FEATURE, TLS_FEATURE_DER, key_usages
 from tests.x509.material import (
     BEGIN,
     CA_NAME,
@@ -446,3 +446,14 @@ def test_C285_odd_string_types_of_an_old_ca_are_copied_too(value):
 
 def _one(value):
     return tlv.sequence(tlv.set_of((_pair("2.5.4.3", value),)))
+
+
+def test_C315_the_tls_feature_is_written_as_rfc_7633_says():
+    der = leaf(tls_features=(5,))
+    extension = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(x509.TLSFeature)
+    assert list(extension.value) == [x509.TLSFeatureType.status_request]
+    assert extension.critical is False
+    assert TLS_FEATURE_DER + bytes.fromhex("04053003020105") in der
+    with pytest.raises(x509.ExtensionNotFound):
+        x509.load_der_x509_certificate(leaf()).extensions.get_extension_for_class(x509.TLSFeature)
+    assert tlv.oid(TLS_FEATURE) == TLS_FEATURE_DER
