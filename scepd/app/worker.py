@@ -39,6 +39,7 @@ from scepd.web.tree import Tree
 _TICK = 1.0  # seconds between two batches of refusals
 _HEAD_START = 3.0  # seconds for the token to open before anybody is told that it is away
 _LANES_GRACE = 2.0  # seconds for the lanes to end
+_FEW_FAILURES = 3  # a minute
 _STALL_FRAMES = 3  # of the stack, innermost first, in the log line
 
 
@@ -222,11 +223,16 @@ def rate_limit(limits: LimitSettings, workers: int) -> RateLimit | None:
 def failure_limits(limits: LimitSettings, workers: int) -> FailureLimits:
     """Return the limits of one worker's share of the refused challenges."""
     return FailureLimits(
-        per_network=limits.failures_per_network / (workers or 1),
-        per_profile=limits.failures_per_profile / (workers or 1),
-        per_key=limits.failures_per_key / (workers or 1),
+        per_network=_share(limits.failures_per_network, workers),
+        per_profile=_share(limits.failures_per_profile, workers),
+        per_key=_share(limits.failures_per_key, workers),
         clock=time.monotonic_ns,
     )
+
+
+def _share(rate: int, workers: int) -> float:
+    """Return one worker's share, but a few at least: who mistyped a challenge tries again at once, whichever worker hears."""
+    return max(rate / (workers or 1), min(rate, _FEW_FAILURES))
 
 
 def _within(seconds: float, work: Deferred[Any], reactor: Any) -> Deferred[Any]:

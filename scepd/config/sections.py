@@ -78,9 +78,9 @@ class LimitSection:
     connections_per_address: Annotated[int, scalars.whole(1, 100_000)] = 100
     in_flight_bytes: Annotated[int, scalars.whole(1_048_576, 1_073_741_824)] = 67_108_864
     requests_per_network: Annotated[int, scalars.whole(0, 1_000_000)] = 0
-    failures_per_network: Annotated[int, scalars.whole(0, 1_000_000)] = 0
+    failures_per_network: Annotated[int, scalars.whole(0, 1_000_000)] = 120
     failures_per_profile: Annotated[int, scalars.whole(0, 1_000_000)] = 0
-    failures_per_key: Annotated[int, scalars.whole(0, 1_000_000)] = 0
+    failures_per_key: Annotated[int, scalars.whole(0, 1_000_000)] = 10
 
 
 @attrs.frozen

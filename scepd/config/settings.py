@@ -203,9 +203,9 @@ class LimitSettings:
     in_flight_bytes: int = 64 * 1024 * 1024
     requests_per_network: int = 0  # a minute, of all workers, for each IPv4 /24 or IPv6 /48; 0 = no limit
     # Refused authentications, a minute, of all workers; 0 = no limit (threats F).
-    failures_per_network: int = 0  # for each IPv4 /24 or IPv6 /48
+    failures_per_network: int = 120  # for each IPv4 /24 or IPv6 /48, at each profile
     failures_per_profile: int = 0
-    failures_per_key: int = 0  # for each key that signs requests
+    failures_per_key: int = 10  # for each key that signs requests
 
 
 @attrs.frozen

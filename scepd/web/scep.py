@@ -132,7 +132,7 @@ class ScepResource(Resource):
         network = _site_of(request.origin.address)
         wait, reason = 0.0, "rate"
         if self._failures is not None:
-            wait, reason = self._failures.blocked(network=network), "failures"
+            wait, reason = self._failures.blocked(network=_where(request)), "failures"
         if self._rate is not None and not wait:
             wait, reason = self._rate.take(network), "rate"
         if wait:
@@ -142,7 +142,7 @@ class ScepResource(Resource):
 
     def _answered(self, answer: Answer, request: ScepRequest) -> None:
         if self._failures is not None and is_challenge_failure(answer.reason):
-            self._failures.failed(network=_site_of(request.origin.address))
+            self._failures.failed(network=_where(request))
         if request.finished:
             self._logger.info(event="late_answer", outcome=answer.outcome, request_id=request.origin.request_id)
             return
@@ -190,6 +190,11 @@ def _asks_certificate(request: ScepRequest) -> bool:
 @lru_cache(maxsize=1024)  # a fleet behind one address translation, or a client with one connection for many requests
 def _site_of(address: str) -> str:
     return network_of(address, ipv4=_IPV4_SITE, ipv6=_IPV6_SITE)
+
+
+def _where(request: ScepRequest) -> str:
+    """Return what shares one bound of failures: the site at the profile, so that no fleet pays for another behind its NAT."""
+    return f"{_site_of(request.origin.address)} {request.entry.get('profile', '')}"
 
 
 def _log_fields(answer: Answer) -> dict[str, object]:

@@ -43,6 +43,7 @@ class Server:
     https: int
     process: subprocess.Popen | None = None
     arguments: tuple[str, ...] = ()
+    lifts_limits: bool = True  # of failures: all devices of a test come from one address, and share a few keys
 
     @property
     def config(self):
@@ -71,6 +72,8 @@ class Server:
 
     def start(self, *, wait=30.0):
         """Start `twistd scepd` and wait until it is ready."""
+        if self.lifts_limits:
+            self._lift_limits()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [BIN / "twistd", "--nodaemon", "--pidfile=", "scepd", "--config", self.config, *self.arguments],
@@ -86,6 +89,15 @@ class Server:
                 return self
             time.sleep(0.1)
         raise AssertionError(f"scepd is not ready after {wait} s:\n{self.log.read_text()[-4000:]}")
+
+    def _lift_limits(self):
+        """Switch off the limits of failures that no test has set."""
+        text = self.config.read_text()
+        if "[limits]" not in text:
+            text += "\n[limits]\n"
+        missing = [name for name in ("network", "key") if not re.search(rf"^failures_per_{name} =", text, re.MULTILINE)]
+        lines = "".join(f"failures_per_{name} = 0\n" for name in missing)
+        self.config.write_text(text.replace("[limits]\n", f"[limits]\n{lines}", 1))
 
     def stop(self, *, wait=20.0):
         """Stop it and return its exit status."""

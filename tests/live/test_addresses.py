@@ -1,11 +1,17 @@
 """The one client address of the real server: headers, the PROXY protocol, and the networks file that changes."""
 
+import secrets
 import time
+from datetime import UTC, datetime
 
 import pytest
 
+from scepd.message.certrep import read_certrep
+from scepd.message.names import PkiStatus
+from tests import make
+from tests.live.device import certificate
 from tests.live.http_wire import Wire, exchange, request
-from tests.live.server import copy_of, free_port
+from tests.live.server import STATIC, copy_of, free_port
 from tests.web.test_fail2ban import banned
 
 pytestmark = pytest.mark.live
@@ -45,6 +51,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(template, place):
     made = Site(copy_of(template, place / "addresses"))
+    made.server.lifts_limits = False
     made.server.start()
     yield made
     made.server.stop()
@@ -98,3 +105,35 @@ def test_S77_fail2ban_reads_the_log_of_the_real_server(site, tmp_path):
     time.sleep(0.5)
     assert "127.0.0.3" in (found := banned(tmp_path, site.server.log.read_text().splitlines(keepends=True)))
     assert "203.0.113.9" not in found
+
+
+def send(site, number, challenge, *, profile="static", address="203.0.113.20"):
+    """Ask for a certificate with the key of that number, from that address; return what comes of it."""
+    sign, decrypt = (certificate(site.server, f"devices-ra-{role}") for role in ("sign", "decrypt"))
+    body = make.pkcs_req(
+        challenge=challenge, subject=make.name(CN=f"d-{number}"), signer=make.party(f"limited-{number}"),
+        recipient=make.Party(None, decrypt), transaction_id=secrets.token_hex(16),
+        sender_nonce=secrets.token_bytes(16), signing_time=datetime.now(UTC),
+    )  # fmt: skip
+    target = f"/scep/{profile}?operation=PKIOperation"
+    reply = exchange(site.header, request("POST", target, body, f"X-Forwarded-For: {address}"))
+    if reply.status != 200:
+        assert int(reply.headers["retry-after"]) > 0
+        return reply.status
+    return read_certrep(reply.body, trusted=[sign]).status
+
+
+def test_S30_without_a_word_in_the_configuration_guesses_are_limited(site):
+    assert [send(site, 0, "guess") for _ in range(10)] == [PkiStatus.FAILURE] * 10
+    assert send(site, 0, "guess") == 503  # this key alone
+    neighbour = {"address": "203.0.113.99"}
+    assert send(site, 1, STATIC, **neighbour) is PkiStatus.SUCCESS
+    answers = []
+    while set(answers) <= {PkiStatus.FAILURE} and len(answers) < 200:
+        number = len(answers)
+        answers.append(send(site, 2 + number // 10, "guess", address=f"203.0.113.{number}"))
+    assert answers[-1] == 429  # the whole /24, at this profile
+    assert 110 < len(answers) < 150  # 120 with those before, and two more each second
+    challenge = site.server.challenge()
+    assert send(site, 1, challenge, profile="default", **neighbour) is PkiStatus.SUCCESS
+    assert send(site, 1, STATIC, address="198.51.100.20") is PkiStatus.SUCCESS

@@ -3,6 +3,8 @@
 import pytest
 from twisted.internet.defer import succeed
 
+from scepd.app.worker import failure_limits
+from scepd.config.settings import LimitSettings
 from scepd.enroll.reply import Answer
 from scepd.refusal import WIRE, Reason
 from scepd.web.failures import CHALLENGE_FAILURES, FailureLimits, is_challenge_failure
@@ -104,3 +106,24 @@ def test_S30_the_shared_rate_is_not_spent_on_who_is_held_off(clock):
     setting.root._rate = rate
     assert [ask(setting, "192.0.2.7").status for _ in range(5)] == [200, 429, 429, 429, 429]
     assert rate.take("192.0.2.0/24") == 0
+
+
+def test_S30_a_fleet_pays_for_no_other_behind_the_same_address(clock):
+    def answered(name, reason):
+        phase = Phase(b"AES", b"0", "application/x-x509-ca-cert")
+        return Endpoint(name, lambda: phase, lambda _body, _origin: succeed(Answer(b"reply", "rejected", reason=reason)))
+
+    endpoints = {"p": answered("p", "challenge_invalid"), "q": answered("q", "")}
+    setting = Setting(ScepResource(endpoints, failures=FailureLimits(clock=clock, per_network=1)))
+    assert [ask(setting, "192.0.2.7").status for _ in range(2)] == [200, 429]
+    body = b"POST /scep/q?operation=PKIOperation HTTP/1.1\r\nContent-Length: 1\r\n\r\nm"
+    assert setting.client("192.0.2.7").send(body).replies[0].status == 200
+
+
+@pytest.mark.parametrize(("rate", "workers", "share"), [(0, 4, 0), (10, 1, 10), (10, 2, 5), (10, 16, 3), (2, 16, 2), (120, 0, 120)])
+def test_S30_a_workers_share_lets_somebody_mistype(rate, workers, share):
+    limits = failure_limits(LimitSettings(failures_per_key=rate, failures_per_network=0), workers)
+    for _ in range(share):
+        assert limits.blocked(key=b"k") == 0
+        limits.failed(key=b"k")
+    assert (limits.blocked(key=b"k") > 0) is (rate > 0)
