@@ -40,6 +40,7 @@ class Action(enum.Enum):
     profile_disabled = "profile_disabled"
     token_added = "token_added"  # noqa: S105 - an audit word
     token_revoked = "token_revoked"  # noqa: S105 - an audit word
+    recovered = "recovered"  # an older store was restored, and this was done to go on from it
 
 
 @attrs.frozen

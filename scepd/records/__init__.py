@@ -37,6 +37,12 @@ from scepd.records.outcomes import (
     Posting,
     Rejected,
 )
+from scepd.records.recovery import (
+    Imports,
+    LostCertificate,
+    LostRevocation,
+    Recovered,
+)
 from scepd.records.texts import (
     Secret,
     to_json,
@@ -66,9 +72,12 @@ __all__ = [
     "Found",
     "GeneralName",
     "Identity",
+    "Imports",
     "Intent",
     "Issued",
     "Lineage",
+    "LostCertificate",
+    "LostRevocation",
     "Name",
     "Notice",
     "Origin",
@@ -76,6 +85,7 @@ __all__ = [
     "Pending",
     "Petition",
     "Posting",
+    "Recovered",
     "Refusal",
     "Rejected",
     "Revocation",
