@@ -26,6 +26,7 @@ _FAR = 253_402_300_799  # seconds: the end of 9999; milliseconds are beyond it
 _TEXT = re.compile(r"[!-~](?:[ -~]{0,254}[!-~])?")
 _IDENTIFIER = re.compile(r"[!-~]{16,128}")
 _SPKI = re.compile(r"[0-9a-f]{64}")
+_VERSION = 1  # of the claims; a token that does not say is of this one
 _TAKEN = frozenset({"iss", "sub", "aud", "iat", "nbf", "exp", "jti", "csr"})
 _BINDING = frozenset({"spki", "subject", "names", "key", "eku"})
 
@@ -60,7 +61,8 @@ class SignedChallenge:
     def authenticate(self, csr: CertificationRequest, store: Store, now: datetime) -> Identity | None:
         """Return the device that the token names, with the ticket that `Store.claim` takes; None without a token.
 
-        Raises Reject(challenge_invalid | challenge_expired | challenge_not_for_request | challenge_replayed).
+        Raises Reject with the reason (challenge_...): malformed, version_unknown, signature_invalid, wrong_audience,
+        not_yet_valid, expired, not_for_request, replayed.
         """
         text = csr.challenge.reveal() if csr.challenge else ""
         if not is_token(text):
@@ -69,7 +71,7 @@ class SignedChallenge:
             anchor, members = read_token(text, self._anchors.anchors(now))
             claims = _read_claims(members, self._rule.audience)
         except TokenRefused as refused:
-            raise Reject(Reason.challenge_invalid, f"the signed challenge is refused: {refused}") from refused
+            raise Reject(refused.reason, f"the signed challenge is refused: {refused}") from refused
         _check_time(claims, self._rule.lifetime, now)
         vouches = _check_binding(claims.binding, csr)
         ticket = _ticket(anchor, claims, self._rule)
@@ -98,11 +100,16 @@ def _check_unused(store: Store, ticket: Ticket, csr: CertificationRequest) -> No
 
 
 def _read_claims(members: dict[str, Any], audience: str) -> _Claims:
+    # Before the others, which another version may have made otherwise.
+    version = members.get("ver", _VERSION)
+    if type(version) is not int or version != _VERSION:
+        raise TokenRefused("its version is not known here", Reason.challenge_version_unknown)
+    members = {name: value for name, value in members.items() if name != "ver"}
     if set(members) != _TAKEN:
         missing, others = sorted(_TAKEN - set(members)), len(set(members) - _TAKEN)
         raise TokenRefused(f"it must have exactly its eight claims: missing {missing}, {others} others")
     if members["aud"] not in (audience, [audience]):
-        raise TokenRefused("it is for another audience")
+        raise TokenRefused("it is for another audience", Reason.challenge_wrong_audience)
     return _Claims(
         issuer=_text(members, "iss", _TEXT),
         device=_text(members, "sub", _TEXT),
@@ -155,9 +162,9 @@ def _is_texts(value: object) -> bool:
 
 def _check_time(claims: _Claims, lifetime: timedelta, now: datetime) -> None:
     if not claims.issued < claims.ends <= claims.issued + lifetime or claims.begins >= claims.ends:
-        raise Reject(Reason.challenge_invalid, f"the signed challenge is valid for longer than {lifetime}, or never")
+        raise Reject(Reason.challenge_malformed, f"the signed challenge is valid for longer than {lifetime}, or never")
     if max(claims.issued, claims.begins) > now + LEEWAY:
-        raise Reject(Reason.challenge_invalid, "the signed challenge is of the future")
+        raise Reject(Reason.challenge_not_yet_valid, "the signed challenge is of the future")
     if claims.ends + LEEWAY <= now:
         raise Reject(Reason.challenge_expired, f"the signed challenge expired {claims.ends.isoformat()}")
 
