@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from scepd.challenge.anchors import AnchorFile
-from scepd.challenge.requested import requested_attributes, requested_names, requested_purposes
+from scepd.challenge.requested import requested_attributes, requested_key, requested_names, requested_purposes
 from scepd.challenge.token import TokenRefused, is_token, read_token
 from scepd.message.csr import CertificationRequest
 from scepd.ports import Store
@@ -17,7 +16,7 @@ from scepd.profile.access import SignedRule
 from scepd.records import Identity, Ticket
 from scepd.refusal import Reason, Reject
 from scepd.x509.anchors import Anchor
-from scepd.x509.keys import load_public_key, spki_digest
+from scepd.x509.keys import spki_digest
 from scepd.x509.names import to_text
 
 LEEWAY = timedelta(seconds=60)  # by which the issuer's clock may differ
@@ -178,18 +177,10 @@ def _check_binding(binding: dict[str, Any], csr: CertificationRequest) -> bool:
         "spki": spki_digest(csr.spki_der).hex(),
         "subject": to_text(csr.subject),
         "names": sorted(requested_names(csr)),
-        "key": _key_word(csr),
+        "key": requested_key(csr),
         "eku": sorted(requested_purposes(csr)) if "eku" in binding else [],
     }
     for name, wanted in binding.items():
         if found[name] != (sorted(wanted) if isinstance(wanted, list) else wanted):
             raise Reject(Reason.challenge_not_for_request, f"the signed challenge is for another {name}")
     return "subject" in binding
-
-
-def _key_word(csr: CertificationRequest) -> str:
-    """Return type and size of the request's key as a token names them: "rsa-2048", "ec-256", "ed25519"."""
-    key = load_public_key(csr.spki_der)
-    if isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
-        return f"{'rsa' if isinstance(key, rsa.RSAPublicKey) else 'ec'}-{key.key_size}"
-    return "ed25519" if isinstance(key, ed25519.Ed25519PublicKey) else "other"
