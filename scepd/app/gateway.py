@@ -16,7 +16,7 @@ from scepd.hsm.lanes import Lanes
 from scepd.hsm.module import load_module
 from scepd.hsm.pin import PinMemory
 from scepd.hsm.token import Token, TokenSettings
-from scepd.records import Secret
+from scepd.records import Secret, Standing
 from scepd.refusal import OperatorError, Unavailable
 
 T = TypeVar("T")
@@ -73,11 +73,11 @@ class Gateway:
         """Whether the token answers: "up" or "away"."""
         return "up" if self._lanes is not None and self._lanes.state == "up" else "away"
 
-    def run(self, function: Callable[[Belongings], T]) -> Deferred[T]:
-        """Run the function in a free lane; fails with `Unavailable` when there is none in time."""
+    def run(self, function: Callable[[Belongings], T], standing: Standing = Standing.good) -> Deferred[T]:
+        """Run the function in a free lane, the best standing first; fails with `Unavailable` when there is none in time."""
         if self._lanes is None:
             return fail(Unavailable("the token is away"))
-        return self._lanes.run(function)
+        return self._lanes.run(function, standing)
 
     async def open(self) -> None:
         """Try to open token and lanes; on failure return all the same and try again later."""

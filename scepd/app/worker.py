@@ -34,6 +34,7 @@ from scepd.web.gcra import RateLimit
 from scepd.web.limits import HttpLimits, Occupancy
 from scepd.web.scep import ScepResource
 from scepd.web.site import ScepSite
+from scepd.web.standing import Standings
 from scepd.web.tree import Tree
 
 _TICK = 1.0  # seconds between two batches of refusals
@@ -150,6 +151,7 @@ class Worker:
             default=default_key(self._settings),
             rate=rate_limit(self._settings.limits, self._parcel.slots),
             failures=self._failures,
+            standings=standings_of(self._settings.limits, self._parcel.slots),
         )
         hints = anchors_of(endpoint.gate for endpoint in endpoints.values() if endpoint.gate is not None)
         listeners = {listener.name: listener for listener in self._settings.listeners}
@@ -233,6 +235,11 @@ def failure_limits(limits: LimitSettings, workers: int) -> FailureLimits:
 def _share(rate: int, workers: int) -> float:
     """Return one worker's share, but a few at least: who mistyped a challenge tries again at once, whichever worker hears."""
     return max(rate / (workers or 1), min(rate, _FEW_FAILURES))
+
+
+def standings_of(limits: LimitSettings, workers: int) -> Standings:
+    """Return what one worker knows of the networks, with its share of what the doubtful ones may ask."""
+    return Standings(clock=time.monotonic_ns, after_failure=limits.requests_after_failure / (workers or 1))
 
 
 def _within(seconds: float, work: Deferred[Any], reactor: Any) -> Deferred[Any]:

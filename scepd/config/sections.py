@@ -81,6 +81,7 @@ class LimitSection:
     failures_per_network: Annotated[int, scalars.whole(0, 1_000_000)] = 120
     failures_per_profile: Annotated[int, scalars.whole(0, 1_000_000)] = 0
     failures_per_key: Annotated[int, scalars.whole(0, 1_000_000)] = 10
+    requests_after_failure: Annotated[int, scalars.whole(0, 1_000_000)] = 600
 
 
 @attrs.frozen

@@ -206,6 +206,7 @@ class LimitSettings:
     failures_per_network: int = 120  # for each IPv4 /24 or IPv6 /48, at each profile
     failures_per_profile: int = 0
     failures_per_key: int = 10  # for each key that signs requests
+    requests_after_failure: int = 600  # a minute, of all networks together whose guess failed within the last one
 
 
 @attrs.frozen

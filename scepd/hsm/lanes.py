@@ -1,10 +1,12 @@
 """Lanes: the bounded way from the reactor into threads that own a session, and the circuit that guards it."""
 
+import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from heapq import heappop, heappush
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -16,12 +18,15 @@ from twisted.python.failure import Failure
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.lane import C, Job, Lane
 from scepd.hsm.recovery import Care, Recovery
+from scepd.records import Standing
 from scepd.refusal import Unavailable
 
 __all__ = ["Care", "Lanes", "TokenFault"]
 
 T = TypeVar("T")
 
+# Which part of the queue may be full for somebody of that standing to join it.
+_ROOM = {Standing.good: 1.0, Standing.unknown: 0.75, Standing.doubtful: 0.5}
 _NEW, _CLOSED, _OPEN, _STOPPED, _DEAD = "new", "up", "away", "stopped", "dead"
 
 
@@ -58,6 +63,8 @@ class Lanes(Generic[C]):
     recoveries: int = attrs.field(default=0, init=False)
     _state: str = attrs.field(default=_NEW, init=False)
     _queue: "SimpleQueue[Callable[[Lane[C]], None] | None]" = attrs.field(factory=SimpleQueue, init=False)
+    _ranked: list[tuple[Standing, int, Job]] = attrs.field(factory=list, init=False)  # a heap; one entry of `_queue` each
+    _numbers: Iterator[int] = attrs.field(factory=itertools.count, init=False)
     _waiting: deque[Job] = attrs.field(factory=deque, init=False)
     _lanes: list[Lane[C]] = attrs.field(factory=list, init=False)
     _recovery: Recovery | None = attrs.field(default=None, init=False)
@@ -85,14 +92,15 @@ class Lanes(Generic[C]):
             threading.Thread(target=self._thread, args=(lane,), name=f"lane-{number}", daemon=True).start()
         return self._started
 
-    def run(self, function: Callable[[C], T]) -> "Deferred[T]":
+    def run(self, function: Callable[[C], T], standing: Standing = Standing.good) -> "Deferred[T]":
         """Run the function in a lane; the Deferred fails with what it raises, or with `Unavailable`.
 
-        After a lost session it is run once more on a new context, so it must be safe to repeat.
+        Of several that wait the best `standing` comes first, and the worse may fill a part of the queue only. After a
+        lost session it is run once more on a new context, so it must be safe to repeat.
         """
         if self._state != _CLOSED:
             return fail(Unavailable(f"the token is {self._state}"))
-        if self._queue.qsize() >= self.depth:
+        if self._queue.qsize() >= self.depth * _ROOM[standing]:
             return fail(Unavailable("too many requests wait for the token", retry_after=1))
         deferred: Deferred[T] = Deferred()
         now = self.monotonic()
@@ -102,7 +110,9 @@ class Lanes(Generic[C]):
 
         job = Job(function, now, now + self.deadline.total_seconds(), settle, lambda: not deferred.called)
         self._waiting.append(job)
-        self._queue.put(lambda lane: lane.perform(job))
+        # Lanes take the best job at the moment when they are free; tuples of plain values need no lock of ours.
+        heappush(self._ranked, (standing, next(self._numbers), job))
+        self._queue.put(self._perform_best)
         return deferred
 
     def stop(self) -> "Deferred[None]":
@@ -127,6 +137,9 @@ class Lanes(Generic[C]):
     def rebuilt(self) -> int:
         """Contexts made anew after lost sessions."""
         return sum(lane.rebuilt for lane in self._lanes)
+
+    def _perform_best(self, lane: Lane[C]) -> None:
+        lane.perform(heappop(self._ranked)[2])
 
     def _thread(self, lane: Lane[C]) -> None:
         lane.since = self.monotonic()

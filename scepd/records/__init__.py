@@ -24,6 +24,7 @@ from scepd.records.identity import (
     Identity,
     Name,
     Origin,
+    Standing,
     Template,
     Ticket,
 )
@@ -92,6 +93,7 @@ __all__ = [
     "RevocationReason",
     "RevokedEntry",
     "Secret",
+    "Standing",
     "Step",
     "Template",
     "Ticket",

@@ -91,7 +91,7 @@ class Lanes:
         self.waiting = []
         self.context = SimpleNamespace(issuers={one.name: one for one in issuers})
 
-    def run(self, function):
+    def run(self, function, standing=None):
         self.runs += 1
         if self.away:
             return fail(Unavailable("the token is away"))
