@@ -69,7 +69,7 @@ def serve(standings, answer):
 
 
 def test_S30_guessers_share_what_devices_do_not_need(clock, lines):
-    """Of guesses from a hundred networks each has its first, and all together two a second; devices have all of theirs."""
+    """Of guesses from a hundred networks each has its first, and all together twenty and two a second; devices have all of theirs."""
     guesses = []
 
     def answer(_body, origin):
@@ -86,7 +86,7 @@ def test_S30_guessers_share_what_devices_do_not_need(clock, lines):
             ask(setting, host)
         devices |= {ask(setting, "203.0.113.7").status for _ in range(5)}
     assert devices == {200}
-    assert len(guesses) == 100 + 2 * 9
+    assert len(guesses) == 100 + 20 + 2 * 8
     refused = ask(setting, guessers[0])
     assert (refused.status, refused.headers[b"Retry-After"]) == (429, b"1")
     assert "outcome=limited reason=doubtful" in lines[-1]
