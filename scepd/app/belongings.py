@@ -202,6 +202,12 @@ class Outfitter:
     def _open_registration(self, session: Session, issuer: IssuerSettings) -> Registration:
         sign, opening = issuer.ra_sign, Opening(rules=ra_rules(issuer))
         signing_key = open_signing_key(session, parse_uri(sign.key), sign.certificate_der, opening)
+        former = {
+            one: ReplySigner(
+                one.certificate_der, open_signing_key(session, parse_uri(one.key), one.certificate_der, opening)
+            )
+            for one in issuer.former_signers
+        }
         decryption = [
             open_decryption_key(session, parse_uri(ra.key), ra.certificate_der, self._fallback_secret, opening)
             for ra in issuer.recipients
@@ -211,6 +217,7 @@ class Outfitter:
             signer=ReplySigner(sign.certificate_der, signing_key),
             recipients=tuple(Recipient.from_certificate(ra.certificate_der) for ra in issuer.recipients),
             decryption=tuple(decryption),
+            former={index: former[ra.sign] for index, ra in enumerate(issuer.recipients) if ra.sign is not None},
         )
 
 
@@ -242,7 +249,7 @@ def _passwords(profile: Profile, store_key: bytes) -> ProfilePasswords:
 
 
 def _own_certificates(issuer: IssuerSettings) -> tuple[bytes, ...]:
-    recipients = (recipient.certificate_der for recipient in issuer.recipients)
+    recipients = (one.certificate_der for one in (*issuer.recipients, *issuer.former_signers))
     responder = () if issuer.ocsp is None else (issuer.ocsp.certificate_der,)
     return (issuer.certificate_der, issuer.ra_sign.certificate_der, *recipients, *responder)
 

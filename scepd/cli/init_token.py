@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from scepd.cli.files import PRIVATE, PUBLIC, create, make_directory
+from scepd.cli.files import PRIVATE, PUBLIC, create, make_directory, read_pin_file
 from scepd.cli.init_answers import Answers
 from scepd.cli.init_layout import AUDIT_LABEL, CA_LABEL, RA_DECRYPT_LABEL, RA_SIGN_LABEL, Layout
 from scepd.hsm.generate import generate_ec, generate_rsa
@@ -40,7 +40,7 @@ class Keys:
 def prepare_token(answers: Answers, layout: Layout) -> Token:
     """Return the token, logged in; where no PIN file is given it is made in SoftHSM first, once."""
     if answers.pin_file is not None:
-        pin = _read_pin(Path(answers.pin_file))
+        pin = read_pin_file(Path(answers.pin_file))
     else:
         pin = _own_pin(layout.pin)
         _make_softhsm_token(answers, layout, pin, _own_pin(layout.so_pin))
@@ -80,19 +80,7 @@ def _generate_ca(session: Session, kind: str) -> PublicKey:
 def _own_pin(path: Path) -> Secret:
     if not path.exists():
         create(path, secrets.token_hex(_PIN_OCTETS).encode() + b"\n", PRIVATE)
-    return _read_pin(path)
-
-
-def _read_pin(path: Path) -> Secret:
-    try:
-        if path.stat().st_mode & 0o077:
-            raise OperatorError(f"{path} can be read by others", f"chmod 600 {path}")
-        pin = path.read_text().rstrip("\r\n")
-    except OSError as error:
-        raise OperatorError(f"the PIN cannot be read from {path}: {error.strerror}", f"ls -l {path}") from error
-    if not pin:
-        raise OperatorError(f"{path} holds no PIN", "write the PIN there, alone on one line")
-    return Secret(pin)
+    return read_pin_file(path)
 
 
 def _make_softhsm_token(answers: Answers, layout: Layout, pin: Secret, so_pin: Secret) -> None:

@@ -86,12 +86,19 @@ class LimitSection:
 
 @attrs.frozen
 class RaSection:
-    """[issuer.NAME] ra_sign, ra_decrypt, ra and entries of ra_decrypt_previous."""
+    """[issuer.NAME] ra_sign, ra_decrypt, ra."""
 
     key: KeyUri | None = attrs.field(
         default=None, metadata=required('key = "pkcs11:token=scepd;object=devices-ra-sign"')
     )
     certificate: Text | None = attrs.field(default=None, metadata=required('certificate = "devices-ra-sign.pem"'))
+
+
+@attrs.frozen
+class FormerRaSection(RaSection):
+    """Entries of [issuer.NAME] ra_decrypt_previous; `sign` is the signing key of its time, where that changed too."""
+
+    sign: RaSection | None = None
 
 
 @attrs.frozen
@@ -123,7 +130,7 @@ class IssuerSection:
     ra_decrypt: RaSection | None = None
     ra: RaSection | None = None  # one key with both roles
     insecurely_ca_is_ra: Flag = False
-    ra_decrypt_previous: tuple[RaSection, ...] = ()
+    ra_decrypt_previous: tuple[FormerRaSection, ...] = ()
     kind: Annotated[str, scalars.one_of("local")] = "local"
     chain: tuple[Text, ...] = ()
     crl: CrlSection | Annotated[Literal[False], scalars.read_off] = CrlSection()

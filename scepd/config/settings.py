@@ -85,10 +85,14 @@ class Premises:
 
 @attrs.frozen
 class RaSettings:
-    """One RA key (RFC 7512 URI) and its certificate."""
+    """One RA key (RFC 7512 URI) and its certificate; of a former decryption key, who signed when it was current.
+
+    `sign` None: whoever encrypts to it is answered with the current signing key.
+    """
 
     key: str
     certificate_der: bytes
+    sign: "RaSettings | None" = None
 
 
 @attrs.frozen
@@ -150,6 +154,11 @@ class IssuerSettings:
     def recipients(self) -> tuple[RaSettings, ...]:
         """The RA decryption keys that requests may be encrypted to, the current one first."""
         return (*filter(None, (self.ra_decrypt,)), *self.ra_decrypt_previous)
+
+    @property
+    def former_signers(self) -> tuple[RaSettings, ...]:
+        """The signing keys of former decryption keys that had one of their own, each once."""
+        return tuple(dict.fromkeys(one.sign for one in self.ra_decrypt_previous if one.sign is not None))
 
     @property
     def has_one_ra_key(self) -> bool:

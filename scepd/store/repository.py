@@ -33,6 +33,7 @@ from scepd.store.lineage import (
     require_unblocked_key,
 )
 from scepd.store.outbox import Outbox
+from scepd.store.own_certificates import OwnCertificates
 from scepd.store.petition import Petitions, may_be_known
 from scepd.store.recovery import Recoveries
 from scepd.store.responders import Responders
@@ -57,6 +58,7 @@ class Repository(
     Switches,
     Limits,
     Seals,
+    OwnCertificates,
 ):
     """`ports.Store` over one connection, for one thread."""
 

@@ -38,7 +38,7 @@ names = { dns = ["*"] }
 def answering(template, place):
     server = copy_of(template, place / "ocsp")
     server.edit(r"^workers = \d+", f"workers = {WORKERS}")
-    server.scepd("ca", "responder", "devices", "--write")
+    server.scepd("ca", "responder", "devices", "--yes", "--write")
     server.edit(r"^(crl = [^#\n]*).*$", rf"\1\n{urls(server)}")
     with server.config.open("a") as config:
         config.write(SERVERS)
