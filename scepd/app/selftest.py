@@ -15,8 +15,7 @@ from scepd.refusal import OperatorError
 def _test(settings: Settings, parcel: Parcel) -> int:
     if parcel.pin is None:
         raise OperatorError("the self-test was given no PIN", "restart scepd")
-    if settings.hsm.softhsm2_conf is not None:
-        os.environ["SOFTHSM2_CONF"] = str(settings.hsm.softhsm2_conf)
+    os.environ.update(settings.hsm.variables)
     report = self_test(
         token_settings(settings.hsm),
         parcel.pin,

@@ -77,8 +77,7 @@ class Worker:
         settings, parcel = self._settings, self._parcel
         for listener in settings.listeners:
             check_listener(listener)
-        if settings.hsm.softhsm2_conf is not None:
-            os.environ["SOFTHSM2_CONF"] = str(settings.hsm.softhsm2_conf)
+        os.environ.update(settings.hsm.variables)
         store_key = load_store_key(settings.store.key_file)
         clock = UtcClock()
         shared = Shared.make(settings, store_key, clock, self._failures, self._halt)

@@ -200,6 +200,7 @@ def compile_hsm(section: HsmSection, surroundings: Surroundings, place: Place) -
         deadline=section.deadline,
         queue=section.queue,
         softhsm2_conf=softhsm2_conf,
+        environment=section.environment,
     )
 
 

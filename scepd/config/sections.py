@@ -13,7 +13,19 @@ import attrs
 
 from scepd.config import scalars
 from scepd.config.audit import AuditSection
-from scepd.config.fields import Address, Delay, Duration, Flag, Instant, KeyUri, Secretly, Text, Url, required
+from scepd.config.fields import (
+    Address,
+    Delay,
+    Duration,
+    Environment,
+    Flag,
+    Instant,
+    KeyUri,
+    Secretly,
+    Text,
+    Url,
+    required,
+)
 from scepd.config.profile_sections import ProfileSection
 
 read_log_format = scalars.one_of("logfmt", "text", "json")
@@ -44,6 +56,7 @@ class HsmSection:
     deadline: Duration = timedelta(seconds=10)
     queue: Annotated[int, scalars.whole(1, 10_000)] = 64
     softhsm2_conf: Text | None = None
+    environment: Environment = ()
 
 
 @attrs.frozen

@@ -53,6 +53,13 @@ class HsmSettings:
     deadline: timedelta = timedelta(seconds=10)  # of one lane hop, waiting included
     queue: int = 64  # hops that may wait, per worker
     softhsm2_conf: Path | None = None  # SoftHSM finds its tokens by this file alone: exported as SOFTHSM2_CONF
+    environment: tuple[tuple[str, str], ...] = ()  # further variables that the module reads
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What must stand in the environment of every process that loads the module."""
+        named = {} if self.softhsm2_conf is None else {"SOFTHSM2_CONF": str(self.softhsm2_conf)}
+        return {**dict(self.environment), **named}
 
 
 @attrs.frozen

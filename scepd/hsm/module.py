@@ -1,5 +1,6 @@
 """A PKCS#11 module loaded with operating-system locking, and its re-initialisation."""
 
+import contextlib
 import ctypes
 import os
 import stat
@@ -52,7 +53,7 @@ class Module:
 
     path: str
     library: Any  # pkcs11.lib
-    functions: Any  # _FunctionList
+    functions: Any  # _FunctionList; None where only python-pkcs11's own table counts
     generation: int = 0
     threads: bool = False  # operating-system locking granted: several threads may work at once
     process: int = attrs.field(factory=os.getpid)
@@ -68,9 +69,12 @@ class Module:
         No other thread may be inside the module. Raises `TokenFault` (device) where C_Initialize refuses.
         """
         self.guard()
+        self.generation += 1
+        if self.functions is None:
+            self._reinitialise_plainly()
+            return
         # python-pkcs11 initialises with NULL, which promises the module a single thread; SoftHSM then
         # works without its mutexes and crashes under two threads.
-        self.generation += 1
         finalised = self.functions.finalize(None)
         if finalised not in (_OK, _NOT_INITIALISED):
             raise TokenFault("device", f"C_Finalize: {finalised:#x}")
@@ -85,7 +89,21 @@ class Module:
     def finalise(self) -> None:
         """Let go of the module, at the end of the process: logs out and closes every session."""
         self.generation += 1
-        self.functions.finalize(None)
+        if self.functions is None:
+            with contextlib.suppress(exceptions.PKCS11Error):  # the far side may be gone
+                self.library.finalize()
+        else:
+            self.functions.finalize(None)
+
+    def _reinitialise_plainly(self) -> None:
+        """Let python-pkcs11 do it, with C_Initialize(NULL): p11-kit's client has locks of its own."""
+        with contextlib.suppress(exceptions.PKCS11Error):  # a connection that is gone needs no farewell
+            self.library.finalize()
+        try:
+            self.library.initialize()
+        except exceptions.PKCS11Error as error:
+            raise TokenFault("device", f"C_Initialize: {describe(error)}") from error
+        self.threads = True
 
     @property
     def description(self) -> str:
@@ -105,7 +123,9 @@ def load_module(path: str) -> Module:
     try:
         library = pkcs11.lib(path)
     except (exceptions.GeneralError, exceptions.FunctionFailed, exceptions.DeviceError) as error:
-        raise TokenFault("device", f"{path} does not initialise: {describe(error)}; is its token store there?") from error
+        raise TokenFault(
+            "device", f"{path} does not initialise: {describe(error)}; is its token store there?"
+        ) from error
     except exceptions.PKCS11Error as error:
         raise OperatorError(f"PKCS#11 module {path} does not load ({describe(error)})", _hint_for(error)) from error
     module = Module(path=path, library=library, functions=_function_list(path))
@@ -118,12 +138,18 @@ def load_module(path: str) -> Module:
 
 
 def _function_list(path: str) -> Any:
-    """Return the module's function table; some modules export nothing but C_GetFunctionList."""
-    pointer = ctypes.POINTER(_FunctionList)()
-    outcome = ctypes.CDLL(path).C_GetFunctionList(ctypes.byref(pointer))
-    if outcome != _OK:
-        raise OperatorError(f"{path} is no PKCS#11 module (C_GetFunctionList: {outcome:#x})", f"nm -D {path}")
-    return pointer.contents
+    """Return the module's function table; some modules export nothing but C_GetFunctionList.
+
+    None where each call gives another table: p11-kit's client opens a connection for each, so that what is done through
+    ours would not reach python-pkcs11's.
+    """
+    library, pointers = ctypes.CDLL(path), [ctypes.POINTER(_FunctionList)() for _ in range(2)]
+    for pointer in pointers:
+        outcome = library.C_GetFunctionList(ctypes.byref(pointer))
+        if outcome != _OK:
+            raise OperatorError(f"{path} is no PKCS#11 module (C_GetFunctionList: {outcome:#x})", f"nm -D {path}")
+    first, second = (ctypes.addressof(pointer.contents) for pointer in pointers)
+    return pointers[0].contents if first == second else None
 
 
 def _hint_for(error: exceptions.PKCS11Error) -> str:

@@ -11,6 +11,7 @@ from pkcs11 import Attribute, Mechanism, TokenFlag, exceptions
 from scepd.hsm.faults import TokenFault, describe, fault_of, is_device
 from scepd.hsm.module import Module
 from scepd.hsm.pin import PinMemory
+from scepd.hsm.quirks import PORTABLE, Quirks, quirks_of
 from scepd.records import Secret
 from scepd.refusal import OperatorError
 
@@ -74,6 +75,7 @@ class Token:
     _token: Any = None  # pkcs11.Token
     _anchor: Any = None  # pkcs11.Session that holds the login
     mechanisms: frozenset[Mechanism] = frozenset()
+    quirks: Quirks = PORTABLE
 
     @classmethod
     def open(
@@ -90,7 +92,7 @@ class Token:
         Raises `OperatorError` for what the operator must mend (no such token, PIN refused or locked), `TokenFault`
         where the token keeps failing.
         """
-        token = cls(module, settings, memory, sleep, pin)
+        token = cls(module, settings, memory, sleep, pin, quirks=quirks_of(module.description))
         for pause in _PAUSES:
             try:
                 token._log_in()

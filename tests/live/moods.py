@@ -1,9 +1,10 @@
-"""A token with moods: SoftHSM behind `slow_token.c`, compiled for the run; and the watch on how fast a server answers."""
+"""A token with moods: the server's own behind `slow_token.c`, compiled for the run; and the watch on how fast a server answers."""
 
 import statistics
 import subprocess
 import threading
 import time
+import tomllib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import attrs
 
 from tests.live.device import get
 
-SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
 SOURCE = Path(__file__).with_name("slow_token.c")
 PAUSE = 0.01  # seconds between two requests of the watch
 
@@ -66,11 +66,16 @@ def compile_module(directory):
     return path
 
 
+def module_of(server):
+    """The PKCS#11 module that the configuration names."""
+    return tomllib.loads(server.config.read_text())["hsm"]["module"]
+
+
 def give_moods(server, module, monkeypatch):
     """Put the module between a server and its token; returns its moods."""
     moods = Moods(server.directory / "moods")
     moods.directory.mkdir(exist_ok=True)
-    monkeypatch.setenv("SLOW_TOKEN_MODULE", SOFTHSM)
+    monkeypatch.setenv("SLOW_TOKEN_MODULE", module_of(server))
     monkeypatch.setenv("SLOW_TOKEN_MOODS", str(moods.directory))
     server.edit(r'^module = ".*"', f'module = "{module}"')
     return moods
