@@ -55,9 +55,7 @@ def next_name(settings: Settings, issuer: str, wanted: str | None) -> str:
     return name
 
 
-def refuse_what_cannot_follow(
-    old: IssuerSettings, at: datetime, overlap: timedelta, now: datetime, *, is_signed_above: bool
-) -> None:
+def refuse_what_cannot_follow(old: IssuerSettings, at: datetime, overlap: timedelta, now: datetime) -> None:
     """Raise `OperatorError` where nothing can follow the issuer at that moment."""
     certificate = x509.load_der_x509_certificate(old.certificate_der)
     end = certificate.not_valid_after_utc
@@ -65,10 +63,10 @@ def refuse_what_cannot_follow(
         raise OperatorError(
             f"{old.next.issuer} follows {old.name} already", f"scepd ca rollover {old.next.issuer} --from ..."
         )
-    if certificate.issuer != certificate.subject and not is_signed_above:
+    if certificate.issuer != certificate.subject:
         raise OperatorError(
-            f"issuer {old.name} is certified by {certificate.issuer.rfc4514_string()}, whose key was not named",
-            "--key pkcs11:token=root;object=root-ca --pin-file FILE --certificate root-ca.pem; or scepd ca request",
+            f"issuer {old.name} is certified by {certificate.issuer.rfc4514_string()}, whose key is not here",
+            "scepd hsm keygen; have its certificate issued there; write [issuer.NAME] and next = by hand",
         )
     if at <= now:
         raise OperatorError(

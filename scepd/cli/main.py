@@ -31,7 +31,6 @@ COMMANDS = {
     "backup": "backup",
     "restore-check": "restore_check",
     "restore": "restore",
-    "recover": "recover",
 }
 
 

@@ -24,7 +24,6 @@ from scepd.records.identity import (
     Identity,
     Name,
     Origin,
-    Standing,
     Template,
     Ticket,
 )
@@ -37,12 +36,6 @@ from scepd.records.outcomes import (
     Pending,
     Posting,
     Rejected,
-)
-from scepd.records.recovery import (
-    Imports,
-    LostCertificate,
-    LostRevocation,
-    Recovered,
 )
 from scepd.records.texts import (
     Secret,
@@ -73,12 +66,9 @@ __all__ = [
     "Found",
     "GeneralName",
     "Identity",
-    "Imports",
     "Intent",
     "Issued",
     "Lineage",
-    "LostCertificate",
-    "LostRevocation",
     "Name",
     "Notice",
     "Origin",
@@ -86,14 +76,12 @@ __all__ = [
     "Pending",
     "Petition",
     "Posting",
-    "Recovered",
     "Refusal",
     "Rejected",
     "Revocation",
     "RevocationReason",
     "RevokedEntry",
     "Secret",
-    "Standing",
     "Step",
     "Template",
     "Ticket",

@@ -61,7 +61,7 @@ class Directly:
 
     world: object
 
-    def run(self, function, standing=None):
+    def run(self, function):
         return maybeDeferred(function, self.world.context)
 
     async def answer(self, profile, body, origin):
