@@ -7,11 +7,16 @@ PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(VENV)/bin
 SCALE   ?= 1
+TOKEN   ?= softhsm2
 
 RUN_PACKAGES  := softhsm2 python3-venv
-TEST_PACKAGES := $(RUN_PACKAGES) opensc openssl scep strongswan-pki libstrongswan-extra-plugins certmonger dbus curl gcc libc6-dev nginx-light fail2ban
+# The tokens beside SoftHSM: p11-kit's server and client, openCryptoki, a software TPM.
+TOKEN_PACKAGES := p11-kit p11-kit-modules opencryptoki libtpm2-pkcs11-1 libtpm2-pkcs11-tools tpm2-tools tpm2-abrmd libtss2-tcti-tabrmd0 swtpm swtpm-tools
+TEST_PACKAGES := $(RUN_PACKAGES) opensc openssl scep strongswan-pki libstrongswan-extra-plugins certmonger dbus curl gcc libc6-dev nginx-light fail2ban $(TOKEN_PACKAGES)
 
-.PHONY: run test test-long bench bench-long checklist lint setup setup-test pure
+LIVE := tests/contract/test_key.py tests/hsm/test_signing.py tests/hsm/test_decryption.py tests/live
+
+.PHONY: run test test-long live bench bench-long checklist lint setup setup-test pure
 
 run: setup
 	@$(BIN)/scepd init --if-needed --directory "$(DIR)" --http "$(HTTP)" --https "$(HTTPS)" $(if $(WORKERS),--workers $(WORKERS))
@@ -42,6 +47,10 @@ test: lint
 
 test-long: lint
 	SCALE=10 $(BIN)/python tests/suite.py
+
+# The live suite on another token: make live TOKEN=softhsm2|opencryptoki|p11-kit|tpm2
+live: setup-test
+	TOKEN=$(TOKEN) $(BIN)/python -m pytest -s -p tests.selection --durations=10 $(LIVE)
 
 pure: setup-test
 	$(BIN)/python -m pytest tests/message tests/x509 tests/profile tests/enroll tests/config

@@ -1,9 +1,8 @@
 """`make bench`: raw OpenSSL, the token, the enrolment path, enrolments over HTTP, in one run on one machine.
 
 Prints a table with the aims beside the figures and writes DIRECTORY/bench.json; nothing is judged but whether it
-works. Challenge methods, limits, renewals, polls, lookups, the next CA and one large CRL are measured beside the
-enrolments. `--long` adds
-50,000 enrolments under a watch on memory, `--record` keeps the table in bench/RESULTS.md.
+works. Challenge methods, limits, renewals, polls, lookups, the next CA, one large CRL and OCSP are measured beside the
+enrolments. `--long` adds 50,000 enrolments under a watch on memory, `--record` keeps the table in bench/RESULTS.md.
 """
 
 import argparse
@@ -14,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import crl, http, methods, renewal, table
+from bench import crl, http, methods, ocsp, renewal, table
 from bench.installation import CHALLENGE, DEFAULT_KEY, ISSUING_KEYS, install, url
 from bench.keys import key_pool
 from bench.load import enrol
@@ -80,8 +79,11 @@ def measure(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
         if options.crl_entries:
             say(f"a CRL of {options.crl_entries} entries beside enrolments")
             result["crl"] = crl.measure(template, work / "crl", keys, options.crl_entries)
+        say("OCSP beside a bare site, and revocations beside enrolments")
+        result["ocsp"] = ocsp.measure(templates[ISSUING_KEYS[-1]], work / "ocsp", keys)
         result |= table.summarise(result["inside"], result["rows"])
         result |= table.added_costs(result["methods"])
+        result |= {"ocsp_over_echo": result["ocsp"]["over_echo"], "ocsp_visible_p99": result["ocsp"]["visible_p99_s"]}
         if options.long:
             say(f"{options.enrolments} enrolments under a watch on memory")
             result["memory"] = http.memory(templates[ISSUING_KEYS[-1]], work / "long", keys, options.enrolments)

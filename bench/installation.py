@@ -52,7 +52,7 @@ def install(directory: Path, issuing_key: str) -> Server:
 def announce_next_ca(server: Server) -> None:
     """Make a next CA, which serves in a year."""
     begin = f"{datetime.now(UTC) + _NEXT:%Y-%m-%dT%H:%M:%SZ}"
-    server.scepd("ca", "rollover", "devices", "--from", begin, "--write")
+    server.scepd("ca", "rollover", "devices", "--from", begin, "--write", "--yes")
 
 
 def serve(server: Server, directory: Path, workers: int, change: Callable[[Server], None] | None = None) -> Server:

@@ -45,11 +45,10 @@ _DATES = {"begin": datetime.now(UTC) - timedelta(days=1), "end": datetime.now(UT
 _STATIC = "static"
 _AT_ONCE = 500  # challenges and entities
 
-# Every limit is asked and none is reached.
-_LIMITS = """requests_per_network = 1000000
-failures_per_network = 1000000
-failures_per_profile = 1000000
-failures_per_key = 1000000"""
+_LIMITS = (
+    "requests_per_network", "failures_per_network", "failures_per_profile", "failures_per_key", "requests_after_failure"
+)  # fmt: skip
+_NEVER = 1_000_000  # a minute: every limit is asked and none is reached
 _PROFILES = """
 [listener.mtls]
 address = "127.0.0.1:{mtls}"
@@ -117,6 +116,7 @@ class Installed:
         """Write the profiles and what they trust."""
         (server.directory / "factory.pem").write_bytes(self.factory.pem)
         (server.directory / "signer.pem").write_bytes(self.signer.pem)
+        limit(server, 0)
         with server.config.open("a") as config:
             config.write(_PROFILES.format(mtls=self.mtls, audience=_AUDIENCE))
 
@@ -164,9 +164,9 @@ class Installed:
         return context
 
 
-def limit(server: Server) -> None:
-    """Switch every limit on."""
-    server.edit("^requests_per_network = 0$", _LIMITS)
+def limit(server: Server, rate: int = _NEVER) -> None:
+    """Set every limit; 0 switches it off."""
+    server.edit("^requests_per_network = 0$", "\n".join(f"{word} = {rate}" for word in _LIMITS))
 
 
 def _shared(names: Sequence[str]) -> list[str | None]:

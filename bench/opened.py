@@ -94,8 +94,7 @@ def answer_of(context: Context, profile: Profile, body: bytes) -> Answer:
 def open_inside(config: Path, keys: Path | None, challenge: str, directory: Path) -> Inside:
     """Open an installation as a worker's lane does."""
     settings = load(config)
-    if settings.hsm.softhsm2_conf is not None:
-        os.environ["SOFTHSM2_CONF"] = str(settings.hsm.softhsm2_conf)
+    os.environ.update(settings.hsm.variables)
     store_key = load_store_key(settings.store.key_file)
     open_token = opener(settings, read_pin(settings.hsm.pin), store_key)
     outfitter = Outfitter(settings, 0, store_key, Checkpoints())

@@ -24,6 +24,8 @@ _AIMS: Mapping[str, tuple[float, bool, str]] = {
     "one_time_over_static": (1.15, False, "server CPU of an enrolment with a one-time challenge / with a static one"),
     "mtls_over_static": (1.15, False, "the same with a client certificate, its connection kept alive"),
     "limits_over_static": (1.15, False, "the same with every limit on"),
+    "ocsp_over_echo": (0.4, True, "prepared OCSP answers a second / those of a bare Twisted site"),
+    "ocsp_visible_p99": (1.0, False, "s until every worker says that a certificate is revoked, while devices enrol"),
     "memory_growth": (0.03, False, "of a worker's memory from a fifth of the run to its end"),
 }
 
@@ -110,6 +112,7 @@ def render(result: Mapping[str, Any]) -> str:
         *_renewal_table([*result.get("renewal", ()), *(result.get("crl") or {}).get("get_crl", ())]),
         *_methods_table(result.get("methods", ())),
         *_crl_table(result.get("crl")),
+        *_ocsp_table(result.get("ocsp")),
         *_memory_table(result.get("memory", ())),
         *_aims_table(result),
     ]
@@ -203,6 +206,17 @@ def _crl_table(found: Any) -> list[str]:
                 _line(f"    {title} {phase}, ms: p50, p99, most", [waits[key] for key in ("p50", "p99", "most")])
             )
     return [*lines, _line("    stalls of a reactor, ms", [found["reactor_stalls_ms"] or "none"]), ""]
+
+
+def _ocsp_table(found: Any) -> list[str]:
+    if not found:
+        return []
+    return [
+        "OCSP over HTTP, by GET",
+        _line("    prepared answers a second, a bare site's", [found["per_second"], found["echo_per_second"]]),
+        _line("    s until a revocation is said: p50, p99", [found["visible_p50_s"], found["visible_p99_s"]]),
+        "",
+    ]
 
 
 def _memory_table(samples: Any) -> list[str]:

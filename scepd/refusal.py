@@ -57,6 +57,11 @@ class Reason(enum.Enum):
     key_refused = "key_refused"
     challenge_missing = "challenge_missing"
     challenge_invalid = "challenge_invalid"
+    challenge_malformed = "challenge_malformed"
+    challenge_version_unknown = "challenge_version_unknown"
+    challenge_signature_invalid = "challenge_signature_invalid"
+    challenge_wrong_audience = "challenge_wrong_audience"
+    challenge_not_yet_valid = "challenge_not_yet_valid"
     challenge_expired = "challenge_expired"
     challenge_replayed = "challenge_replayed"
     challenge_not_for_request = "challenge_not_for_request"
@@ -126,6 +131,11 @@ WIRE: Mapping[Reason, tuple[FailInfo, str]] = MappingProxyType(
         Reason.key_refused: (FailInfo.badRequest, "key rejected"),
         Reason.challenge_missing: (FailInfo.badRequest, "challenge rejected"),
         Reason.challenge_invalid: (FailInfo.badRequest, "challenge rejected"),
+        Reason.challenge_malformed: (FailInfo.badRequest, "challenge rejected"),
+        Reason.challenge_version_unknown: (FailInfo.badRequest, "challenge rejected"),
+        Reason.challenge_signature_invalid: (FailInfo.badRequest, "challenge rejected"),
+        Reason.challenge_wrong_audience: (FailInfo.badRequest, "challenge rejected"),
+        Reason.challenge_not_yet_valid: (FailInfo.badRequest, "challenge rejected"),
         Reason.challenge_expired: (FailInfo.badRequest, "challenge rejected"),
         Reason.challenge_replayed: (FailInfo.badRequest, "challenge rejected"),
         Reason.challenge_not_for_request: (FailInfo.badRequest, "challenge rejected"),
@@ -161,6 +171,11 @@ WIRE: Mapping[Reason, tuple[FailInfo, str]] = MappingProxyType(
 WRONG_CHALLENGE = frozenset(
     {
         Reason.challenge_invalid,
+        Reason.challenge_malformed,
+        Reason.challenge_version_unknown,
+        Reason.challenge_signature_invalid,
+        Reason.challenge_wrong_audience,
+        Reason.challenge_not_yet_valid,
         Reason.challenge_expired,
         Reason.challenge_replayed,
         Reason.challenge_not_for_request,

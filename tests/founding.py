@@ -36,10 +36,10 @@ def found(config, kind):
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
-    pem = config.parent / "single.pem"
-    pair = f'{{ key = "pkcs11:token=scepd;object=single", certificate = "{pem}" }}'
+    pem, label = config.parent / "single.pem", f"single-{kind}"
+    pair = f'{{ key = "pkcs11:token=scepd;object={label}", certificate = "{pem}" }}'
     lines = {
-        "ca": ['key = "pkcs11:token=scepd;object=single"', f'certificate = "{pem}"', "insecurely_ca_is_ra = true"],
+        "ca": [f'key = "pkcs11:token=scepd;object={label}"', f'certificate = "{pem}"', "insecurely_ca_is_ra = true"],
         "both": [f"ra = {pair}"],
         "sign": [f"ra_sign = {pair}"],
     }[kind]
@@ -57,12 +57,11 @@ def main(config, kind):
         load_module(str(settings.hsm.module)), token_settings(settings.hsm), read_pin(settings.hsm.pin, None)
     )
     session, now = token.session(writable=True), datetime.now(UTC)
-    public = (
-        generate_ec(session, "single", "P-256") if kind == "sign" else generate_rsa(session, "single", 2048, "both")
-    )
+    label = f"single-{kind}"
+    public = generate_ec(session, label, "P-256") if kind == "sign" else generate_rsa(session, label, 2048, "both")
     if kind == "ca":
         rules = Opening(rules=KeyRules(both_roles=True))
-        ceremony = Ceremony(signing_key_for(session, KeyName(label="single"), public, rules), now, os.urandom)
+        ceremony = Ceremony(signing_key_for(session, KeyName(label=label), public, rules), now, os.urandom)
 
         def make():
             return ceremony.found_ca(from_text("CN=Single CA"), timedelta(days=3650), transport=True)

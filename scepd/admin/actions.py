@@ -1,5 +1,6 @@
 """The only code that changes anything on a person's word; CLI, API and UI are its skins."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -23,7 +24,7 @@ from scepd.records import (
 )
 from scepd.refusal import OperatorError, Reject
 from scepd.store.repository import Repository
-from scepd.x509.names import COMMON_NAME, check_attribute
+from scepd.x509.names import COMMON_NAME, check_attribute, from_text, to_text
 
 LONGEST_VALIDITY = timedelta(days=366)
 MOST_USES = 10_000
@@ -31,6 +32,7 @@ PAGE = 200  # rows of a list
 _SEARCHED = 10_000  # newest rows among which a name is looked for
 
 
+_KEY_TYPE = re.compile(r"(?:rsa|ec)(?:-[1-9][0-9]{2,4})?|ed25519")
 _WAITING = "scepd request list --state pending"
 
 
@@ -53,13 +55,15 @@ class NewChallenge:
 class Binding:
     """What a challenge is good for: that common name, those names ("dns:host"), once or several times, how long.
 
-    `valid` None takes the profile's own validity.
+    `valid` None takes the profile's own validity; `subject` is a whole one (RFC 4514), `key_type` "rsa", "rsa-2048", ...
     """
 
     common_name: str | None = None
     names: tuple[str, ...] = ()
     valid: timedelta | None = None
     uses: int = 1
+    subject: str | None = None
+    key_type: str | None = None
 
 
 @attrs.frozen
@@ -100,6 +104,8 @@ class Actions:
             created_by=who,
             common_name=checked.common_name,
             names=checked.names,
+            subject=checked.subject,
+            key_type=checked.key_type,
             uses=checked.uses,
             sealed=self._sealed(profile, secret),
         )
@@ -225,7 +231,25 @@ def _checked(binding: Binding) -> Binding:
         raise OperatorError("a challenge cannot be valid for that long", "--valid 24h")
     if not 1 <= binding.uses <= MOST_USES:
         raise OperatorError(f"a challenge cannot be used {binding.uses} times", f"--uses 1 (at most {MOST_USES})")
-    return attrs.evolve(binding, names=tuple(sorted({_checked_name(name) for name in binding.names})))
+    if binding.key_type is not None and not _KEY_TYPE.fullmatch(binding.key_type):
+        raise OperatorError(f"{binding.key_type!r} is no kind of key", "--key-type rsa, rsa-2048, ec, ec-256 or ed25519")
+    subject = None if binding.subject is None else _checked_subject(binding.subject)
+    names = tuple(sorted({_checked_name(name) for name in binding.names}))
+    return attrs.evolve(binding, names=names, subject=subject)
+
+
+def _checked_subject(text: str) -> str:
+    """Return a subject as it is compared."""
+    try:
+        name = from_text(text)
+        for rdn in name:
+            for attribute in rdn:
+                check_attribute(attribute)
+    except Reject as refusal:
+        raise OperatorError(f"the subject cannot be used: {refusal.detail}", '--subject "CN=r1,O=Example"') from refusal
+    if not name:
+        raise OperatorError("the subject is empty", '--subject "CN=r1,O=Example"')
+    return to_text(name)
 
 
 def _checked_name(name: str) -> str:

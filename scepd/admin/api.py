@@ -64,6 +64,8 @@ def _make_challenges(actions: Actions, call: Call) -> Any:
         names=call.texts("names"),
         valid=timedelta(seconds=min(seconds, 10**9)) if "valid_seconds" in call.body else None,
         uses=call.number("uses", 1),
+        subject=call.text("subject"),
+        key_type=call.text("key_type"),
     )
     profile = call.text("profile") or ""
     return [views.new_challenge(actions.new_challenge(call.who, profile, binding)) for _ in range(count)]

@@ -20,7 +20,7 @@ from scepd.refusal import OperatorError
 MOST_PER_MINUTE = 6_000
 LONGEST_BODY = 16_384  # octets
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_FIELDS = frozenset({"profile", "cn", "names", "valid_seconds"})
+_FIELDS = frozenset({"profile", "cn", "names", "subject", "key_type", "valid_seconds"})
 # Jamf Pro says with its webhook what has happened, and takes the body of the answer for the challenge.
 _WEBHOOK = frozenset({"webhook", "event"})
 _WEBHOOK_EVENT = "SCEPChallenge"
@@ -216,15 +216,18 @@ def _profile(token: Token, named: str | None, wish: Mapping[str, Any]) -> str:
 
 def _binding(token: Token, wish: Mapping[str, Any]) -> Binding:
     common_name, names, seconds = wish.get("cn"), wish.get("names", []), wish.get("valid_seconds")
-    if not isinstance(common_name, str | None) or not isinstance(names, list):
-        raise Declined(400, "cn is no text, or names is no list")
+    subject, key_type = wish.get("subject"), wish.get("key_type")
+    texts = [common_name, subject, key_type]
+    if not all(isinstance(text, str | None) for text in texts) or not isinstance(names, list):
+        raise Declined(400, "cn, subject or key_type is no text, or names is no list")
     if not all(isinstance(name, str) for name in names):
         raise Declined(400, "names is no list of texts")
     if seconds is not None and (type(seconds) is not int or not 0 < seconds < 10**9):
         raise Declined(400, "valid_seconds is no number of seconds")
     if token.pattern is not None and (common_name is None or not re.fullmatch(token.pattern, common_name)):
         raise Declined(403, "the token is not for that common name")
-    return Binding(common_name, tuple(names), None if seconds is None else timedelta(seconds=seconds))
+    valid = None if seconds is None else timedelta(seconds=seconds)
+    return Binding(common_name, tuple(names), valid, subject=subject, key_type=key_type)
 
 
 def _check_pattern(pattern: str | None) -> None:

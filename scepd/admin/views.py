@@ -35,6 +35,8 @@ def challenge(row: Challenge) -> View:
         "state": row.state.value,
         "cn": row.common_name,
         "names": list(row.names),
+        "subject": row.subject,
+        "key_type": row.key_type,
         "expires": _time(row.expires),
         "uses": row.uses,
         "uses_left": row.uses_left,

@@ -25,7 +25,7 @@ from scepd.config.settings import IssuerSettings, OcspSettings, Settings
 from scepd.enroll.context import Context, Guesses, Registration
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.keys import Opening, open_decryption_key, open_signing_key, parse_uri
-from scepd.hsm.probe import KeyCheck, check_keys, probe_decryption_key, probe_signing_key
+from scepd.hsm.probe import KeyCheck, check_keys, probe_signing_key
 from scepd.hsm.token import Session, Token
 from scepd.message.certificate import load_certificate
 from scepd.message.certrep import ReplySigner
@@ -59,11 +59,9 @@ class Belongings(Context):
         self.session.close()
 
     def probe(self) -> None:
-        """Sign and decrypt with the RA's keys, and once a day prove every key anew; raises `TokenFault`."""
+        """Sign with each reply key, and once a day read what every key may do; raises `TokenFault`."""
         for registration in self.registrations.values():
             probe_signing_key(registration.signer.key, self.random(_PROBE_OCTETS))
-            for key in registration.decryption:
-                probe_decryption_key(key, self.random(_PROBE_OCTETS))
         if self.monotonic() - self.keys_read >= _DAY:
             self._read_keys_again()
 
@@ -204,6 +202,12 @@ class Outfitter:
     def _open_registration(self, session: Session, issuer: IssuerSettings) -> Registration:
         sign, opening = issuer.ra_sign, Opening(rules=ra_rules(issuer))
         signing_key = open_signing_key(session, parse_uri(sign.key), sign.certificate_der, opening)
+        former = {
+            one: ReplySigner(
+                one.certificate_der, open_signing_key(session, parse_uri(one.key), one.certificate_der, opening)
+            )
+            for one in issuer.former_signers
+        }
         decryption = [
             open_decryption_key(session, parse_uri(ra.key), ra.certificate_der, self._fallback_secret, opening)
             for ra in issuer.recipients
@@ -213,6 +217,7 @@ class Outfitter:
             signer=ReplySigner(sign.certificate_der, signing_key),
             recipients=tuple(Recipient.from_certificate(ra.certificate_der) for ra in issuer.recipients),
             decryption=tuple(decryption),
+            former={index: former[ra.sign] for index, ra in enumerate(issuer.recipients) if ra.sign is not None},
         )
 
 
@@ -244,7 +249,7 @@ def _passwords(profile: Profile, store_key: bytes) -> ProfilePasswords:
 
 
 def _own_certificates(issuer: IssuerSettings) -> tuple[bytes, ...]:
-    recipients = (recipient.certificate_der for recipient in issuer.recipients)
+    recipients = (one.certificate_der for one in (*issuer.recipients, *issuer.former_signers))
     responder = () if issuer.ocsp is None else (issuer.ocsp.certificate_der,)
     return (issuer.certificate_der, issuer.ra_sign.certificate_der, *recipients, *responder)
 

@@ -126,7 +126,7 @@ def advertise(profile: Profile, *, next_ca: bool = False) -> bytes:
 def served_certificates(profile: Profile, issuer: IssuerSettings) -> list[bytes]:
     """Return what GetCACert serves, in the order that jscep needs: RA signing, RA decryption, CA, upper CAs (C-049).
 
-    While the RA decryption key changes, the previous certificates follow the current one (C-055). Where the CA is its
+    While the RA's keys change, the previous certificates follow the current ones (C-055). Where the CA is its
     own RA its certificate comes first and, without one above it, alone (C-045).
 
     A root above the issuer is left out unless the profile serves it: clients have it or must not learn it here, and
@@ -142,7 +142,7 @@ def whole_chain(issuer: IssuerSettings) -> list[bytes]:
 
 
 def _in_order(issuer: IssuerSettings, above: Sequence[bytes]) -> list[bytes]:
-    recipients = [recipient.certificate_der for recipient in issuer.recipients]
+    recipients = [one.certificate_der for one in (*issuer.recipients, *issuer.former_signers)]
     return list(dict.fromkeys((issuer.ra_sign.certificate_der, *recipients, issuer.certificate_der, *above)))
 
 

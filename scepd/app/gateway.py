@@ -5,28 +5,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import attrs
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from scepd.app.belongings import Belongings, Outfitter
 from scepd.config.settings import HsmSettings, Settings
-from scepd.hsm.calls import Calls
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.lanes import Lanes
 from scepd.hsm.module import load_module
 from scepd.hsm.pin import PinMemory
 from scepd.hsm.token import Token, TokenSettings
-from scepd.records import Secret
+from scepd.records import Secret, Standing
 from scepd.refusal import OperatorError, Unavailable
 
 T = TypeVar("T")
 
 _FIRST_PAUSE = 0.5  # seconds
 _LONGEST_PAUSE = 2.0  # seconds
-_LOOK = 0.25  # seconds between two looks for a call that does not return
 _PIN_MEMORY = "failed-logins.json"
 
 
@@ -55,7 +51,7 @@ class Gateway:
         settings: Settings,
         outfitter: Outfitter,
         *,
-        open_token: "TokenOpener",
+        open_token: Callable[[], Token],
         fail: Callable[[], None],
         on_return: Callable[[], None] = lambda: None,
     ) -> None:
@@ -64,8 +60,6 @@ class Gateway:
         self._settings = settings
         self._outfitter = outfitter
         self._open_token = open_token
-        self._watch = LoopingCall(self._look)
-        self._watch.clock = reactor
         self._fail = fail
         self._on_return = on_return
         self._token: Token | None = None
@@ -73,23 +67,20 @@ class Gateway:
         self._pause = _FIRST_PAUSE
         self._retry: Any = None
         self._stopped = False
-        self._stuck = False
 
     @property
     def state(self) -> str:
         """Whether the token answers: "up" or "away"."""
         return "up" if self._lanes is not None and self._lanes.state == "up" else "away"
 
-    def run(self, function: Callable[[Belongings], T]) -> Deferred[T]:
-        """Run the function in a free lane; fails with `Unavailable` when there is none in time."""
+    def run(self, function: Callable[[Belongings], T], standing: Standing = Standing.good) -> Deferred[T]:
+        """Run the function in a free lane, the best standing first; fails with `Unavailable` when there is none in time."""
         if self._lanes is None:
             return fail(Unavailable("the token is away"))
-        return self._lanes.run(function)
+        return self._lanes.run(function, standing)
 
     async def open(self) -> None:
         """Try to open token and lanes; on failure return all the same and try again later."""
-        if not self._watch.running:
-            self._watch.start(_LOOK, now=False)
         try:
             if self._token is None:
                 self._token = await in_thread(self._reactor, self._open_token)
@@ -98,13 +89,11 @@ class Gateway:
             self._try_later(trouble)
 
     async def close(self) -> None:
-        """Finish what waits and end the lanes; those of a stuck module are left where they are."""
+        """Finish what waits and end the lanes."""
         self._stopped = True
-        if self._watch.running:
-            self._watch.stop()
         if self._retry is not None and self._retry.active():
             self._retry.cancel()
-        if self._lanes is not None and not self._stuck:
+        if self._lanes is not None:
             await self._lanes.stop()
 
     async def _start_lanes(self, token: Token) -> None:
@@ -151,19 +140,6 @@ class Gateway:
                 return
         await self.open()
 
-    def _look(self) -> None:
-        limit = self._settings.hsm.call_limit.total_seconds()
-        function = self._open_token.calls.stuck(limit)
-        if function is None or self._stuck:
-            return
-        # The thread cannot be ended, and nobody knows what the module still holds: only a new process is clean.
-        self._stuck = True
-        cause = f"{function} has not returned for {limit:g} s"
-        if self._lanes is None or self._lanes.state == "dead":
-            self._die(cause)
-        else:
-            self._lanes.give_up(cause)
-
     def _break(self, failure: Failure) -> None:
         self.log.failure("the token cannot be opened", failure, event="token_fault")
         self._fail()
@@ -173,23 +149,17 @@ class Gateway:
         self._fail()
 
 
-@attrs.frozen
-class TokenOpener:
-    """Loads the module and logs in, in a thread other than the reactor's; `calls` are those that the module makes."""
+def opener(settings: Settings, pin: Secret | None, store_key: bytes) -> Callable[[], Token]:
+    """Return the function that loads the module and logs in, for a thread other than the reactor's."""
 
-    settings: Settings
-    pin: Secret | None
-    store_key: bytes = attrs.field(repr=False)
-    calls: Calls = attrs.field(factory=Calls)
-
-    def __call__(self) -> Token:
-        """Open the token. Raises `OperatorError`, `TokenFault`."""
-        if self.pin is None:
+    def open_token() -> Token:
+        if pin is None:
             raise OperatorError("the worker was given no PIN", "restart scepd")
-        hsm = self.settings.hsm
-        module = load_module(str(hsm.module), self.calls)
-        memory = pin_memory(self.settings.appliance.state, self.store_key)
-        return Token.open(module, token_settings(hsm), self.pin, memory=memory)
+        module = load_module(str(settings.hsm.module))
+        memory = pin_memory(settings.appliance.state, store_key)
+        return Token.open(module, token_settings(settings.hsm), pin, memory=memory)
+
+    return open_token
 
 
 def in_thread(reactor: Any, function: Callable[[], T]) -> Deferred[T]:

@@ -27,7 +27,7 @@ class Halt:
         if found is None:
             self.log.info(event="read_write")
         else:
-            self.log.critical(event="read_only", cause=found.cause, since=found.since, hint="scepd status")
+            self.log.critical(event="read_only", cause=found.cause, since=found.since, hint="scepd recover --plan")
 
     @property
     def cause(self) -> str:

@@ -33,5 +33,7 @@ def _of_issuer(issuer: IssuerSettings) -> Iterator[KeyCheck]:
     yield KeyCheck(issuer.ra_sign.key, "sign", issuer.ra_sign.certificate_der, ra_rules(issuer))
     if issuer.ocsp is not None:
         yield KeyCheck(issuer.ocsp.key, "sign", issuer.ocsp.certificate_der, _ONE_ROLE)
+    for former in issuer.former_signers:
+        yield KeyCheck(former.key, "sign", former.certificate_der, ra_rules(issuer))
     for recipient in issuer.recipients:
         yield KeyCheck(recipient.key, "decrypt", recipient.certificate_der, ra_rules(issuer))

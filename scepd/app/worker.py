@@ -17,7 +17,7 @@ from scepd.app.checkpoint import Checkpoints
 from scepd.app.clock import UtcClock
 from scepd.app.endpoints import default_key, make_endpoints
 from scepd.app.gates import anchors_of
-from scepd.app.gateway import Gateway, TokenOpener
+from scepd.app.gateway import Gateway, opener
 from scepd.app.generator import Generator
 from scepd.app.halt import Halt
 from scepd.app.listeners import adopt, approach_of, check_listener, make_factory
@@ -34,6 +34,7 @@ from scepd.web.gcra import RateLimit
 from scepd.web.limits import HttpLimits, Occupancy
 from scepd.web.scep import ScepResource
 from scepd.web.site import ScepSite
+from scepd.web.standing import Standings
 from scepd.web.tree import Tree
 
 _TICK = 1.0  # seconds between two batches of refusals
@@ -76,17 +77,17 @@ class Worker:
         settings, parcel = self._settings, self._parcel
         for listener in settings.listeners:
             check_listener(listener)
-        if settings.hsm.softhsm2_conf is not None:
-            os.environ["SOFTHSM2_CONF"] = str(settings.hsm.softhsm2_conf)
+        os.environ.update(settings.hsm.variables)
         store_key = load_store_key(settings.store.key_file)
         clock = UtcClock()
         shared = Shared.make(settings, store_key, clock, self._failures, self._halt)
         outfitter = Outfitter(settings, parcel.slot, store_key, Checkpoints(parcel.checkpoints), shared)
+        open_token = opener(settings, parcel.pin, store_key)
         self._gateway = Gateway(
             self._reactor,
             settings,
             outfitter,
-            open_token=TokenOpener(settings, parcel.pin, store_key),
+            open_token=open_token,
             fail=self._fail,
             on_return=lambda: self.recover(parcel.slot),
         )
@@ -149,6 +150,7 @@ class Worker:
             default=default_key(self._settings),
             rate=rate_limit(self._settings.limits, self._parcel.slots),
             failures=self._failures,
+            standings=standings_of(self._settings.limits, self._parcel.slots),
         )
         hints = anchors_of(endpoint.gate for endpoint in endpoints.values() if endpoint.gate is not None)
         listeners = {listener.name: listener for listener in self._settings.listeners}
@@ -232,6 +234,11 @@ def failure_limits(limits: LimitSettings, workers: int) -> FailureLimits:
 def _share(rate: int, workers: int) -> float:
     """Return one worker's share, but a few at least: who mistyped a challenge tries again at once, whichever worker hears."""
     return max(rate / (workers or 1), min(rate, _FEW_FAILURES))
+
+
+def standings_of(limits: LimitSettings, workers: int) -> Standings:
+    """Return what one worker knows of the networks, with its share of what the doubtful ones may ask."""
+    return Standings(clock=time.monotonic_ns, after_failure=limits.requests_after_failure / (workers or 1))
 
 
 def _within(seconds: float, work: Deferred[Any], reactor: Any) -> Deferred[Any]:

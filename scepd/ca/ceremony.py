@@ -37,8 +37,10 @@ class Ceremony:
     now: datetime
     random: Callable[[int], bytes]
 
-    def found_ca(self, subject: Name, validity: timedelta, *, transport: bool = False) -> bytes:
-        """Return a self-signed CA certificate that may issue end entities only (pathLenConstraint 0).
+    def found_ca(
+        self, subject: Name, validity: timedelta, *, transport: bool = False, path_length: int | None = 0
+    ) -> bytes:
+        """Return a self-signed CA certificate that may issue end entities only, unless `path_length` says more.
 
         `transport` is for a CA that is its own RA: its key may then sign replies and be encrypted to (C-051).
         """
@@ -49,7 +51,7 @@ class Ceremony:
             serial=new_serial(self.random),
             not_before=self.now - _BACKDATE,
             not_after=self.now + validity,
-            path_length=0,
+            path_length=path_length,
             transport=transport,
         )
         return self._sign(draft, "ca", None)

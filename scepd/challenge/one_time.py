@@ -3,13 +3,14 @@
 from datetime import datetime
 
 from scepd.challenge.digest import keyed_digest
+from scepd.challenge.requested import requested_key
 from scepd.message.csr import CertificationRequest
 from scepd.ports import Store
 from scepd.records import Challenge, ChallengeState, Identity
 from scepd.refusal import Reason, Reject
 from scepd.x509.general_names import general_names_from_extension
 from scepd.x509.keys import spki_digest
-from scepd.x509.names import COMMON_NAME
+from scepd.x509.names import COMMON_NAME, to_text
 
 _SUBJECT_ALTERNATIVE_NAME = "2.5.29.17"
 
@@ -39,7 +40,8 @@ class OneTimeChallenge:
         _check_usable(challenge, spki_digest(csr.spki_der), now)
         _check_binding(challenge, csr)
         vouched = tuple(_folded(name) for name in challenge.names)
-        return Identity(self.name, challenge.common_name or f"challenge {challenge.id}", challenge.id, vouched)
+        who = challenge.common_name or challenge.subject or f"challenge {challenge.id}"
+        return Identity(self.name, who, challenge.id, vouched)
 
 
 def _check_usable(challenge: Challenge, public_key: bytes, now: datetime) -> None:
@@ -59,6 +61,11 @@ def _check_binding(challenge: Challenge, csr: CertificationRequest) -> None:
         raise Reject(Reason.challenge_not_for_request, f"challenge {challenge.id} is bound to another common name")
     if challenge.names and _requested_names(csr) != {_folded(name) for name in challenge.names}:
         raise Reject(Reason.challenge_not_for_request, f"challenge {challenge.id} is bound to other names")
+    if challenge.subject is not None and to_text(csr.subject) != challenge.subject:
+        raise Reject(Reason.challenge_not_for_request, f"challenge {challenge.id} is bound to another subject")
+    # "rsa" takes every size, "rsa-2048" that one.
+    if challenge.key_type is not None and not f"{requested_key(csr)}-".startswith(f"{challenge.key_type}-"):
+        raise Reject(Reason.challenge_not_for_request, f"challenge {challenge.id} is bound to another kind of key")
 
 
 def _common_names(csr: CertificationRequest) -> list[str]:

@@ -3,12 +3,15 @@
 import base64
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
 from scepd.message import tlv
 from scepd.message.csr import CertificationRequest
 from scepd.message.errors import MessageError
 from scepd.ports import Question
 from scepd.refusal import Reason, Reject
 from scepd.x509.general_names import general_names_from_extension
+from scepd.x509.keys import load_public_key
 from scepd.x509.names import SHORT_NAMES, to_text
 
 _SUBJECT_ALTERNATIVE_NAME = "2.5.29.17"
@@ -47,6 +50,14 @@ def requested_purposes(csr: CertificationRequest) -> tuple[str, ...]:
         )
     except MessageError as error:
         raise Reject(Reason.extension_refused, f"unreadable extended key usage: {error}") from None
+
+
+def requested_key(csr: CertificationRequest) -> str:
+    """Return type and size of the request's key in one word: "rsa-2048", "ec-256", "ed25519"."""
+    key = load_public_key(csr.spki_der)
+    if isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        return f"{'rsa' if isinstance(key, rsa.RSAPublicKey) else 'ec'}-{key.key_size}"
+    return "ed25519" if isinstance(key, ed25519.Ed25519PublicKey) else "other"
 
 
 def question_fields(question: Question) -> dict[str, Any]:

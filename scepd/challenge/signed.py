@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from scepd.challenge.anchors import AnchorFile
-from scepd.challenge.requested import requested_attributes, requested_names, requested_purposes
+from scepd.challenge.requested import requested_attributes, requested_key, requested_names, requested_purposes
 from scepd.challenge.token import TokenRefused, is_token, read_token
 from scepd.message.csr import CertificationRequest
 from scepd.ports import Store
@@ -17,7 +16,7 @@ from scepd.profile.access import SignedRule
 from scepd.records import Identity, Ticket
 from scepd.refusal import Reason, Reject
 from scepd.x509.anchors import Anchor
-from scepd.x509.keys import load_public_key, spki_digest
+from scepd.x509.keys import spki_digest
 from scepd.x509.names import to_text
 
 LEEWAY = timedelta(seconds=60)  # by which the issuer's clock may differ
@@ -26,6 +25,7 @@ _FAR = 253_402_300_799  # seconds: the end of 9999; milliseconds are beyond it
 _TEXT = re.compile(r"[!-~](?:[ -~]{0,254}[!-~])?")
 _IDENTIFIER = re.compile(r"[!-~]{16,128}")
 _SPKI = re.compile(r"[0-9a-f]{64}")
+_VERSION = 1  # of the claims; a token that does not say is of this one
 _TAKEN = frozenset({"iss", "sub", "aud", "iat", "nbf", "exp", "jti", "csr"})
 _BINDING = frozenset({"spki", "subject", "names", "key", "eku"})
 
@@ -60,7 +60,8 @@ class SignedChallenge:
     def authenticate(self, csr: CertificationRequest, store: Store, now: datetime) -> Identity | None:
         """Return the device that the token names, with the ticket that `Store.claim` takes; None without a token.
 
-        Raises Reject(challenge_invalid | challenge_expired | challenge_not_for_request | challenge_replayed).
+        Raises Reject with the reason (challenge_...): malformed, version_unknown, signature_invalid, wrong_audience,
+        not_yet_valid, expired, not_for_request, replayed.
         """
         text = csr.challenge.reveal() if csr.challenge else ""
         if not is_token(text):
@@ -69,7 +70,7 @@ class SignedChallenge:
             anchor, members = read_token(text, self._anchors.anchors(now))
             claims = _read_claims(members, self._rule.audience)
         except TokenRefused as refused:
-            raise Reject(Reason.challenge_invalid, f"the signed challenge is refused: {refused}") from refused
+            raise Reject(refused.reason, f"the signed challenge is refused: {refused}") from refused
         _check_time(claims, self._rule.lifetime, now)
         vouches = _check_binding(claims.binding, csr)
         ticket = _ticket(anchor, claims, self._rule)
@@ -98,11 +99,16 @@ def _check_unused(store: Store, ticket: Ticket, csr: CertificationRequest) -> No
 
 
 def _read_claims(members: dict[str, Any], audience: str) -> _Claims:
+    # Before the others, which another version may have made otherwise.
+    version = members.get("ver", _VERSION)
+    if type(version) is not int or version != _VERSION:
+        raise TokenRefused("its version is not known here", Reason.challenge_version_unknown)
+    members = {name: value for name, value in members.items() if name != "ver"}
     if set(members) != _TAKEN:
         missing, others = sorted(_TAKEN - set(members)), len(set(members) - _TAKEN)
         raise TokenRefused(f"it must have exactly its eight claims: missing {missing}, {others} others")
     if members["aud"] not in (audience, [audience]):
-        raise TokenRefused("it is for another audience")
+        raise TokenRefused("it is for another audience", Reason.challenge_wrong_audience)
     return _Claims(
         issuer=_text(members, "iss", _TEXT),
         device=_text(members, "sub", _TEXT),
@@ -155,9 +161,9 @@ def _is_texts(value: object) -> bool:
 
 def _check_time(claims: _Claims, lifetime: timedelta, now: datetime) -> None:
     if not claims.issued < claims.ends <= claims.issued + lifetime or claims.begins >= claims.ends:
-        raise Reject(Reason.challenge_invalid, f"the signed challenge is valid for longer than {lifetime}, or never")
+        raise Reject(Reason.challenge_malformed, f"the signed challenge is valid for longer than {lifetime}, or never")
     if max(claims.issued, claims.begins) > now + LEEWAY:
-        raise Reject(Reason.challenge_invalid, "the signed challenge is of the future")
+        raise Reject(Reason.challenge_not_yet_valid, "the signed challenge is of the future")
     if claims.ends + LEEWAY <= now:
         raise Reject(Reason.challenge_expired, f"the signed challenge expired {claims.ends.isoformat()}")
 
@@ -171,18 +177,10 @@ def _check_binding(binding: dict[str, Any], csr: CertificationRequest) -> bool:
         "spki": spki_digest(csr.spki_der).hex(),
         "subject": to_text(csr.subject),
         "names": sorted(requested_names(csr)),
-        "key": _key_word(csr),
+        "key": requested_key(csr),
         "eku": sorted(requested_purposes(csr)) if "eku" in binding else [],
     }
     for name, wanted in binding.items():
         if found[name] != (sorted(wanted) if isinstance(wanted, list) else wanted):
             raise Reject(Reason.challenge_not_for_request, f"the signed challenge is for another {name}")
     return "subject" in binding
-
-
-def _key_word(csr: CertificationRequest) -> str:
-    """Return type and size of the request's key as a token names them: "rsa-2048", "ec-256", "ed25519"."""
-    key = load_public_key(csr.spki_der)
-    if isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
-        return f"{'rsa' if isinstance(key, rsa.RSAPublicKey) else 'ec'}-{key.key_size}"
-    return "ed25519" if isinstance(key, ed25519.Ed25519PublicKey) else "other"

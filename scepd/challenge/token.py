@@ -9,6 +9,7 @@ from typing import Any
 import jwt
 
 from scepd.challenge.strict_json import NotStrict, parse_object
+from scepd.refusal import Reason
 from scepd.x509.anchors import Anchor
 
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -19,7 +20,12 @@ _HEADER = frozenset({"alg", "typ", "kid", "x5t", "x5t#S256"})
 
 
 class TokenRefused(Exception):  # noqa: N818 - a judgement
-    """The text is a token that cannot be believed."""
+    """The text is a token that cannot be believed, and why."""
+
+    def __init__(self, detail: str, reason: Reason = Reason.challenge_malformed) -> None:
+        """Keep both; `detail` has nothing of the token."""
+        super().__init__(detail)
+        self.reason = reason
 
 
 def is_token(text: str) -> bool:
@@ -42,7 +48,8 @@ def read_token(text: str, anchors: Sequence[Anchor]) -> tuple[Anchor, dict[str, 
     usable = [anchor for anchor in anchors if anchor.algorithm == algorithm]
     anchor = next((anchor for anchor in usable if _is_signed_by(text, anchor)), None)
     if anchor is None:
-        raise TokenRefused("it is not signed by a trusted key" if usable else "its algorithm is that of no trusted key")
+        detail = "it is not signed by a trusted key" if usable else "its algorithm is that of no trusted key"
+        raise TokenRefused(detail, Reason.challenge_signature_invalid)
     try:
         return anchor, parse_object(claims)
     except NotStrict as error:

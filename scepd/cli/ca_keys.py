@@ -1,32 +1,23 @@
-"""New generations of an issuer's keys and certificates: made in the token, certified there, written as PEM files."""
+"""Plans for the keys of an issuer: its next generation, a fresh RA pair; and where each key and certificate will be."""
 
-import os
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 
 import attrs
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from scepd.app.keys import ca_rules
-from scepd.ca.ceremony import Ceremony
-from scepd.cli.init_ceremony import made_once, ra_subject
+from scepd.ca.plan import KINDS, PlannedKey, PlannedSigner, Purpose, Step, kind_of, write_moment
+from scepd.cli.init_ceremony import ra_subject
 from scepd.config.settings import IssuerSettings
-from scepd.hsm.attributes import KeyRules, Roles
-from scepd.hsm.generate import CURVES, RSA_BITS, generate_ec, generate_rsa
-from scepd.hsm.keys import Opening, PublicKey, open_signing_key, parse_uri, signing_key_for
-from scepd.hsm.public import public_key
-from scepd.hsm.token import Session, Token
 from scepd.hsm.uri import KeyName
 from scepd.records import Attribute, Name
-from scepd.refusal import OperatorError
-from scepd.x509.certificate import IssuerCertificate, RaRole
-from scepd.x509.names import ORGANIZATIONAL_UNIT
+from scepd.x509.certificate import RaRole
+from scepd.x509.names import ORGANIZATIONAL_UNIT, to_text
 
-KINDS = (*(f"rsa:{bits}" for bits in RSA_BITS), *(f"ec:{curve}" for curve in CURVES))
+__all__ = ["KINDS", "Generation", "Made", "plan_generation", "plan_ra", "ra_keys_of"]
+
 RESPONDER_VALIDITY = timedelta(days=30)  # the service renews it
-_CURVE_NAMES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+_MOST_LABELS = 1_000
 
 
 @attrs.frozen
@@ -38,10 +29,15 @@ class RaKey:
     role: RaRole
     kind: str
 
+    @property
+    def purpose(self) -> Purpose:
+        """What a plan calls its certificate."""
+        return "ra" if self.role == "both" else "ra-sign" if self.role == "sign" else "ra-decrypt"
+
 
 @attrs.frozen
 class Made:
-    """A key that was made: its URI and the file of its certificate."""
+    """A key that is made: its URI and the file of its certificate."""
 
     uri: str
     certificate: Path
@@ -49,21 +45,20 @@ class Made:
 
 @attrs.frozen(kw_only=True)
 class Generation:
-    """An issuer to be made: its name, its CA's subject, kind of key and validity; where its files go."""
+    """An issuer to be made: its name, its CA's subject, kind of key and end; where its files go; who signs its CA."""
 
     name: str
     subject: Name
     kind: str
-    validity: timedelta
+    end: datetime
     directory: Path
+    token: str
+    signer: PlannedSigner | None = None
 
 
-def kind_of(certificate_der: bytes) -> str:
+def kind_of_certificate(certificate_der: bytes) -> str:
     """Return the kind of a certificate's key as `--type` spells it."""
-    key = x509.load_der_x509_certificate(certificate_der).public_key()
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return f"ec:{_CURVE_NAMES.get(key.curve.name, key.curve.name)}"
-    return f"rsa:{key.key_size}" if isinstance(key, rsa.RSAPublicKey) else type(key).__name__
+    return kind_of(x509.load_der_x509_certificate(certificate_der).public_key())
 
 
 def ra_keys_of(issuer: IssuerSettings) -> tuple[RaKey, ...]:
@@ -72,88 +67,117 @@ def ra_keys_of(issuer: IssuerSettings) -> tuple[RaKey, ...]:
         return ()
     sign, decrypt = issuer.ra_sign.certificate_der, issuer.ra_decrypt
     if decrypt is not None and issuer.has_one_ra_key:
-        return (RaKey("ra", "ra", "both", kind_of(sign)),)
-    pair = [RaKey("ra_sign", "ra-sign", "sign", kind_of(sign))]
+        return (RaKey("ra", "ra", "both", kind_of_certificate(sign)),)
+    pair = [RaKey("ra_sign", "ra-sign", "sign", kind_of_certificate(sign))]
     if decrypt is not None:
-        pair.append(RaKey("ra_decrypt", "ra-decrypt", "decrypt", kind_of(decrypt.certificate_der)))
+        pair.append(RaKey("ra_decrypt", "ra-decrypt", "decrypt", kind_of_certificate(decrypt.certificate_der)))
     return tuple(pair)
 
 
-def make_generation(token: Token, model: IssuerSettings, plan: Generation) -> dict[str, Made]:
-    """Make the keys and certificates of the next issuer, with RA keys such as `model` has, by configuration key.
-
-    What an interrupted run made already is used. Raises `OperatorError`, `TokenFault`.
-    """
-    session = token.session(writable=True)
+def plan_generation(model: IssuerSettings, wish: Generation) -> tuple[tuple[Step, ...], dict[str, Made]]:
+    """Return the steps to the next issuer, with RA keys such as `model` has, and what they make by configuration key."""
     transport = model.ca_is_ra and model.ra_decrypt is not None
-    label = f"{plan.name}-ca"
-    public = key_in_token(session, label, plan.kind, "both" if transport else "sign")
-    opening = Opening(rules=KeyRules(both_roles=transport))
-    ceremony = Ceremony(signing_key_for(session, KeyName(label=label), public, opening), datetime.now(UTC), os.urandom)
-    path = plan.directory / f"{label}.pem"
-    ca_der = made_once(path, public, lambda: ceremony.found_ca(plan.subject, plan.validity, transport=transport))
-    issuer = IssuerCertificate.load(ca_der)
-    made = {"": Made(key_uri(token, label), path)}
+    label = f"{wish.name}-ca"
+    ca = _made(wish, label)
+    first = Step(
+        makes="root" if wish.signer is None else "ca",
+        key=PlannedKey(uri=ca.uri, kind=wish.kind, role="both" if transport else "sign", fresh=True),
+        subject=to_text(wish.subject),
+        not_after=write_moment(wish.end),
+        path_length=0,
+        signer=wish.signer,
+        output=str(ca.certificate),
+    )
+    signer = PlannedSigner(uri=ca.uri, certificate=str(ca.certificate), kind=wish.kind, both_roles=transport)
+    made, steps = {"": ca}, [first]
     for key in ra_keys_of(model):
-        made[key.word] = _make_ra(session, ceremony, issuer, key, plan)
+        made[key.word] = _made(wish, f"{wish.name}-{key.suffix}")
+        steps.append(_ra_step(key, made[key.word], signer, wish))
     if model.ocsp is not None:
-        own = key_in_token(session, f"{plan.name}-ocsp", kind_of(model.ocsp.certificate_der), "sign")
-        made["ocsp"] = Made(key_uri(token, f"{plan.name}-ocsp"), plan.directory / f"{plan.name}-ocsp.pem")
-        make_responder_certificate(made["ocsp"].certificate, ceremony, issuer, plan.subject, own)
-    return made
+        made["ocsp"] = _made(wish, f"{wish.name}-ocsp")
+        kind = kind_of_certificate(model.ocsp.certificate_der)
+        steps.append(_responder_step(made["ocsp"], kind, signer, wish))
+    return tuple(steps), made
 
 
-def make_responder_certificate(
-    path: Path, ceremony: Ceremony, issuer: IssuerCertificate, subject: Name, key: PublicKey
-) -> None:
-    """Make the first certificate of an OCSP key, unless it is there."""
-    name = (*subject, (Attribute(ORGANIZATIONAL_UNIT, "OCSP responder"),))
-    made_once(path, key, lambda: ceremony.certify_ocsp(issuer, name, key, RESPONDER_VALIDITY))
+def plan_responder(issuer: IssuerSettings, signer: PlannedSigner, wish: Generation) -> tuple[Step, Made]:
+    """Return the step to a fresh OCSP key under a free label; `wish.end` is when its first certificate ends."""
+    labels = (issuer.name + "-ocsp", *(f"{issuer.name}-ocsp-{number}" for number in range(2, _MOST_LABELS)))
+    used = set() if issuer.ocsp is None else {issuer.ocsp.key}
+    label = next(
+        label for label in labels if _made(wish, label).uri not in used and not _made(wish, label).certificate.exists()
+    )
+    return _responder_step(_made(wish, label), wish.kind, signer, wish), _made(wish, label)
 
 
-def _make_ra(session: Session, ceremony: Ceremony, issuer: IssuerCertificate, key: RaKey, plan: Generation) -> Made:
-    label = f"{plan.name}-{key.suffix}"
-    public, path = key_in_token(session, label, key.kind, key.role), plan.directory / f"{label}.pem"
-    subject = ra_subject(plan.subject, key.role)
-    made_once(path, public, lambda: ceremony.certify_ra(issuer, subject, public, key.role))
-    return Made(key_uri(session.token, label), path)
+def responder_kind(issuer: IssuerSettings) -> str:
+    """Return the kind of key that suits: an elliptic CA's own; elsewhere P-256, since every answer is signed anew."""
+    kind = kind_of_certificate(issuer.certificate_der)
+    return kind if kind.startswith("ec:") else "ec:P-256"
 
 
-def make_ra_decrypt(token: Token, issuer: IssuerSettings, subject: Name, directory: Path) -> Made:
-    """Make a fresh RA decryption key under the next free label, certified by the issuer's CA key."""
-    assert issuer.ra_decrypt is not None  # the caller has looked
-    session = token.session(writable=True)
-    opening = Opening(rules=ca_rules(issuer))
-    ca_key = open_signing_key(session, parse_uri(issuer.key), issuer.certificate_der, opening)
-    label = free_label(session, directory, f"{issuer.name}-ra-decrypt", first=2)
-    public = key_in_token(session, label, kind_of(issuer.ra_decrypt.certificate_der), "decrypt")
-    ceremony, path = Ceremony(ca_key, datetime.now(UTC), os.urandom), directory / f"{label}.pem"
-    ca, name = IssuerCertificate.load(issuer.certificate_der), ra_subject(subject, "decrypt")
-    made_once(path, public, lambda: ceremony.certify_ra(ca, name, public, "decrypt"))
-    return Made(key_uri(token, label), path)
-
-
-def free_label(session: Session, directory: Path, stem: str, *, first: int = 1) -> str:
-    """Return a label that neither a key nor a file has: the stem itself, then with numbers from 2 on."""
-    labels = (stem if number == 1 else f"{stem}-{number}" for number in count(first))
-    return next(
-        label for label in labels if public_key(session, label) is None and not (directory / f"{label}.pem").exists()
+def _responder_step(made: Made, kind: str, signer: PlannedSigner, wish: Generation) -> Step:
+    return Step(
+        makes="ocsp",
+        key=PlannedKey(uri=made.uri, kind=kind, role="sign", fresh=True),
+        subject=to_text(responder_subject(wish.subject)),
+        not_after=write_moment(min(wish.end, datetime.now(UTC) + RESPONDER_VALIDITY)),
+        signer=signer,
+        issuer=wish.name,
+        output=str(made.certificate),
     )
 
 
-def key_in_token(session: Session, label: str, kind: str, role: Roles) -> PublicKey:
-    """Return the public key with that label, made in the token where there is none."""
-    if kind not in KINDS:
-        raise OperatorError(f"no key of kind {kind} is made here", f"--key-type {KINDS[0]}")
-    family, _, size = kind.partition(":")
-    if family == "ec" and role != "sign":
-        raise OperatorError("an EC key does not decrypt", "--key-type rsa:3072")
-    found = public_key(session, label)
-    if found is not None:
-        return found
-    return generate_rsa(session, label, int(size), role) if family == "rsa" else generate_ec(session, label, size)
+def responder_subject(ca: Name) -> Name:
+    """Return the name of an OCSP responder, beside the CA's own."""
+    return (*ca, (Attribute(ORGANIZATIONAL_UNIT, "OCSP responder"),))
 
 
-def key_uri(token: Token, label: str) -> str:
-    """Return how the configuration names a key of that label."""
-    return str(KeyName(label=label, token=token.settings.token_label))
+def _made(wish: Generation, label: str) -> Made:
+    return Made(str(KeyName(label=label, token=wish.token)), wish.directory / f"{label}.pem")
+
+
+def _ra_step(key: RaKey, made: Made, signer: PlannedSigner, wish: Generation) -> Step:
+    return Step(
+        makes=key.purpose,
+        key=PlannedKey(uri=made.uri, kind=key.kind, role=key.role, fresh=True),
+        subject=to_text(ra_subject(wish.subject, key.role)),
+        not_after=write_moment(wish.end),
+        signer=signer,
+        issuer=wish.name,
+        output=str(made.certificate),
+    )
+
+
+def plan_ra(
+    issuer: IssuerSettings, signer: PlannedSigner, wish: Generation, taken: frozenset[str], *, pair: bool
+) -> tuple[tuple[Step, ...], dict[str, Made]]:
+    """Return the steps to a fresh RA decryption key, and with `pair` a signing key, under the next free labels.
+
+    `taken` are the labels that stand in the configuration already.
+    """
+    words = {"ra_sign", "ra_decrypt"} if pair else {"ra_decrypt"}
+    keys = [key for key in ra_keys_of(issuer) if key.word in words]
+    number = next(
+        one
+        for one in range(2, _MOST_LABELS)
+        if not any(
+            f"{issuer.name}-{key.suffix}-{one}" in taken
+            or (wish.directory / f"{issuer.name}-{key.suffix}-{one}.pem").exists()
+            for key in keys
+        )
+    )
+    made = {key.word: _made(wish, f"{issuer.name}-{key.suffix}-{number}") for key in keys}
+    return tuple(_ra_step(key, made[key.word], signer, wish) for key in keys), made
+
+
+def signer_of(issuer: IssuerSettings, certificate: Path) -> PlannedSigner:
+    """Return an issuer of the configuration as the signer of a plan; `certificate` is the file of its certificate."""
+    both = issuer.ca_is_ra and issuer.ra_decrypt is not None
+    kind = kind_of_certificate(issuer.certificate_der)
+    return PlannedSigner(uri=issuer.key, certificate=str(certificate), kind=kind, both_roles=both)
+
+
+def end_of(issuer: IssuerSettings) -> datetime:
+    """Return when the certificate of an issuer ends."""
+    return x509.load_der_x509_certificate(issuer.certificate_der).not_valid_after_utc

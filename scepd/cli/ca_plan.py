@@ -55,7 +55,9 @@ def next_name(settings: Settings, issuer: str, wanted: str | None) -> str:
     return name
 
 
-def refuse_what_cannot_follow(old: IssuerSettings, at: datetime, overlap: timedelta, now: datetime) -> None:
+def refuse_what_cannot_follow(
+    old: IssuerSettings, at: datetime, overlap: timedelta, now: datetime, *, is_signed_above: bool
+) -> None:
     """Raise `OperatorError` where nothing can follow the issuer at that moment."""
     certificate = x509.load_der_x509_certificate(old.certificate_der)
     end = certificate.not_valid_after_utc
@@ -63,10 +65,10 @@ def refuse_what_cannot_follow(old: IssuerSettings, at: datetime, overlap: timede
         raise OperatorError(
             f"{old.next.issuer} follows {old.name} already", f"scepd ca rollover {old.next.issuer} --from ..."
         )
-    if certificate.issuer != certificate.subject:
+    if certificate.issuer != certificate.subject and not is_signed_above:
         raise OperatorError(
-            f"issuer {old.name} is certified by {certificate.issuer.rfc4514_string()}, whose key is not here",
-            "scepd hsm keygen; have its certificate issued there; write [issuer.NAME] and next = by hand",
+            f"issuer {old.name} is certified by {certificate.issuer.rfc4514_string()}, whose key was not named",
+            "--key pkcs11:token=root;object=root-ca --pin-file FILE --certificate root-ca.pem; or scepd ca request",
         )
     if at <= now:
         raise OperatorError(

@@ -28,6 +28,8 @@ def challenge() -> None:
 @click.option("--cn", help="Only for a request with this common name.")
 @click.option("--dns", multiple=True, help="Only for a request with these DNS names; may be repeated.")
 @click.option("--ip", multiple=True, help="Only for a request with these IP addresses; may be repeated.")
+@click.option("--subject", help='Only for a request with exactly this subject, for example "CN=r1,O=Example".')
+@click.option("--key-type", help="Only for a key of this kind: rsa, rsa-2048, ec, ec-256, ed25519.")
 @click.option("--valid", help="How long, for example 30m, 24h, 7d; else as the profile says.")
 @click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many to make.")
 @click.option(
@@ -40,6 +42,8 @@ def new(  # noqa: PLR0917 - click passes each option as an argument
     cn: str | None,
     dns: tuple[str, ...],
     ip: tuple[str, ...],
+    subject: str | None,
+    key_type: str | None,
     valid: str | None,
     count: int,
     uses: int,
@@ -53,8 +57,7 @@ def new(  # noqa: PLR0917 - click passes each option as an argument
     """  # noqa: D301 - \b is for click
     body: dict[str, object] = {"profile": profile, "count": count, "uses": uses}
     body["names"] = [f"dns:{name}" for name in dns] + [f"ip:{address}" for address in ip]
-    if cn is not None:
-        body["cn"] = cn
+    body |= {name: text for name, text in (("cn", cn), ("subject", subject), ("key_type", key_type)) if text is not None}
     if valid is not None:
         body["valid_seconds"] = int(read_duration(valid).total_seconds())
     made = ask(config, "POST", "/api/v1/challenges", body)

@@ -22,8 +22,11 @@ from scepd.config.problems import ConfigurationError, Problem
 from scepd.config.settings import Settings
 from scepd.refusal import OperatorError, Unavailable
 from scepd.store.engines import StoreConnection, open_engine
+from scepd.store.marks import MarkFile
+from scepd.store.read_only import standstill
 from scepd.store.reader import Reader
 from scepd.store.schema import SCHEMA_VERSION
+from scepd.store.standing import compare
 from scepd.store.version import refuse_newer
 
 _EXPIRY_WARNING = timedelta(days=30)
@@ -78,6 +81,7 @@ def _examinations(*, with_hsm: bool) -> list[tuple[str, Examination]]:
         ("directories", _examine_directories),
         ("ports", _examine_ports),
         ("store", _examine_store),
+        ("marks", _examine_marks),
         ("clock", _examine_clock),
         ("certificates", _examine_certificates),
         ("switches", _examine_switches),
@@ -135,6 +139,21 @@ def _examine_store(settings: Settings) -> Iterator[Finding]:
         if version < SCHEMA_VERSION:
             words = f"the store has schema {version}; the start brings it to {SCHEMA_VERSION}"
             yield Finding(words, "[store] url", "a backup before the start", warning=True)
+
+
+def _examine_marks(settings: Settings) -> Iterator[Finding]:
+    """Compare the store with its high-water marks: an older one that was restored is served from, not written."""
+    try:
+        with closing(_open_store(settings)) as connection:
+            if refuse_newer(connection) < SCHEMA_VERSION:
+                return  # the start compares them after it brought the store up to date
+            found = standstill(connection)
+            file = MarkFile.within(settings.appliance.state)
+            cause = compare(connection, file, settings.appliance.node).cause if found is None else found.cause
+    except (OperatorError, Unavailable):
+        return  # told by the store's own examination
+    if cause:
+        yield Finding(f"the store is read-only: {cause}", "[store] url", "scepd recover --plan")
 
 
 def _examine_clock(settings: Settings) -> Iterator[Finding]:

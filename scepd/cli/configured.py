@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from scepd.config.load import DEFAULT_PATH, load, load_premises
-from scepd.config.settings import HsmSettings, Premises, Settings
+from scepd.config.settings import Premises, Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -33,18 +33,12 @@ def json_option(command: Command) -> Command:
 def load_settings(config: Path) -> Settings:
     """Return the compiled configuration; what is wrong with it leaves with exit status 78."""
     settings = load(config)
-    _select_softhsm(settings.hsm)
+    os.environ.update(settings.hsm.variables)  # the module's own; children inherit them
     return settings
 
 
 def load_token(config: Path) -> Premises:
     """Return the part of the configuration that says where token and store are; faults elsewhere do not matter."""
     premises = load_premises(config)
-    _select_softhsm(premises.hsm)
+    os.environ.update(premises.hsm.variables)
     return premises
-
-
-def _select_softhsm(hsm: HsmSettings) -> None:
-    if hsm.softhsm2_conf is not None:
-        # SoftHSM reads nothing but this variable; children inherit it.
-        os.environ["SOFTHSM2_CONF"] = str(hsm.softhsm2_conf)

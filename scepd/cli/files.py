@@ -5,6 +5,7 @@ import re
 import secrets
 from pathlib import Path
 
+from scepd.records import Secret
 from scepd.refusal import OperatorError
 
 PRIVATE = 0o600
@@ -48,6 +49,19 @@ def make_directory(path: Path, mode: int = 0o700) -> None:
         raise OperatorError(
             f"the directory {path} cannot be made: {error.strerror}", f"ls -ld {path.parent}"
         ) from error
+
+
+def read_pin_file(path: Path) -> Secret:
+    """Return the PIN in a file that nobody else can read. Raises `OperatorError`."""
+    try:
+        if path.stat().st_mode & 0o077:
+            raise OperatorError(f"{path} can be read by others", f"chmod 600 {path}")
+        pin = path.read_text().rstrip("\r\n")
+    except OSError as error:
+        raise OperatorError(f"the PIN cannot be read from {path}: {error.strerror}", f"ls -l {path}") from error
+    if not pin:
+        raise OperatorError(f"{path} holds no PIN", "write the PIN there, alone on one line")
+    return Secret(pin)
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepd.ca.ceremony import Fingerprints
 from scepd.cli.files import PRIVATE, create, make_directory, remove_passing
@@ -19,6 +20,7 @@ from scepd.cli.init_user import Owner, find_owner, give
 from scepd.config.load import load
 from scepd.config.settings import Settings
 from scepd.hsm.faults import TokenFault
+from scepd.hsm.keys import PublicKey
 from scepd.refusal import OperatorError
 from scepd.store.migrate import upgrade
 
@@ -37,6 +39,7 @@ _STORE_KEY = 32  # octets
 @click.option("--module", help="The PKCS#11 module; SoftHSM unless said.")
 @click.option("--token", help="The token's label; made, unless --pin-file is given.")
 @click.option("--pin-file", help="The PIN of a token that exists (mode 0600).")
+@click.option("--environment", multiple=True, help="NAME=VALUE that the module reads to find its token; may be repeated.")
 @click.option("--http", multiple=True, help="Address of a plain listener, for example 127.0.0.1:8080; may be repeated.")
 @click.option("--https", multiple=True, help="Address of a TLS listener; may be repeated; none with --http alone.")
 @click.option("--public-url", help="The URL under which clients reach it, for example https://pki.example.net.")
@@ -122,7 +125,7 @@ def _perform(answers: Answers, layout: Layout, owner: Owner | None) -> None:
     keys = prepare_keys(token, answers)
     click.echo(
         f" 2/5 Keys       {CA_LABEL} {answers.ca_key}, {RA_SIGN_LABEL} and {RA_DECRYPT_LABEL} rsa-2048,"
-        f" {AUDIT_LABEL} ec-p256, made in the token"
+        f" {AUDIT_LABEL} {_kind(keys.audit)}, made in the token"
     )
     ca_der = certify(keys, answers, layout)
     publish_audit_key(keys, layout)
@@ -134,6 +137,10 @@ def _perform(answers: Answers, layout: Layout, owner: Owner | None) -> None:
     click.echo(f" 4/5 Listeners  {', '.join(listeners) or 'none'}")
     click.echo(f" 5/5 Profile    {answers.profile}: one-time challenges, automatic")
     _show_result(settings, layout, ca_der)
+
+
+def _kind(key: PublicKey) -> str:
+    return f"rsa-{key.key_size}" if isinstance(key, rsa.RSAPublicKey) else f"ec-p{key.key_size}"
 
 
 def _finish(answers: Answers, layout: Layout, owner: Owner | None) -> Settings:

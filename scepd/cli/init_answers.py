@@ -11,6 +11,7 @@ import click
 
 from scepd.config.problems import Refused
 from scepd.config.scalars import read_address, read_name, read_text, read_url
+from scepd.config.variables import read_assignment
 from scepd.hsm.softhsm import MODULES
 from scepd.refusal import OperatorError
 from scepd.x509.names import from_text
@@ -30,11 +31,17 @@ class Answers:
     module: str = ""
     token: str = "scepd"  # noqa: S105 - a label
     pin_file: str | None = None
+    environment: tuple[str, ...] = ()  # NAME=VALUE, what the module reads
     http: tuple[str, ...] = ()
     https: tuple[str, ...] = ("0.0.0.0:443",)
     public_url: str | None = None
     profile: str = "default"
     workers: int | None = None
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the module reads to find its token."""
+        return dict(read_assignment(one) for one in self.environment)
 
     def to_json(self) -> bytes:
         """Return the answers as they are kept while the first run is not finished."""
@@ -138,6 +145,12 @@ def _addresses(value: Any) -> object:
     return [read_address(one) for one in value]
 
 
+def _assignments(value: Any) -> object:
+    if not isinstance(value, tuple):
+        raise Refused("is no list", '["P11_KIT_SERVER_ADDRESS=unix:path=/run/hsm/pkcs11"]')
+    return [read_assignment(one) for one in value]
+
+
 _READERS: dict[str, Callable[[Any], object]] = {
     "name": read_text,
     "ca_name": _read_ca_name,
@@ -146,6 +159,7 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "module": read_text,
     "token": read_text,
     "pin_file": _optional(read_text),
+    "environment": _assignments,
     "http": _addresses,
     "https": _addresses,
     "public_url": _optional(read_url),

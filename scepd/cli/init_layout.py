@@ -148,6 +148,9 @@ def _pair(answers: Answers, layout: Layout, label: str) -> str:
 
 def _hsm(answers: Answers, layout: Layout) -> list[str]:
     lines = ["[hsm]", f"module = {quoted(answers.module)}", f"token = {quoted(answers.token)}"]
+    if answers.environment:
+        pairs = ", ".join(f"{name} = {quoted(value)}" for name, value in answers.variables.items())
+        lines.append(f"environment = {{ {pairs} }}")
     if answers.pin_file is not None:
         return [*lines, f"pin = {{ file = {quoted(Path(answers.pin_file).absolute())} }}"]
     return [

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import attrs
 
-from scepd.cli.files import PRIVATE, PUBLIC, create, make_directory
+from scepd.cli.files import PRIVATE, PUBLIC, create, make_directory, read_pin_file
 from scepd.cli.init_answers import Answers
 from scepd.cli.init_layout import AUDIT_LABEL, CA_LABEL, RA_DECRYPT_LABEL, RA_SIGN_LABEL, Layout
-from scepd.hsm.generate import generate_ec, generate_rsa
+from scepd.hsm.generate import can_make_ec, generate_ec, generate_rsa
 from scepd.hsm.keys import PublicKey, signing_key_for
 from scepd.hsm.module import Module, load_module
 from scepd.hsm.public import public_key
@@ -39,8 +39,9 @@ class Keys:
 
 def prepare_token(answers: Answers, layout: Layout) -> Token:
     """Return the token, logged in; where no PIN file is given it is made in SoftHSM first, once."""
+    os.environ.update(answers.variables)
     if answers.pin_file is not None:
-        pin = _read_pin(Path(answers.pin_file))
+        pin = read_pin_file(Path(answers.pin_file))
     else:
         pin = _own_pin(layout.pin)
         _make_softhsm_token(answers, layout, pin, _own_pin(layout.so_pin))
@@ -56,7 +57,7 @@ def prepare_keys(token: Token, answers: Answers) -> Keys:
     ca = found[CA_LABEL] or _generate_ca(session, answers.ca_key)
     ra_sign = found[RA_SIGN_LABEL] or generate_rsa(session, RA_SIGN_LABEL, _RA_BITS, "sign")
     ra_decrypt = found[RA_DECRYPT_LABEL] or generate_rsa(session, RA_DECRYPT_LABEL, _RA_BITS, "decrypt")
-    audit = found[AUDIT_LABEL] or generate_ec(session, AUDIT_LABEL, "P-256")
+    audit = found[AUDIT_LABEL] or _generate_audit_key(session)
     return Keys(signing_key_for(session, KeyName(label=CA_LABEL), ca), ra_sign, ra_decrypt, audit)
 
 
@@ -77,22 +78,17 @@ def _generate_ca(session: Session, kind: str) -> PublicKey:
     return generate_rsa(session, CA_LABEL, int(kind.removeprefix("rsa-")), "sign")
 
 
+def _generate_audit_key(session: Session) -> PublicKey:
+    """Make the small key that seals the audit trail; some tokens have RSA keys alone."""
+    if can_make_ec(session):
+        return generate_ec(session, AUDIT_LABEL, "P-256")
+    return generate_rsa(session, AUDIT_LABEL, _RA_BITS, "sign")
+
+
 def _own_pin(path: Path) -> Secret:
     if not path.exists():
         create(path, secrets.token_hex(_PIN_OCTETS).encode() + b"\n", PRIVATE)
-    return _read_pin(path)
-
-
-def _read_pin(path: Path) -> Secret:
-    try:
-        if path.stat().st_mode & 0o077:
-            raise OperatorError(f"{path} can be read by others", f"chmod 600 {path}")
-        pin = path.read_text().rstrip("\r\n")
-    except OSError as error:
-        raise OperatorError(f"the PIN cannot be read from {path}: {error.strerror}", f"ls -l {path}") from error
-    if not pin:
-        raise OperatorError(f"{path} holds no PIN", "write the PIN there, alone on one line")
-    return Secret(pin)
+    return read_pin_file(path)
 
 
 def _make_softhsm_token(answers: Answers, layout: Layout, pin: Secret, so_pin: Secret) -> None:

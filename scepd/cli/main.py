@@ -31,6 +31,7 @@ COMMANDS = {
     "backup": "backup",
     "restore-check": "restore_check",
     "restore": "restore",
+    "recover": "recover",
 }
 
 

@@ -27,13 +27,13 @@ def ask_store(settings: Settings, method: str, path: str, body: Mapping[str, Any
             clock=clock,
             random=os.urandom,
         )
-        return handle(actions, method, path, body, who=_this_user())
+        return handle(actions, method, path, body, who=this_user())
     finally:
         repository.close()
         engine.dispose()
 
 
-def _this_user() -> str:
+def this_user() -> str:
     """Return the name of the user who runs this command, for the audit rows."""
     try:
         return f"user {pwd.getpwuid(os.getuid()).pw_name}"

@@ -73,8 +73,7 @@ def _self_test(settings: Settings, pin: Secret) -> Report:
 def _main() -> None:
     parcel = json.loads(sys.stdin.buffer.read())
     settings = restore(base64.b64decode(parcel["settings"]))
-    if settings.hsm.softhsm2_conf is not None:
-        os.environ["SOFTHSM2_CONF"] = str(settings.hsm.softhsm2_conf)
+    os.environ.update(settings.hsm.variables)
     sys.stdout.write(_self_test(settings, Secret(parcel["pin"])).to_json())
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from scepd.config import scalars
 from scepd.config.patterns import read_attribute, read_expression, read_network
 from scepd.config.secret import SecretReference, read_reference
+from scepd.config.variables import Variables, read_variables
 
 Text = Annotated[str, scalars.read_text]
 Flag = Annotated[bool, scalars.read_flag]
@@ -20,6 +21,7 @@ Address = Annotated[tuple[str, int], scalars.read_address]
 Secretly = Annotated[SecretReference, read_reference]
 SubjectAttribute = Annotated[str, read_attribute]
 Expression = Annotated[Pattern[str], read_expression]
+Environment = Annotated[Variables, read_variables]
 Network = Annotated[IPv4Network | IPv6Network, read_network]
 
 

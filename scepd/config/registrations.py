@@ -11,7 +11,7 @@ from scepd.config.certificates import Moment, read_named
 from scepd.config.problems import Place, Refused
 from scepd.config.scalars import same_key
 from scepd.config.secret import Surroundings
-from scepd.config.sections import IssuerSection, OcspSection, RaSection
+from scepd.config.sections import FormerRaSection, IssuerSection, OcspSection, RaSection
 from scepd.config.settings import RaSettings
 
 _PAIR = 'ra_sign = { key = "pkcs11:object=ra-sign", certificate = "ra-sign.pem" }'
@@ -62,10 +62,11 @@ class RegistrationCompiler:
     def compile(self) -> Registrations | None:
         """Return the RA in whichever of the three forms is written, None where something of it is lacking."""
         self._refuse_two_forms()
-        previous = tuple(
-            self._read(entry, self.place / "ra_decrypt_previous" / index, judge.judge_ra_recipient)
+        previous = [
+            self._read_former(entry, self.place / "ra_decrypt_previous" / index)
             for index, entry in enumerate(self.section.ra_decrypt_previous)
-        )
+        ]
+        signers = {one.uri: one for _, one in previous if one is not None}
         responder = self._read_responder()
         authority = _Keyed(self.place, "the issuer", self.section.key, self.issuer)
         if self.section.insecurely_ca_is_ra:
@@ -74,14 +75,19 @@ class RegistrationCompiler:
             keys = self._read_single(self.section.ra)
         else:
             keys = self._read_pair()
-        _keep_apart((authority, *(keyed for keyed in keys if keyed is not authority), *previous, *responder))
+        others = (keyed for keyed in keys if keyed is not authority)
+        _keep_apart((authority, *others, *(keyed for keyed, _ in previous), *signers.values(), *responder))
         pair = [settings for keyed in keys if (settings := keyed.settings)]
         if len(pair) != len(keys):
             return None
         return Registrations(
             sign=pair[0],
             decrypt=pair[-1] if keys[-1].can_encipher else None,
-            previous=tuple(settings for keyed in previous if (settings := keyed.settings)),
+            previous=tuple(
+                attrs.evolve(settings, sign=None if signer is None else signer.settings)
+                for keyed, signer in previous
+                if (settings := keyed.settings)
+            ),
             responder=next((settings for keyed in responder if (settings := keyed.settings)), None),
         )
 
@@ -123,6 +129,10 @@ class RegistrationCompiler:
             return ()
         moment = attrs.evolve(self.moment, ended=True)
         return (self._read(self.section.ocsp, self.place / "ocsp", judge.judge_responder, moment),)
+
+    def _read_former(self, section: FormerRaSection, place: Place) -> tuple[_Keyed, _Keyed | None]:
+        keyed = self._read(section, place, judge.judge_ra_recipient)
+        return keyed, None if section.sign is None else self._read(section.sign, place / "sign", judge.judge_ra_signer)
 
     def _read(
         self,

@@ -13,7 +13,19 @@ import attrs
 
 from scepd.config import scalars
 from scepd.config.audit import AuditSection
-from scepd.config.fields import Address, Delay, Duration, Flag, Instant, KeyUri, Secretly, Text, Url, required
+from scepd.config.fields import (
+    Address,
+    Delay,
+    Duration,
+    Environment,
+    Flag,
+    Instant,
+    KeyUri,
+    Secretly,
+    Text,
+    Url,
+    required,
+)
 from scepd.config.profile_sections import ProfileSection
 
 read_log_format = scalars.one_of("logfmt", "text", "json")
@@ -43,8 +55,8 @@ class HsmSection:
     lanes: Annotated[int, scalars.whole(1, 64)] = 1
     deadline: Duration = timedelta(seconds=10)
     queue: Annotated[int, scalars.whole(1, 10_000)] = 64
-    call_limit: Duration = timedelta(seconds=10)
     softhsm2_conf: Text | None = None
+    environment: Environment = ()
 
 
 @attrs.frozen
@@ -82,16 +94,24 @@ class LimitSection:
     failures_per_network: Annotated[int, scalars.whole(0, 1_000_000)] = 120
     failures_per_profile: Annotated[int, scalars.whole(0, 1_000_000)] = 0
     failures_per_key: Annotated[int, scalars.whole(0, 1_000_000)] = 10
+    requests_after_failure: Annotated[int, scalars.whole(0, 1_000_000)] = 600
 
 
 @attrs.frozen
 class RaSection:
-    """[issuer.NAME] ra_sign, ra_decrypt, ra and entries of ra_decrypt_previous."""
+    """[issuer.NAME] ra_sign, ra_decrypt, ra."""
 
     key: KeyUri | None = attrs.field(
         default=None, metadata=required('key = "pkcs11:token=scepd;object=devices-ra-sign"')
     )
     certificate: Text | None = attrs.field(default=None, metadata=required('certificate = "devices-ra-sign.pem"'))
+
+
+@attrs.frozen
+class FormerRaSection(RaSection):
+    """Entries of [issuer.NAME] ra_decrypt_previous; `sign` is the signing key of its time, where that changed too."""
+
+    sign: RaSection | None = None
 
 
 @attrs.frozen
@@ -123,7 +143,7 @@ class IssuerSection:
     ra_decrypt: RaSection | None = None
     ra: RaSection | None = None  # one key with both roles
     insecurely_ca_is_ra: Flag = False
-    ra_decrypt_previous: tuple[RaSection, ...] = ()
+    ra_decrypt_previous: tuple[FormerRaSection, ...] = ()
     kind: Annotated[str, scalars.one_of("local")] = "local"
     chain: tuple[Text, ...] = ()
     crl: CrlSection | Annotated[Literal[False], scalars.read_off] = CrlSection()

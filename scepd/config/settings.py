@@ -52,8 +52,14 @@ class HsmSettings:
     lanes: int = 1  # threads with a session each, per worker
     deadline: timedelta = timedelta(seconds=10)  # of one lane hop, waiting included
     queue: int = 64  # hops that may wait, per worker
-    call_limit: timedelta = timedelta(seconds=10)  # of one call into the module, after which the worker is replaced
     softhsm2_conf: Path | None = None  # SoftHSM finds its tokens by this file alone: exported as SOFTHSM2_CONF
+    environment: tuple[tuple[str, str], ...] = ()  # further variables that the module reads
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What must stand in the environment of every process that loads the module."""
+        named = {} if self.softhsm2_conf is None else {"SOFTHSM2_CONF": str(self.softhsm2_conf)}
+        return {**dict(self.environment), **named}
 
 
 @attrs.frozen
@@ -86,10 +92,14 @@ class Premises:
 
 @attrs.frozen
 class RaSettings:
-    """One RA key (RFC 7512 URI) and its certificate."""
+    """One RA key (RFC 7512 URI) and its certificate; of a former decryption key, who signed when it was current.
+
+    `sign` None: whoever encrypts to it is answered with the current signing key.
+    """
 
     key: str
     certificate_der: bytes
+    sign: "RaSettings | None" = None
 
 
 @attrs.frozen
@@ -153,6 +163,11 @@ class IssuerSettings:
         return (*filter(None, (self.ra_decrypt,)), *self.ra_decrypt_previous)
 
     @property
+    def former_signers(self) -> tuple[RaSettings, ...]:
+        """The signing keys of former decryption keys that had one of their own, each once."""
+        return tuple(dict.fromkeys(one.sign for one in self.ra_decrypt_previous if one.sign is not None))
+
+    @property
     def has_one_ra_key(self) -> bool:
         """Whether one key signs replies and decrypts requests."""
         return self.ra_decrypt == self.ra_sign
@@ -207,6 +222,7 @@ class LimitSettings:
     failures_per_network: int = 120  # for each IPv4 /24 or IPv6 /48, at each profile
     failures_per_profile: int = 0
     failures_per_key: int = 10  # for each key that signs requests
+    requests_after_failure: int = 600  # a minute, of all networks together whose guess failed within the last one
 
 
 @attrs.frozen

@@ -18,7 +18,7 @@ from scepd.enroll.suspended import Suspended, Verdict
 from scepd.observe.legacy import LegacyWatch
 from scepd.ports import RemoteMethod
 from scepd.profile.model import Profile
-from scepd.records import Origin
+from scepd.records import Origin, Standing
 from scepd.refusal import WIRE, Reason, Reject, Unavailable
 
 T = TypeVar("T")
@@ -37,8 +37,8 @@ _UNIFORM_REASONS = frozenset(
 class RunsInLane(Protocol):
     """What the door needs of the lanes."""
 
-    def run(self, function: Callable[[Context], T]) -> "Deferred[T]":
-        """Run the function in a free lane."""
+    def run(self, function: Callable[[Context], T], standing: Standing = Standing.good) -> "Deferred[T]":
+        """Run the function in a free lane; of several that wait the best standing comes first."""
 
 
 class Timer(Protocol):
@@ -92,7 +92,7 @@ class Answerer:
         begun = self._timer.seconds()
         try:
             self._admit()
-            response = await self._run(act)
+            response = await self._run(act, origin.standing)
         except Unavailable as trouble:
             return Answer(b"", "unavailable", status=503, detail=trouble.cause, retry_after=trouble.retry_after)
         except Exception:  # noqa: BLE001 - the request boundary: no input may end the process
@@ -107,12 +107,12 @@ class Answerer:
             await self._until_slot(begun)
         return response.answer
 
-    async def _run(self, act: Callable[[Context], Response | Suspended]) -> Response:
+    async def _run(self, act: Callable[[Context], Response | Suspended], standing: Standing) -> Response:
         """Run in a lane, and again after each question that the reactor asked the network."""
-        reached: Response | Suspended = await self._lanes.run(act)
+        reached: Response | Suspended = await self._lanes.run(act, standing)
         while isinstance(reached, Suspended):
             verdict = await self._ask(reached)
-            reached = await self._lanes.run(partial(respond_again, suspended=reached, verdict=verdict))
+            reached = await self._lanes.run(partial(respond_again, suspended=reached, verdict=verdict), standing)
         return reached
 
     async def _ask(self, suspended: Suspended) -> Verdict:

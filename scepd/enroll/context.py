@@ -26,13 +26,21 @@ from scepd.records import Crl
 class Registration:
     """The RA before one issuer: the key that signs replies, and per accepted RA certificate its name and decryption key.
 
-    What is requested through it is issued by `issuer`. Without recipients requests come by password alone.
+    What is requested through it is issued by `issuer`. Without recipients requests come by password alone. `former` are
+    the signing keys of former recipients, by their index: a device that knows the former certificates verifies the
+    reply with them. `generation` is the index of the recipient in whose name this one answers.
     """
 
     issuer: str
     signer: ReplySigner
     recipients: tuple[Recipient, ...]
     decryption: tuple[DecryptionKey, ...]
+    former: Mapping[int, ReplySigner] = MappingProxyType({})
+    generation: int = 0
+
+    def answering(self, index: int) -> "Registration":
+        """Return this RA as it answers what is encrypted to the recipient of that index (C-055)."""
+        return self if index not in self.former else attrs.evolve(self, signer=self.former[index], generation=index)
 
 
 class CrlSource(Protocol):

@@ -56,13 +56,13 @@ def _addressed_by_key(context: Context, case: Case, envelope: Envelope) -> Addre
     if registration.issuer not in accepted(case.profile.issuer, context.successions, now):
         over = is_superseded(registration.issuer, context.successions, now)
         if over:  # whoever has only the old certificates could not verify a refusal by the new RA
-            case.registration = registration
+            case.registration = registration.answering(index)
         reason = Reason.issuer_superseded if over else Reason.recipient_unknown
         raise Reject(reason, f"encrypted to the RA of {registration.issuer}")
     key = registration.decryption[index]
     if entry.transport is None or not key.supports(entry.transport):
         raise Reject(Reason.algorithm_unsupported, f"key transport {entry.transport}")
-    case.transport, case.registration = entry.transport, registration
+    case.transport, case.registration = entry.transport, registration.answering(index)
     return Addressed(envelope, entry, key)
 
 

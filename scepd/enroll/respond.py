@@ -59,7 +59,7 @@ def respond_again(context: Context, suspended: Suspended, verdict: Verdict) -> R
     if context.owes:
         recover(context)
     case = suspended.case
-    case.registration = context.registrations[case.registration.issuer]
+    case.registration = context.registrations[case.registration.issuer].answering(case.registration.generation)
     case.trail.step("asked")
     return _respond(context, case, lambda: resume(context, suspended, verdict))
 

@@ -85,6 +85,11 @@ def check(key: Any, name: str, role: Role, rules: KeyRules) -> tuple[str, ...]:
     return tuple(remarks)
 
 
+def describe_attributes(key: Any) -> dict[str, bool | None]:
+    """Return every attribute that matters, in pkcs11-tool's words; None where the token does not say. Raises `TokenFault`."""
+    return {word: None if (value := read(key, attribute)) is None else bool(value) for attribute, word in WORDS.items()}
+
+
 def _check_role(key: Any, name: str, role: Role, rules: KeyRules) -> None:
     other: Role = "decrypt" if role == "sign" else "sign"
     if not read(key, _ROLES[role]):

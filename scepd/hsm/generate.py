@@ -6,7 +6,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass, exceptions
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, exceptions
+from pkcs11.constants import DEFAULT
 from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 from pkcs11.util.rsa import encode_rsa_public_key
 
@@ -32,6 +33,7 @@ _PRIVATE = {
     Attribute.SIGN_RECOVER: False,  # SoftHSM's default is True for every private key
     Attribute.MODIFIABLE: False,
 }
+_USAGE = (Attribute.ENCRYPT, Attribute.VERIFY, Attribute.WRAP)  # of a public key
 # What a token may refuse to be told; it is left out on the second try.
 _OPTIONAL = (Attribute.MODIFIABLE, Attribute.SIGN_RECOVER)
 
@@ -79,6 +81,11 @@ def generate_ec(
     return public
 
 
+def can_make_ec(session: Session) -> bool:
+    """Return whether the token makes EC keys (CKM_EC_KEY_PAIR_GEN)."""
+    return Mechanism.EC_KEY_PAIR_GEN in session.token.mechanisms
+
+
 Maker = Callable[[dict[str, Any], dict[Attribute, Any]], Any]
 
 
@@ -86,7 +93,9 @@ def _generate(session: Session, label: str, random: Callable[[int], bytes], make
     """Return the public key object of a new pair."""
     if session.find({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: label}):
         raise OperatorError(f"the token has a private key '{label}' already", "choose another label, or use that key")
-    names = {"label": label, "id": random(_ID_OCTETS)}
+    names: dict[str, Any] = {"label": label, "id": random(_ID_OCTETS)}
+    if not session.token.quirks.states_usage:
+        names["public_template"] = dict.fromkeys(_USAGE, DEFAULT)
     lean = {word: value for word, value in _PRIVATE.items() if word not in _OPTIONAL}
     try:
         try:

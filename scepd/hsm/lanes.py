@@ -1,10 +1,12 @@
 """Lanes: the bounded way from the reactor into threads that own a session, and the circuit that guards it."""
 
+import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from heapq import heappop, heappush
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -15,13 +17,16 @@ from twisted.python.failure import Failure
 
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.lane import C, Job, Lane
-from scepd.hsm.recovery import Care, Recovery, Thrift
+from scepd.hsm.recovery import Care, Recovery
+from scepd.records import Standing
 from scepd.refusal import Unavailable
 
 __all__ = ["Care", "Lanes", "TokenFault"]
 
 T = TypeVar("T")
 
+# Which part of the queue may be full for somebody of that standing to join it.
+_ROOM = {Standing.good: 1.0, Standing.unknown: 0.75, Standing.doubtful: 0.5}
 _NEW, _CLOSED, _OPEN, _STOPPED, _DEAD = "new", "up", "away", "stopped", "dead"
 
 
@@ -58,6 +63,8 @@ class Lanes(Generic[C]):
     recoveries: int = attrs.field(default=0, init=False)
     _state: str = attrs.field(default=_NEW, init=False)
     _queue: "SimpleQueue[Callable[[Lane[C]], None] | None]" = attrs.field(factory=SimpleQueue, init=False)
+    _ranked: list[tuple[Standing, int, Job]] = attrs.field(factory=list, init=False)  # a heap; one entry of `_queue` each
+    _numbers: Iterator[int] = attrs.field(factory=itertools.count, init=False)
     _waiting: deque[Job] = attrs.field(factory=deque, init=False)
     _lanes: list[Lane[C]] = attrs.field(factory=list, init=False)
     _recovery: Recovery | None = attrs.field(default=None, init=False)
@@ -68,15 +75,10 @@ class Lanes(Generic[C]):
     _ended: "Deferred[None] | None" = attrs.field(default=None, init=False)
     _first_error: Exception | None = attrs.field(default=None, init=False)
     _unbuilt: int = attrs.field(default=0, init=False)
-    _thrift: Thrift = attrs.field(init=False)
     _probed: float = attrs.field(default=0.0, init=False)
     _probing: bool = attrs.field(default=False, init=False)
     _timer: Any = attrs.field(default=None, init=False)
     _log: Logger = attrs.field(factory=lambda: Logger(namespace="scepd.hsm.lanes"), init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Count logins over all recoveries."""
-        self._thrift = Thrift(self.care, self.monotonic)
 
     def start(self) -> "Deferred[None]":
         """Start the threads; fires when every context is made, fails with the first error where one is not."""
@@ -90,14 +92,15 @@ class Lanes(Generic[C]):
             threading.Thread(target=self._thread, args=(lane,), name=f"lane-{number}", daemon=True).start()
         return self._started
 
-    def run(self, function: Callable[[C], T]) -> "Deferred[T]":
+    def run(self, function: Callable[[C], T], standing: Standing = Standing.good) -> "Deferred[T]":
         """Run the function in a lane; the Deferred fails with what it raises, or with `Unavailable`.
 
-        After a lost session it is run once more on a new context, so it must be safe to repeat.
+        Of several that wait the best `standing` comes first, and the worse may fill a part of the queue only. After a
+        lost session it is run once more on a new context, so it must be safe to repeat.
         """
         if self._state != _CLOSED:
             return fail(Unavailable(f"the token is {self._state}"))
-        if self._queue.qsize() >= self.depth:
+        if self._queue.qsize() >= self.depth * _ROOM[standing]:
             return fail(Unavailable("too many requests wait for the token", retry_after=1))
         deferred: Deferred[T] = Deferred()
         now = self.monotonic()
@@ -107,12 +110,10 @@ class Lanes(Generic[C]):
 
         job = Job(function, now, now + self.deadline.total_seconds(), settle, lambda: not deferred.called)
         self._waiting.append(job)
-        self._queue.put(lambda lane: lane.perform(job))
+        # Lanes take the best job at the moment when they are free; tuples of plain values need no lock of ours.
+        heappush(self._ranked, (standing, next(self._numbers), job))
+        self._queue.put(self._perform_best)
         return deferred
-
-    def give_up(self, cause: str) -> None:
-        """Take no more work and refuse all there is, also what a lane is stuck in; `on_dead` is told."""
-        self._die(cause)
 
     def stop(self) -> "Deferred[None]":
         """Take no more work, finish what waits, end the threads; fires when the last has ended."""
@@ -136,6 +137,9 @@ class Lanes(Generic[C]):
     def rebuilt(self) -> int:
         """Contexts made anew after lost sessions."""
         return sum(lane.rebuilt for lane in self._lanes)
+
+    def _perform_best(self, lane: Lane[C]) -> None:
+        lane.perform(heappop(self._ranked)[2])
 
     def _thread(self, lane: Lane[C]) -> None:
         lane.since = self.monotonic()
@@ -190,7 +194,7 @@ class Lanes(Generic[C]):
         self._log.error("The token is away: {cause}", cause=fault.cause)
         while self._waiting:
             self._waiting.popleft().refuse("the token is away")
-        self._recovery = Recovery(self._lanes, self.recover, self.care, self.monotonic, self._stopping, self._thrift)
+        self._recovery = Recovery(self._lanes, self.recover, self.care, self.monotonic, self._stopping)
         for _ in self._lanes:
             self._queue.put(self._recovery.park)
         threading.Thread(target=self._mend, args=(self._recovery,), name="recovery", daemon=True).start()
@@ -226,8 +230,6 @@ class Lanes(Generic[C]):
         self._state = _DEAD
         while self._waiting:
             self._waiting.popleft().refuse("the token is away")
-        for lane in self._lanes:
-            lane.abandon()
         self._log.critical("This process cannot use the token any more: {cause}", cause=cause)
         self.on_dead(cause)
 

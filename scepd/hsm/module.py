@@ -1,5 +1,6 @@
 """A PKCS#11 module loaded with operating-system locking, and its re-initialisation."""
 
+import contextlib
 import ctypes
 import os
 import stat
@@ -10,7 +11,6 @@ import attrs
 import pkcs11
 from pkcs11 import exceptions
 
-from scepd.hsm.calls import Calls
 from scepd.hsm.faults import TokenFault, describe
 from scepd.refusal import OperatorError
 
@@ -53,11 +53,10 @@ class Module:
 
     path: str
     library: Any  # pkcs11.lib
-    functions: Any  # _FunctionList
+    functions: Any  # _FunctionList; None where only python-pkcs11's own table counts
     generation: int = 0
     threads: bool = False  # operating-system locking granted: several threads may work at once
     process: int = attrs.field(factory=os.getpid)
-    calls: Calls = attrs.field(factory=Calls)
 
     def guard(self) -> None:
         """Refuse use in a forked child, whose copy of the module's state is worthless."""
@@ -70,26 +69,41 @@ class Module:
         No other thread may be inside the module. Raises `TokenFault` (device) where C_Initialize refuses.
         """
         self.guard()
+        self.generation += 1
+        if self.functions is None:
+            self._reinitialise_plainly()
+            return
         # python-pkcs11 initialises with NULL, which promises the module a single thread; SoftHSM then
         # works without its mutexes and crashes under two threads.
-        self.generation += 1
-        with self.calls.of("C_Finalize"):
-            finalised = self.functions.finalize(None)
+        finalised = self.functions.finalize(None)
+        if finalised not in (_OK, _NOT_INITIALISED):
+            raise TokenFault("device", f"C_Finalize: {finalised:#x}")
         arguments = _InitializeArguments(flags=_OS_LOCKING)
-        with self.calls.of("C_Initialize"):
-            outcome = self.functions.initialize(ctypes.cast(ctypes.pointer(arguments), ctypes.c_void_p))
-            self.threads = outcome == _OK
-            if outcome in (_CANNOT_LOCK, _ARGUMENTS_BAD):
-                outcome = self.functions.initialize(None)
+        outcome = self.functions.initialize(ctypes.cast(ctypes.pointer(arguments), ctypes.c_void_p))
+        self.threads = outcome == _OK
+        if outcome in (_CANNOT_LOCK, _ARGUMENTS_BAD):
+            outcome = self.functions.initialize(None)
         if outcome != _OK:
-            # Whether C_Finalize worked is told by C_Initialize: it refuses where the module is initialised still.
-            before = "" if finalised in (_OK, _NOT_INITIALISED) else f", after C_Finalize: {finalised:#x}"
-            raise TokenFault("device", f"C_Initialize: {outcome:#x}{before}")
+            raise TokenFault("device", f"C_Initialize: {outcome:#x}")
 
     def finalise(self) -> None:
         """Let go of the module, at the end of the process: logs out and closes every session."""
         self.generation += 1
-        self.functions.finalize(None)
+        if self.functions is None:
+            with contextlib.suppress(exceptions.PKCS11Error):  # the far side may be gone
+                self.library.finalize()
+        else:
+            self.functions.finalize(None)
+
+    def _reinitialise_plainly(self) -> None:
+        """Let python-pkcs11 do it, with C_Initialize(NULL): p11-kit's client has locks of its own."""
+        with contextlib.suppress(exceptions.PKCS11Error):  # a connection that is gone needs no farewell
+            self.library.finalize()
+        try:
+            self.library.initialize()
+        except exceptions.PKCS11Error as error:
+            raise TokenFault("device", f"C_Initialize: {describe(error)}") from error
+        self.threads = True
 
     @property
     def description(self) -> str:
@@ -98,23 +112,23 @@ class Module:
         return f"{self.library.library_description} {major}.{minor}".strip()
 
 
-def load_module(path: str, calls: Calls | None = None) -> Module:
-    """Load the module, initialised with CKF_OS_LOCKING_OK; `calls` is where its calls are noted.
+def load_module(path: str) -> Module:
+    """Load the module, initialised with CKF_OS_LOCKING_OK.
 
     Loading it again in the same process re-initialises it; sessions of the earlier Module are gone then.
     Raises `OperatorError` where the path is unsafe or the module refuses, `TokenFault` where it cannot work now: a
     volume that is not mounted yet, a daemon that has not started.
     """
     _check_path(Path(path))
-    calls = calls or Calls()
     try:
-        with calls.of("C_Initialize"):
-            library = pkcs11.lib(path)
+        library = pkcs11.lib(path)
     except (exceptions.GeneralError, exceptions.FunctionFailed, exceptions.DeviceError) as error:
-        raise TokenFault("device", f"{path} does not initialise: {describe(error)}; is its token store there?") from error
+        raise TokenFault(
+            "device", f"{path} does not initialise: {describe(error)}; is its token store there?"
+        ) from error
     except exceptions.PKCS11Error as error:
         raise OperatorError(f"PKCS#11 module {path} does not load ({describe(error)})", _hint_for(error)) from error
-    module = Module(path=path, library=library, functions=_function_list(path), calls=calls)
+    module = Module(path=path, library=library, functions=_function_list(path))
     try:
         module.reinitialise()
     except TokenFault as fault:
@@ -124,12 +138,18 @@ def load_module(path: str, calls: Calls | None = None) -> Module:
 
 
 def _function_list(path: str) -> Any:
-    """Return the module's function table; some modules export nothing but C_GetFunctionList."""
-    pointer = ctypes.POINTER(_FunctionList)()
-    outcome = ctypes.CDLL(path).C_GetFunctionList(ctypes.byref(pointer))
-    if outcome != _OK:
-        raise OperatorError(f"{path} is no PKCS#11 module (C_GetFunctionList: {outcome:#x})", f"nm -D {path}")
-    return pointer.contents
+    """Return the module's function table; some modules export nothing but C_GetFunctionList.
+
+    None where each call gives another table: p11-kit's client opens a connection for each, so that what is done through
+    ours would not reach python-pkcs11's.
+    """
+    library, pointers = ctypes.CDLL(path), [ctypes.POINTER(_FunctionList)() for _ in range(2)]
+    for pointer in pointers:
+        outcome = library.C_GetFunctionList(ctypes.byref(pointer))
+        if outcome != _OK:
+            raise OperatorError(f"{path} is no PKCS#11 module (C_GetFunctionList: {outcome:#x})", f"nm -D {path}")
+    first, second = (ctypes.addressof(pointer.contents) for pointer in pointers)
+    return pointers[0].contents if first == second else None
 
 
 def _hint_for(error: exceptions.PKCS11Error) -> str:

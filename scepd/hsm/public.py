@@ -14,6 +14,12 @@ from scepd.hsm.token import Session
 from scepd.refusal import OperatorError
 
 
+def is_taken(session: Session, label: str) -> bool:
+    """Return whether any private or public key of the token has that label. Raises `TokenFault`."""
+    kinds = (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY)
+    return any(session.find({Attribute.CLASS: kind, Attribute.LABEL: label}) for kind in kinds)
+
+
 def public_key(session: Session, label: str) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | None:
     """Return the public key with that label, None where there is none.
 

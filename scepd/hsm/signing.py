@@ -25,6 +25,13 @@ _PSS = {
     "sha512": (Mechanism.SHA512, MGF.SHA512),
 }
 
+_HASHING = {
+    "SHA1": Mechanism.SHA1_RSA_PKCS,
+    "SHA256": Mechanism.SHA256_RSA_PKCS,
+    "SHA384": Mechanism.SHA384_RSA_PKCS,
+    "SHA512": Mechanism.SHA512_RSA_PKCS,
+}
+
 
 @attrs.frozen
 class TokenSigner:
@@ -40,8 +47,7 @@ class TokenSigner:
         if self.recorder is not None:
             self.recorder(f"C_Sign {mechanism.name}", len(data))
         try:
-            with self.session.call("C_Sign"):
-                return bytes(self.key.sign(data, mechanism=mechanism, mechanism_param=parameter))
+            return bytes(self.key.sign(data, mechanism=mechanism, mechanism_param=parameter))
         except exceptions.PKCS11Error as error:
             raise signing_fault(error) from error
 
@@ -61,12 +67,22 @@ class RsaTokenKey(Unreadable, rsa.RSAPrivateKey):
         algorithm: Any,  # hashes.HashAlgorithm or Prehashed
     ) -> bytes:
         """Return the signature (RFC 8017 sections 8.1, 8.2). Raises `TokenFault`; TypeError for another padding."""
+        if padding.name == "EMSA-PKCS1-v1_5" and self.hashes is not None:
+            return self._sign_hashing(bytes(data), algorithm)
         name, octets = mechanisms.digest(bytes(data), algorithm)
         if padding.name == "EMSA-PKCS1-v1_5":
             return self._signer.sign(mechanisms.digest_info(name, octets), Mechanism.RSA_PKCS)
         if padding.name != "EMSA-PSS":
             raise TypeError(f"the token signs with PKCS#1 v1.5 or PSS, not {padding.name}")
         return self._sign_pss(name, octets, padding)
+
+    def _sign_hashing(self, data: bytes, algorithm: Any) -> bytes:
+        """Let the token hash too: some keys have no operation on a bare DigestInfo."""
+        assert self.hashes is not None  # the caller has looked
+        name = getattr(algorithm, "name", "prehashed").upper()
+        if name not in self.hashes or name not in _HASHING:
+            raise TypeError(f"this token signs data with {', '.join(sorted(self.hashes))}, not {name}")
+        return self._signer.sign(data, _HASHING[name])
 
     def _sign_pss(self, name: str, octets: bytes, scheme: Any) -> bytes:
         if not self.supports_pss:
@@ -82,6 +98,11 @@ class RsaTokenKey(Unreadable, rsa.RSAPrivateKey):
         if length is padding.PSS.DIGEST_LENGTH:
             return digest_size
         return (self._public_key.key_size + 6) // 8 - digest_size - 2  # RFC 8017 section 9.1.1: emLen - hLen - 2
+
+    @property
+    def hashes(self) -> frozenset[str] | None:
+        """The digests that the token makes itself, None where it signs any that we make (`x509.unreadable.own_hashes`)."""
+        return self._signer.session.token.quirks.hashes
 
     @property
     def supports_pss(self) -> bool:

@@ -22,6 +22,7 @@ from scepd.message.certificate import SignerKey
 from scepd.message.errors import MessageError
 from scepd.message.tlv import Element
 from scepd.refusal import Reason, Reject
+from scepd.x509.unreadable import own_hashes
 
 SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 KeyKind = Literal["rsa", "ec", "ed25519"]
@@ -197,10 +198,13 @@ def sign(key: SigningKey, data: bytes, digest: Digest, *, pss: bool) -> tuple[by
 
 
 def can_sign(key: SigningKey, digest: Digest) -> bool:
-    """Return whether there is a signature OID for the key and the digest (none for ECDSA with MD5)."""
+    """Return whether there is a signature OID for the key and the digest (none for ECDSA with MD5), and the key can."""
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return digest in _EDWARDS_OIDS
-    return isinstance(key, rsa.RSAPrivateKey) or digest in _ECDSA_OIDS
+    if isinstance(key, rsa.RSAPrivateKey):
+        hashes = own_hashes(key)
+        return hashes is None or digest.name in hashes
+    return digest in _ECDSA_OIDS
 
 
 def _pss_algorithm(digest: Digest) -> bytes:

@@ -39,7 +39,13 @@ class Action(enum.Enum):
     profile_enabled = "profile_enabled"
     profile_disabled = "profile_disabled"
     token_added = "token_added"  # noqa: S105 - an audit word
+    own_certificate_claimed = "own_certificate_claimed"  # of a key of the service itself, by a ceremony
+    own_certificate_issued = "own_certificate_issued"
+    ceremony_began = "ceremony_began"
+    ceremony_ended = "ceremony_ended"
+    ceremony_failed = "ceremony_failed"
     token_revoked = "token_revoked"  # noqa: S105 - an audit word
+    recovered = "recovered"  # an older store was restored, and this was done to go on from it
 
 
 @attrs.frozen

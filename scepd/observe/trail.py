@@ -7,6 +7,7 @@ import attrs
 
 from scepd.observe.audit import GENESIS, AuditRow, Head, as_record, link
 from scepd.observe.damage import Damage
+from scepd.observe.rejoin import is_rejoined
 from scepd.observe.seal import Seal
 from scepd.observe.seal_file import SealLines
 from scepd.observe.signature import AuditKeys, is_signed
@@ -193,6 +194,8 @@ def verify(entries: Iterable[Entry], heads: Mapping[str, Head], trail: Trail | N
 
 def _fault(row: AuditRow, before: Head) -> str:
     if row.sequence != before.sequence + 1:
+        if is_rejoined(row, before):
+            return ""
         return f"follows row {before.sequence}: rows are missing or out of order"
     if row.previous != before.hash:
         return "does not link to the row before it"

@@ -24,6 +24,7 @@ from scepd.records.identity import (
     Identity,
     Name,
     Origin,
+    Standing,
     Template,
     Ticket,
 )
@@ -36,6 +37,12 @@ from scepd.records.outcomes import (
     Pending,
     Posting,
     Rejected,
+)
+from scepd.records.recovery import (
+    Imports,
+    LostCertificate,
+    LostRevocation,
+    Recovered,
 )
 from scepd.records.texts import (
     Secret,
@@ -66,9 +73,12 @@ __all__ = [
     "Found",
     "GeneralName",
     "Identity",
+    "Imports",
     "Intent",
     "Issued",
     "Lineage",
+    "LostCertificate",
+    "LostRevocation",
     "Name",
     "Notice",
     "Origin",
@@ -76,12 +86,14 @@ __all__ = [
     "Pending",
     "Petition",
     "Posting",
+    "Recovered",
     "Refusal",
     "Rejected",
     "Revocation",
     "RevocationReason",
     "RevokedEntry",
     "Secret",
+    "Standing",
     "Step",
     "Template",
     "Ticket",

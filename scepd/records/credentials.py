@@ -33,6 +33,8 @@ class Challenge:
     transaction: int | None = None  # the last transaction that reserved or spent it
     spent_by: bytes | None = None  # SHA-256 of that requester's SubjectPublicKeyInfo
     sealed: bytes | None = None  # its text under the store key, where the profile takes password encryption
+    subject: str | None = None  # RFC 4514, the whole of it
+    key_type: str | None = None  # "rsa", "rsa-2048", "ec", "ec-256", "ed25519"
 
 
 class EntityState(enum.Enum):

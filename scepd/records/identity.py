@@ -1,5 +1,6 @@
 """Who asked, from where, and what a certificate shall say of it."""
 
+import enum
 from datetime import datetime, timedelta
 
 import attrs
@@ -22,6 +23,14 @@ class ClientIdentity:
     digest: bytes
 
 
+class Standing(enum.IntEnum):
+    """What a client's network is known for; the lower is served first where several wait."""
+
+    good = 0  # a certificate was issued to it lately
+    unknown = 1
+    doubtful = 2  # it guessed wrong a moment ago
+
+
 @attrs.frozen
 class Origin:
     """Where a request came from: the client's address as the listener decided it, and its request id."""
@@ -29,6 +38,7 @@ class Origin:
     address: str
     request_id: str
     client: ClientIdentity | None = None  # None: on a route without a gate
+    standing: Standing = Standing.unknown
 
 
 @attrs.frozen

@@ -20,7 +20,6 @@ from scepd.refusal import Reason, Unavailable
 from scepd.store import entity_use, outbox, reservation, tickets
 from scepd.store import statements as sql
 from scepd.store.adoption import Adoptions
-from scepd.store.crls import Crls
 from scepd.store.engines import Conflict
 from scepd.store.entities import Entities
 from scepd.store.leases import Leases
@@ -34,12 +33,12 @@ from scepd.store.lineage import (
     require_unblocked_key,
 )
 from scepd.store.outbox import Outbox
+from scepd.store.own_certificates import OwnCertificates
 from scepd.store.petition import Petitions, may_be_known
+from scepd.store.recovery import Recoveries
 from scepd.store.responders import Responders
-from scepd.store.revocation import Revocations
 from scepd.store.rows import serial_text, time_text, trail_text, transaction_of
 from scepd.store.seals import Seals
-from scepd.store.standing import Standings
 from scepd.store.switches import Switches
 from scepd.store.texts import Texts
 from scepd.store.tickets import Tickets
@@ -47,9 +46,8 @@ from scepd.store.values import certificate_values, claim_details, claim_values, 
 
 
 class Repository(
+    Recoveries,
     Petitions,
-    Revocations,
-    Crls,
     Responders,
     Leases,
     Tickets,
@@ -59,8 +57,8 @@ class Repository(
     Entities,
     Switches,
     Limits,
-    Standings,
     Seals,
+    OwnCertificates,
 ):
     """`ports.Store` over one connection, for one thread."""
 

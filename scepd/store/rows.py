@@ -214,7 +214,7 @@ def certificate_of(row: Sequence[Any]) -> Certificate:
 def challenge_of(row: Sequence[Any]) -> Challenge:
     """Return the record of a SELECT_CHALLENGE row."""
     number, profile, digest, common_name, names, expires, uses, uses_left, state, *row = row
-    created, created_by, transaction, spent_by, sealed = row
+    created, created_by, transaction, spent_by, sealed, subject, key_type = row
     return Challenge(
         id=number,
         profile=profile,
@@ -230,6 +230,8 @@ def challenge_of(row: Sequence[Any]) -> Challenge:
         transaction=transaction,
         spent_by=spent_by,
         sealed=sealed,
+        subject=subject,
+        key_type=key_type,
     )
 
 

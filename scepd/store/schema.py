@@ -18,7 +18,7 @@ from sqlalchemy import (
 from scepd.records import CertificateState, ChallengeState, TransactionState
 
 # The version of the tables that this program writes, and by which `store.version` decides whether it may read a store.
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 METADATA = MetaData(
     naming_convention={
@@ -63,6 +63,8 @@ CHALLENGE = Table(
     Column("spent_by", LargeBinary),
     # Its text under the store key, only where a profile takes password encryption.
     Column("sealed", LargeBinary),
+    Column("subject", Text),
+    Column("key_type", Text),
     UniqueConstraint("profile", "digest"),
     one_of("state", [state.value for state in ChallengeState]),
     CheckConstraint("uses_left BETWEEN 0 AND uses", name="uses"),

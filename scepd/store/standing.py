@@ -116,6 +116,14 @@ class Standings(Writer):
         """Return why the store is read-only; None for one that may be written."""
         return standstill(self._connection)
 
+    def compare(self, file: MarkFile, node: str) -> Finding:
+        """Compare the store with a node's marks; nothing is changed."""
+        return compare(self._connection, file, node)
+
+    def now(self) -> datetime:
+        """Return the time by the store's clock."""
+        return self._clock.now()
+
     def settle(self, file: MarkFile, node: str) -> Standstill | None:
         """Raise the marks to where the store is; return why it is read-only, after making it so where it is behind."""
         return settle(self._connection, file, node, self._clock.now())

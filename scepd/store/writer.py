@@ -82,10 +82,14 @@ class Writer(Reader):
         created_by: str,
         common_name: str | None = None,
         names: Sequence[str] = (),
+        subject: str | None = None,
+        key_type: str | None = None,
         uses: int = 1,
         sealed: bytes | None = None,
     ) -> Challenge:
         """Store a one-time challenge by its keyed digest; `names` as "dns:host", empty for no binding.
+
+        `subject` is a whole one (RFC 4514), `key_type` as `challenge.requested` names keys; None for no binding.
 
         `sealed` is its text under the store key, for profiles that take password encryption.
         """
@@ -94,6 +98,8 @@ class Writer(Reader):
             "digest": digest,
             "common_name": common_name,
             "names": to_json(list(names)),
+            "subject": subject,
+            "key_type": key_type,
             "expires": time_text(expires),
             "uses": uses,
         }
@@ -125,6 +131,8 @@ class Writer(Reader):
             created=now,
             created_by=created_by,
             sealed=sealed,
+            subject=subject,
+            key_type=key_type,
         )
 
     def cancel_challenge(self, number: int, *, cancelled_by: str) -> bool:

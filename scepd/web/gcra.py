@@ -15,10 +15,15 @@ class RateLimit:
     are forgotten first: at once where that time is past, otherwise only when there are more than `capacity`.
     """
 
-    def __init__(self, per_minute: float, *, clock: Callable[[], int], capacity: int = NETWORKS) -> None:
-        """Take the rate, which may be a fraction, and a clock that never goes back, in nanoseconds."""
+    def __init__(
+        self, per_minute: float, *, clock: Callable[[], int], capacity: int = NETWORKS, burst: float | None = None
+    ) -> None:
+        """Take the rate, which may be a fraction, and a clock that never goes back, in nanoseconds.
+
+        `burst` is how many may come at once, by default those of a whole minute.
+        """
         self._interval = int(_MINUTE / per_minute)
-        self._tolerance = max(0, _MINUTE - self._interval)
+        self._tolerance = max(0, (_MINUTE if burst is None else int(self._interval * burst)) - self._interval)
         self._clock = clock
         self._capacity = capacity
         self._due: OrderedDict[str, int] = OrderedDict()

@@ -23,6 +23,7 @@ from scepd.web.gcra import RateLimit
 from scepd.web.limits import network_of
 from scepd.web.request import ScepRequest
 from scepd.web.respond import WHOLE, Response, refuse, send
+from scepd.web.standing import Standings
 from scepd.x509.client import ClientRefused
 
 # The CA's own words change with a reload only; a proxy may keep them for a moment (RFC 8894 section 4.1).
@@ -45,10 +46,12 @@ class ScepResource(Resource):
         default: str | None = None,
         rate: RateLimit | None = None,
         failures: FailureLimits | None = None,
+        standings: Standings | None = None,
     ) -> None:
         """Compile the paths of the endpoints; `default` is the segment that the paths without a profile mean.
 
-        `rate` limits PKIOperation for each network, `failures` the refused challenges.
+        `rate` limits PKIOperation for each network, `failures` the refused challenges; `standings` says who is served
+        first.
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self._routes = routes(endpoints, default)
@@ -56,6 +59,7 @@ class ScepResource(Resource):
         self._gated_routes = gated_routes(endpoints)
         self._rate = rate
         self._failures = failures
+        self._standings = standings
 
     def render(self, request: ScepRequest) -> int:
         """Answer one request, now or when the enrolment room has."""
@@ -130,19 +134,34 @@ class ScepResource(Resource):
             refuse(request, 405, allow=b", ".join(methods))
             return False
         network = _site_of(request.origin.address)
-        wait, reason = 0.0, "rate"
-        if self._failures is not None:
-            wait, reason = self._failures.blocked(network=_where(request)), "failures"
-        if self._rate is not None and not wait:
-            wait, reason = self._rate.take(network), "rate"
+        if self._standings is not None:
+            request.origin = attrs.evolve(request.origin, standing=self._standings.of(_where(request)))
+        wait, reason = self._held_off(request, network)
         if wait:
             request.note(outcome="limited", reason=reason)
             refuse(request, 429, retry_after=math.ceil(wait))
         return not wait
 
+    def _held_off(self, request: ScepRequest, network: str) -> tuple[float, str]:
+        """Return for how many seconds a network has to wait, and by which limit; who is held off uses up no other."""
+        if self._failures is not None and (wait := self._failures.blocked(network=_where(request))):
+            return wait, "failures"
+        if self._standings is not None and (wait := self._standings.wait(request.origin.standing)):
+            return wait, "doubtful"
+        return 0.0 if self._rate is None else self._rate.take(network), "rate"
+
+    def _remember(self, answer: Answer, request: ScepRequest) -> None:
+        """Note what an answer says of the network that asked."""
+        failed, where = is_challenge_failure(answer.reason), _where(request)
+        if failed and self._failures is not None:
+            self._failures.failed(network=where)
+        if failed and self._standings is not None:
+            self._standings.failed(where)
+        elif answer.outcome == "issued" and self._standings is not None:
+            self._standings.issued(where)
+
     def _answered(self, answer: Answer, request: ScepRequest) -> None:
-        if self._failures is not None and is_challenge_failure(answer.reason):
-            self._failures.failed(network=_where(request))
+        self._remember(answer, request)
         if request.finished:
             self._logger.info(event="late_answer", outcome=answer.outcome, request_id=request.origin.request_id)
             return

@@ -17,6 +17,7 @@ from scepd.records import Revocation, RevocationReason, RevokedEntry
 from scepd.x509.draft import EC_ALGORITHMS, RSA_ALGORITHMS, IssuerPublicKey, PrivateKey, SealError, split
 from scepd.x509.fields import contents, elements
 from scepd.x509.issuer import IssuerCertificate
+from scepd.x509.unreadable import own_hashes
 
 _VERSION_2 = tlv.integer(1)
 _ENUMERATED = 0x0A
@@ -79,9 +80,15 @@ def draft_crl(
 
 
 def sign_crl(draft: CrlDraft, key: PrivateKey) -> bytes:
-    """Return the key's signature over the draft's digest: one call of the key, however long the CRL is."""
-    prehashed = Prehashed(_hash(draft.algorithm))
+    """Return the key's signature over the draft's digest: one call of the key, however long the CRL is.
+
+    A key that takes no digests hashes the whole draft itself.
+    """
+    hashed = _hash(draft.algorithm)
+    prehashed = Prehashed(hashed)
     if isinstance(key, rsa.RSAPrivateKey) and draft.algorithm in RSA_ALGORITHMS:
+        if own_hashes(key) is not None:
+            return key.sign(draft.tbs, padding.PKCS1v15(), hashed)
         return key.sign(draft.digest, padding.PKCS1v15(), prehashed)
     if isinstance(key, ec.EllipticCurvePrivateKey) and draft.algorithm in EC_ALGORITHMS:
         return key.sign(draft.digest, ec.ECDSA(prehashed))

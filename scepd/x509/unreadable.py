@@ -3,6 +3,11 @@
 from typing import Any, Never, Self
 
 
+def own_hashes(key: object) -> frozenset[str] | None:
+    """Return the digests that the key makes itself over the data, None for one that signs any digest made elsewhere."""
+    return getattr(key, "hashes", None)
+
+
 class Unreadable:
     """Refuses to be read with TypeError, and is its own copy; to be named before the key class that it completes."""
 

@@ -66,6 +66,12 @@ def test_what_is_not_there_has_problem_and_hint(actions, method, path, status):
     [
         {"profile": 7},
         {"profile": "routers", "cn": ["r1"]},
+        {"profile": "routers", "subject": ""},
+        {"profile": "routers", "subject": "r1"},
+        {"profile": "routers", "subject": "CN=a\0b"},
+        {"profile": "routers", "key_type": "dsa"},
+        {"profile": "routers", "key_type": "rsa-"},
+        {"profile": "routers", "key_type": 7},
         {"profile": "routers", "names": "dns:r1"},
         {"profile": "routers", "names": [1]},
         {"profile": "routers", "count": 0},

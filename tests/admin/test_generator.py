@@ -40,12 +40,14 @@ def status(reply):
 
 
 def test_S37_a_token_makes_a_challenge_for_a_device(actions, token):
-    wish = {"cn": "r1.example.net", "names": ["dns:R1.example.net"], "valid_seconds": 600}
+    bound = {"subject": "o=Example, CN=r1.example.net", "key_type": "ec-256"}
+    wish = {"cn": "r1.example.net", "names": ["dns:R1.example.net"], "valid_seconds": 600, **bound}
     reply = call(actions, token, wish, profile="routers")
     assert (status(reply), reply.content_type) == (200, "application/json")
     value = json.loads(reply.body)
     stored = actions.repository.find_challenge("routers", keyed_digest(STORE_KEY, value["challenge"]))
     assert (stored.common_name, stored.names, stored.uses) == ("r1.example.net", ("dns:r1.example.net",), 1)
+    assert (stored.subject, stored.key_type) == ("O=Example,CN=r1.example.net", "ec-256")
     assert stored.expires == NOW + timedelta(seconds=600)
     assert stored.created_by == "token jamf"
     assert value["profile"] == "routers"

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 
 from scepd.app import belongings
@@ -86,6 +87,14 @@ def test_S16_every_key_of_every_issuer_is_checked_once_in_its_one_role():
 def test_C055_S119_previous_decryption_keys_are_checked_too():
     changing = issuer(ra_decrypt_previous=(ra("old"), ra("older")))
     assert named(key_checks([changing]))[-2:] == [("old", "decrypt", False), ("older", "decrypt", False)]
+
+
+def test_C055_S119_previous_signing_keys_are_checked_too():
+    former = attrs.evolve(ra("old"), sign=ra("old-sign"))
+    changing = issuer(ra_decrypt_previous=(former, attrs.evolve(ra("older"), sign=ra("old-sign"))))
+    assert named(key_checks([changing]))[2:] == [
+        ("old-sign", "sign", False), ("decrypt", "decrypt", False), ("old", "decrypt", False), ("older", "decrypt", False),
+    ]  # fmt: skip
 
 
 def test_S16_a_single_ra_key_may_do_both_and_the_ca_key_still_only_signs():

@@ -509,7 +509,7 @@ def test_S105_an_older_store_halts_the_process_until_it_is_recovered(town, log):
         halt.require_off()
     assert "7 certificates" in halt.cause
     (line,) = log("read_only")
-    assert (line["hint"], line["log_level"].name) == ("scepd status", "critical")
+    assert (line["hint"], line["log_level"].name) == ("scepd recover --plan", "critical")
     town.wait(DAY.total_seconds())
     reactor.advance(1)
     assert worker.number == 1  # nothing is signed

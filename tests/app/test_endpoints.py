@@ -68,6 +68,13 @@ def test_C055_while_the_decryption_key_changes_both_certificates_are_served_the_
     assert served_certificates(Profile(name="p"), changing) == [SIGN, DECRYPT, old, CA, POLICY]
 
 
+def test_C055_while_the_pair_changes_both_pairs_are_served_the_new_one_first():
+    old, old_sign = certificate("old decrypt", "ca"), certificate("old sign", "ca")
+    former = RaSettings("pkcs11:old", old, RaSettings("pkcs11:old-sign", old_sign))
+    changing = attrs.evolve(issuer(), ra_decrypt_previous=(former, former))
+    assert served_certificates(Profile(name="p"), changing) == [SIGN, DECRYPT, old, old_sign, CA, POLICY]
+
+
 SWITCH = datetime(2027, 1, 1, tzinfo=UTC)
 BEFORE, AFTER = SWITCH - timedelta(seconds=1), SWITCH
 
@@ -91,7 +98,7 @@ class Lanes:
         self.waiting = []
         self.context = SimpleNamespace(issuers={one.name: one for one in issuers})
 
-    def run(self, function):
+    def run(self, function, standing=None):
         self.runs += 1
         if self.away:
             return fail(Unavailable("the token is away"))

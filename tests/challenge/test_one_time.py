@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from scepd.challenge.digest import keyed_digest
 from scepd.challenge.one_time import OneTimeChallenge
@@ -91,6 +91,37 @@ def test_C152_a_second_common_name_cannot_ride_along(store, csr):
     add(store, common_name="r1.example.net")
     for subject in ("CN=r1.example.net,CN=admin", "CN=admin,CN=r1.example.net", "CN=r1.example.net+CN=admin"):
         assert refused(store, csr(TEXT, subject=subject)) is Reason.challenge_not_for_request
+
+
+@pytest.mark.parametrize("subject", ["CN=r1.example.net", "O=Example,CN=r2.example.net", "CN=r1.example.net,O=Example", ""])
+def test_C152_S05_a_challenge_bound_to_a_subject_serves_exactly_this(store, csr, subject):
+    add(store, subject="O=Example,CN=r1.example.net")
+    assert refused(store, csr(TEXT, subject=subject)) is Reason.challenge_not_for_request
+    identity = METHOD.authenticate(csr(TEXT), store, BEGIN)
+    assert identity.name == "O=Example,CN=r1.example.net"
+
+
+RSA = rsa.generate_private_key(65537, 2048)
+
+
+@pytest.mark.parametrize(
+    ("bound", "good", "bad"),
+    [
+        ("rsa", RSA, None),
+        ("rsa-2048", RSA, None),
+        ("rsa-3072", None, RSA),
+        ("rsa-204", None, RSA),
+        ("ec", ec.generate_private_key(ec.SECP384R1()), RSA),
+        ("ec-384", ec.generate_private_key(ec.SECP384R1()), ec.generate_private_key(ec.SECP256R1())),
+        ("ed25519", ed25519.Ed25519PrivateKey.generate(), RSA),
+    ],
+)
+def test_C152_S05_a_challenge_bound_to_a_kind_of_key_serves_no_other(store, csr, bound, good, bad):
+    add(store, key_type=bound)
+    if good is not None:
+        assert METHOD.authenticate(csr(TEXT, key=good), store, BEGIN) is not None
+    if bad is not None:
+        assert refused(store, csr(TEXT, key=bad)) is Reason.challenge_not_for_request
 
 
 @pytest.mark.parametrize(

@@ -161,18 +161,18 @@ def test_S86_the_header_never_chooses_the_algorithm(mdm, store, request_with, rs
     for word in ("none", "None", "NONE", "", "es256", "ES384", "PS256", "RS256", "HS256", None, 7, ["ES256"]):
         unsigned = f"{part({'alg': word})}.{part(claims)}"
         mac = base64.urlsafe_b64encode(hmac.digest(pem, unsigned.encode(), "sha256")).rstrip(b"=").decode()
-        assert refused(mdm, store, request_with(f"{unsigned}.{mac}")) is Reason.challenge_invalid
+        assert refused(mdm, store, request_with(f"{unsigned}.{mac}")) is Reason.challenge_signature_invalid
     no_alg = f"{part({'typ': 'JWT'})}.{part(claims)}.AAAA"
-    assert refused(mdm, store, request_with(no_alg)) is Reason.challenge_invalid
+    assert refused(mdm, store, request_with(no_alg)) is Reason.challenge_signature_invalid
     for key, algorithm in ((rsa_signer, "RS256"), (rsa_signer, "PS256"), (ec.generate_private_key(ec.SECP256R1()), None)):
         forged = mdm.token(claims, key=key, algorithm=algorithm)
-        assert refused(mdm, store, request_with(forged)) is Reason.challenge_invalid
+        assert refused(mdm, store, request_with(forged)) is Reason.challenge_signature_invalid
 
 
 def test_S86_an_rsa_key_takes_no_pss(tmp_path, store, request_with, rsa_signer):
     mdm = Mdm(tmp_path, rsa_signer)
     token = mdm.token(mdm.claims(), algorithm="PS256")
-    assert refused(mdm, store, request_with(token)) is Reason.challenge_invalid
+    assert refused(mdm, store, request_with(token)) is Reason.challenge_signature_invalid
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_S87_S88_a_header_that_wants_more_is_refused_although_signed(mdm, store,
     token = f"{part({'alg': 'ES256', **header})}.{part(mdm.claims())}"
     r_s = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256).sign(token.encode(), mdm.key)
     signed = f"{token}.{base64.urlsafe_b64encode(r_s).rstrip(b'=').decode()}"
-    assert refused(mdm, store, request_with(signed)) is Reason.challenge_invalid
+    assert refused(mdm, store, request_with(signed)) is Reason.challenge_malformed
 
 
 @pytest.mark.parametrize("kid", ["../../dev/null", "' OR 1=1 --", "x" * 1000])
@@ -217,21 +217,38 @@ def test_S88_duplicate_members_are_refused_although_signed(mdm, store, request_w
     for body in (twice, nested, b"[]", b"7", b"\xff{}", b"{" * 10, b""):
         token = sign_raw(mdm, header, body)
         if body:
-            assert refused(mdm, store, request_with(token)) is Reason.challenge_invalid
+            assert refused(mdm, store, request_with(token)) is Reason.challenge_malformed
     double = sign_raw(mdm, b'{"alg": "none", "alg": "ES256"}', claims.encode())
-    assert refused(mdm, store, request_with(double)) is Reason.challenge_invalid
+    assert refused(mdm, store, request_with(double)) is Reason.challenge_malformed
 
 
 @pytest.mark.parametrize("name", ["iss", "sub", "aud", "iat", "nbf", "exp", "jti", "csr"])
 @pytest.mark.parametrize("value", [MISSING, None, "", 0, [], {}, True], ids=range(7))
 def test_S89_every_claim_must_be_there_and_say_something(mdm, store, request_with, name, value):
     token = sign_raw(mdm, {"alg": "ES256"}, mdm.claims(**{name: value}))
-    assert refused(mdm, store, request_with(token)) is Reason.challenge_invalid
+    assert refused(mdm, store, request_with(token)) is (
+        Reason.challenge_wrong_audience if name == "aud" and value is not MISSING else Reason.challenge_malformed
+    )
 
 
 def test_S89_a_claim_in_excess_is_refused(mdm, store, request_with):
     token = mdm.token(mdm.claims(admin=True))
-    assert refused(mdm, store, request_with(token)) is Reason.challenge_invalid
+    assert refused(mdm, store, request_with(token)) is Reason.challenge_malformed
+
+
+def expected_of(changes):
+    if "aud" in changes:
+        return Reason.challenge_wrong_audience
+    in_future = changes in ({"iat": NOW + 120, "exp": NOW + 600}, {"nbf": NOW + 120})
+    return Reason.challenge_not_yet_valid if in_future else Reason.challenge_malformed
+
+
+@pytest.mark.parametrize("version", [0, 2, 1.0, "1", None, True, [1]])
+def test_C9_a_token_of_another_version_has_a_reason_of_its_own(mdm, store, request_with, version):
+    token = sign_raw(mdm, {"alg": "ES256"}, {**mdm.claims(), "ver": version, "new": 7})
+    assert refused(mdm, store, request_with(token)) is Reason.challenge_version_unknown
+    own = sign_raw(mdm, {"alg": "ES256"}, {**mdm.claims(), "ver": 1})
+    assert mdm.method.authenticate(request_with(own), store, BEGIN) is not None
 
 
 @pytest.mark.parametrize(
@@ -270,13 +287,13 @@ def test_S89_a_claim_in_excess_is_refused(mdm, store, request_with):
 )
 def test_S89_S90_a_claim_of_another_form_is_refused(mdm, store, request_with, changes):
     token = sign_raw(mdm, {"alg": "ES256"}, mdm.claims(**changes))
-    assert refused(mdm, store, request_with(token)) is Reason.challenge_invalid
+    assert refused(mdm, store, request_with(token)) is expected_of(changes)
 
 
 @pytest.mark.parametrize("number", [b"1e400", b"NaN", b"Infinity", b"-Infinity"])
 def test_S90_numbers_without_bounds_are_refused(mdm, store, request_with, number):
     body = json.dumps(mdm.claims()).encode().replace(b'"exp": %d' % (NOW + 600), b'"exp": ' + number)
-    assert refused(mdm, store, request_with(sign_raw(mdm, b'{"alg":"ES256"}', body))) is Reason.challenge_invalid
+    assert refused(mdm, store, request_with(sign_raw(mdm, b'{"alg":"ES256"}', body))) is Reason.challenge_malformed
 
 
 def test_S90_time_has_a_leeway_of_a_minute(mdm, store, request_with):
@@ -285,7 +302,7 @@ def test_S90_time_has_a_leeway_of_a_minute(mdm, store, request_with):
         assert mdm.method.authenticate(request, store, BEGIN.replace(microsecond=0) + timedelta(seconds=seconds))
     late, early = BEGIN.replace(microsecond=0) + timedelta(seconds=660), BEGIN - timedelta(seconds=62)
     assert refused(mdm, store, request, late) is Reason.challenge_expired
-    assert refused(mdm, store, request, early) is Reason.challenge_invalid
+    assert refused(mdm, store, request, early) is Reason.challenge_not_yet_valid
 
 
 EKU_CLIENT = Extension("2.5.29.37", False, bytes.fromhex("300a06082b06010505070302"))
@@ -590,7 +607,7 @@ def test_S94_a_new_file_is_believed_at_once_and_the_old_key_no_more(mdm, store, 
     old = request_with(mdm.token(mdm.claims()))
     new = ec.generate_private_key(ec.SECP256R1())
     write(mdm.path, b"# the new one\n" + certificate_pem(new, ca=False, usage=True))
-    assert refused(mdm, store, old) is Reason.challenge_invalid
+    assert refused(mdm, store, old) is Reason.challenge_signature_invalid
     assert mdm.method.authenticate(request_with(mdm.token(mdm.claims(), key=new)), store, BEGIN) is not None
     assert mdm.told == []
 
@@ -606,7 +623,7 @@ def test_S94_an_anchor_is_unusable_from_its_end_on(mdm, store, request_with):
     write(mdm.path, certificate_pem(mdm.key, end=BEGIN + timedelta(seconds=30)))
     request = request_with(mdm.token(mdm.claims()))
     assert mdm.method.authenticate(request, store, BEGIN) is not None
-    assert refused(mdm, store, request, BEGIN + timedelta(seconds=31)) is Reason.challenge_invalid
+    assert refused(mdm, store, request, BEGIN + timedelta(seconds=31)) is Reason.challenge_signature_invalid
 
 
 @pytest.mark.parametrize("octets", [b"", b"7", b"nothing", b'{"a":1,"a":1}', b"{}{}", b'{"a":"\xff"}', b"[" * 100_000])

@@ -52,7 +52,7 @@ def site(template, tmp_path):
 def rolled(tmp_path_factory):
     """An installation whose next CA is made and written."""
     site = initialise(tmp_path_factory.mktemp("rolled") / "var", "ec-p384")
-    result = site.scepd("ca", "rollover", "devices", "--from", AT, "--write")
+    result = site.scepd("ca", "rollover", "devices", "--from", AT, "--write", "--yes")
     return site, result
 
 
@@ -166,7 +166,7 @@ def contents(site):
 def test_without_write_the_configuration_stays_and_the_lines_are_right(site):
     before = site.config.read_text()
     options = ("--name", "next", "--key-type", "rsa:2048", "--validity", "5y", "--subject", "CN=Other,O=Example")
-    result = site.scepd("ca", "rollover", "devices", "--from", AT, "--overlap", "12h", *options)
+    result = site.scepd("ca", "rollover", "devices", "--from", AT, "--overlap", "12h", *options, "--yes")
     assert site.config.read_text() == before
     assert "put these lines into" in result.stderr
     table, _, keys = result.stdout.partition("# in [issuer.devices]:\n")
@@ -180,20 +180,10 @@ def test_without_write_the_configuration_stays_and_the_lines_are_right(site):
     assert timedelta(days=5 * 365) <= ca.not_valid_after_utc - ca.not_valid_before_utc < timedelta(days=5 * 365 + 1)
 
 
-def test_an_interrupted_rollover_goes_on_where_it_was(site):
-    site.scepd("ca", "rollover", "devices", "--from", AT)
-    ca = site.directory / "devices-2-ca.pem"
-    made = ca.read_bytes()
-    (site.directory / "devices-2-ra-decrypt.pem").unlink()
-    site.scepd("ca", "rollover", "devices", "--from", AT, "--write")
-    assert ca.read_bytes() == made
-    assert load(site.config).issuer["devices"].next.issuer == "devices-2"
-
-
 def test_C055_a_fresh_ra_decryption_key_leaves_the_old_one_accepted(site):
     old = load(site.config).issuer["devices"].ra_decrypt
     for number in (2, 3):
-        site.scepd("ca", "ra", "devices", "--write")
+        site.scepd("ca", "ra", "devices", "--write", "--yes")
         issuer = load(site.config).issuer["devices"]
         assert issuer.ra_decrypt.key.endswith(f"devices-ra-decrypt-{number}")
         assert issuer.ra_decrypt_previous[-1] == old
@@ -206,7 +196,7 @@ def test_C055_a_fresh_ra_decryption_key_leaves_the_old_one_accepted(site):
 
 def test_E12_a_ca_that_is_its_own_ra_is_followed_by_another_such(site):
     found(site.config, "ca")
-    result = site.scepd("ca", "rollover", "devices", "--from", AT, "--write")
+    result = site.scepd("ca", "rollover", "devices", "--from", AT, "--write", "--yes")
     assert "insecurely_ca_is_ra = true" in result.stdout
     issuer = load(site.config).issuer["devices-2"]
     assert issuer.ca_is_ra
@@ -219,10 +209,10 @@ def test_E12_a_ca_that_is_its_own_ra_is_followed_by_another_such(site):
 
 def test_a_single_ra_key_is_followed_by_another_such_and_not_rotated_alone(site):
     found(site.config, "both")
-    refused = site.scepd("ca", "ra", "devices", "--write", check=False)
+    refused = site.scepd("ca", "ra", "devices", "--write", "--yes", check=False)
     assert refused.returncode == 1
     assert "no decryption key of its own" in refused.stderr
-    site.scepd("ca", "rollover", "devices", "--from", AT, "--write")
+    site.scepd("ca", "rollover", "devices", "--from", AT, "--write", "--yes")
     issuer = load(site.config).issuer["devices-2"]
     assert issuer.has_one_ra_key
     assert keys_of(site)["devices-2-ra"] == ["decrypt", "sign"]
@@ -231,10 +221,10 @@ def test_a_single_ra_key_is_followed_by_another_such_and_not_rotated_alone(site)
 
 
 def test_S109_an_ocsp_key_is_made_certified_and_follows_its_issuer(site):
-    told = site.scepd("ca", "responder", "devices")
+    told = site.scepd("ca", "responder", "devices", "--yes")
     assert "# in [issuer.devices]:" in told.stdout
     assert load(site.config).issuer["devices"].ocsp is None
-    site.scepd("ca", "responder", "devices", "--write", "--key-type", "rsa:2048")
+    site.scepd("ca", "responder", "devices", "--yes", "--write", "--key-type", "rsa:2048")
     ocsp = load(site.config).issuer["devices"].ocsp
     assert ocsp.key.endswith("object=devices-ocsp-2")  # the first one was only shown
     certificate = x509.load_der_x509_certificate(ocsp.certificate_der)
@@ -246,7 +236,7 @@ def test_S109_an_ocsp_key_is_made_certified_and_follows_its_issuer(site):
     assert keys_of(site)["devices-ocsp-2"] == ["sign"]
     path = site.config
     path.write_text(path.read_text().replace('devices-ocsp-2.pem" }', 'devices-ocsp-2.pem", cache = "1m" }'))
-    site.scepd("ca", "rollover", "devices", "--from", AT, "--write")
+    site.scepd("ca", "rollover", "devices", "--from", AT, "--write", "--yes")
     following = load(site.config).issuer["devices-2"]
     assert following.ocsp.key.endswith("object=devices-2-ocsp")
     assert following.ocsp.cache == timedelta(minutes=1)
@@ -254,7 +244,7 @@ def test_S109_an_ocsp_key_is_made_certified_and_follows_its_issuer(site):
         read(site.directory / "devices-2-ca.pem")
     )
     assert "token" in json.loads(site.scepd("check", "--hsm", "--json").stdout)["passed"]
-    site.scepd("ca", "responder", "devices", "--write")
+    site.scepd("ca", "responder", "devices", "--yes", "--write")
     assert load(site.config).issuer["devices"].ocsp.cache == timedelta(minutes=1)  # terms stay where the key changes
 
 
@@ -375,7 +365,7 @@ def test_an_included_file_is_changed_where_the_issuer_stands(site):
     (site.directory / "issuers.toml").write_text(text[start:end])
     (site.directory / "issuers.toml").chmod(0o640)
     site.config.write_text('include = ["issuers.toml"]\n' + text[:start] + text[end:])
-    site.scepd("ca", "rollover", "devices", "--from", AT, "--write")
+    site.scepd("ca", "rollover", "devices", "--from", AT, "--write", "--yes")
     assert "devices-2" in (site.directory / "issuers.toml").read_text()
     assert (site.directory / "issuers.toml").stat().st_mode & 0o777 == 0o640
     assert load(site.config).issuer["devices"].next.issuer == "devices-2"
@@ -396,6 +386,7 @@ def test_a_subordinate_ca_is_followed_by_hand(site):
     )
     certificate = builder.sign(root, hashes.SHA256())
     (site.directory / "devices-ca.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
-    result = site.scepd("ca", "rollover", "devices", "--from", AT, check=False)
+    result = site.scepd("ca", "rollover", "devices", "--from", AT, "--yes", check=False)
     assert result.returncode == 1
     assert "certified by CN=Root" in result.stderr
+    assert "--certificate" in result.stderr

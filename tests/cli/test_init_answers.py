@@ -153,3 +153,17 @@ def test_a_user_who_does_not_exist_is_refused(tmp_path):
     result = scepd("init", "--directory", tmp_path / "v", "--user", "no-such-user", check=False)
     assert result.returncode == 1
     assert "there is no user" in result.stderr
+
+
+def test_what_the_module_reads_is_exported_and_written(tmp_path):
+    given = ("P11_KIT_SERVER_ADDRESS=unix:path=/run/hsm/pkcs11,x=1",)
+    answers = Answers.from_mapping({"module": "/opt/hsm.so", "pin_file": "/pin", "environment": given}, "test")
+    assert answers.variables == {"P11_KIT_SERVER_ADDRESS": "unix:path=/run/hsm/pkcs11,x=1"}
+    text = write_configuration(answers, Layout.under(tmp_path))
+    assert 'environment = { P11_KIT_SERVER_ADDRESS = "unix:path=/run/hsm/pkcs11,x=1" }\n' in text
+
+
+@pytest.mark.parametrize(("given", "words"), [("X", "no NAME=VALUE"), ("LD_PRELOAD=x", "not the module's"), ("PIN=1", "secret")])
+def test_what_no_module_should_read_is_refused(given, words):
+    with pytest.raises(OperatorError, match=words):
+        Answers.from_mapping({"module": MODULE, "environment": [given]}, "test")

@@ -116,6 +116,7 @@ def good() -> dict[str, bytes]:
         "devices-ca.pem": pem(certificate("ec-ca", ca=True, usages=CA_USAGES)),
         "devices-ra-sign.pem": pem(certificate("rsa-sign", name="RA", usages=("digital_signature",), **issued)),
         "devices-ra-decrypt.pem": pem(certificate("rsa-decrypt", name="RA", usages=("key_encipherment",), **issued)),
+        "devices-ra-sign-old.pem": pem(certificate("rsa-old-sign", name="RA", usages=("digital_signature",), **issued)),
         "devices-ra-decrypt-old.pem": pem(certificate("rsa-old", name="RA", usages=("key_encipherment",), **issued)),
         "devices-ocsp.pem": pem(
             certificate("ec-ocsp", name="OCSP", usages=("digital_signature",), purposes=OCSP, end=NOW - DAY, **issued)

@@ -473,8 +473,10 @@ def test_publication_behind_certificates_is_doubtful(compiled):
 def test_limits(compiled):
     tables = base()
     tables["limits"] |= {"failures_per_network": 30, "failures_per_profile": 1_000, "failures_per_key": 5}
+    tables["limits"]["requests_after_failure"] = 600
     limits = compiled(tables).limits
     assert (limits.failures_per_network, limits.failures_per_profile, limits.failures_per_key) == (30, 1_000, 5)
+    assert limits.requests_after_failure == 600
 
 
 def test_a_bundle_with_a_text_secret_of_32_characters(routers, site):

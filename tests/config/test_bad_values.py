@@ -166,6 +166,7 @@ WRONG = [
     ("hsm.serial", NOT_TEXT),
     ("hsm.pin", [*NOT_REFERENCE, ({"env": "PIN"}, "not taken from the environment")]),
     ("hsm.softhsm2_conf", [*NOT_TEXT, ("absent.conf", "does not exist"), (".", "no regular file")]),
+    ("hsm.environment", [*NOT_TABLE, ({"A B": "x"}, "no name of a variable"), ({"LD_PRELOAD": "x"}, "not the module's"), ({"PATH": "x"}, "not the module's"), ({"PYTHONPATH": "x"}, "not the module's"), ({"HSM_PIN": "x"}, "looks like a secret"), ({"A": 5}, "must be a text"), ({"A": "x\ny"}, "control characters")]),
     ("hsm.lanes", whole(1, 64)),
     ("hsm.deadline", NOT_DURATION),
     ("hsm.queue", whole(1, 10_000)),

@@ -150,6 +150,25 @@ def test_former_keys_stay_accepted_beside_each_form(compiled, site):
     assert [one.key for one in issuer.recipients] == ["pkcs11:object=sensors-ra", "pkcs11:object=old"]
 
 
+def test_C055_a_former_pair_keeps_its_signing_key_which_may_stand_twice(compiled, site):
+    for name, usage in (("old", "key_encipherment"), ("older", "key_encipherment"), ("old-sign", "digital_signature")):
+        (site / f"{name}.pem").write_bytes(pem(certificate(f"rsa-{name}", usages=(usage,), **RA)))
+    sign = {"key": "pkcs11:object=old-sign", "certificate": "old-sign.pem"}
+    former = [{"key": f"pkcs11:object={name}", "certificate": f"{name}.pem", "sign": sign} for name in ("old", "older")]
+    issuer = compiled(with_issuer(sensors("sensors-ra-rsa.pem") | {"ra_decrypt_previous": former})).issuer["other"]
+    assert [one.key for one in issuer.former_signers] == ["pkcs11:object=old-sign"]
+    assert [one.sign for one in issuer.ra_decrypt_previous] == [*issuer.former_signers, *issuer.former_signers]
+
+
+def test_C055_S16_a_former_signing_key_must_sign_and_be_a_key_of_its_own(refused, site):
+    (site / "old.pem").write_bytes(pem(certificate("rsa-old", usages=("key_encipherment",), **RA)))
+    old = {"key": "pkcs11:object=old", "certificate": "old.pem"}
+    table = sensors("sensors-ra-rsa.pem") | {"ra_decrypt_previous": [old | {"sign": dict(old)}]}
+    found = {problem.path: problem.reason for problem in refused(with_issuer(table))}
+    assert "may not sign replies" in found["$.issuer.other.ra_decrypt_previous[0].sign.certificate"]
+    assert "is the same key" in found["$.issuer.other.ra_decrypt_previous[0].sign.key"]
+
+
 def test_a_ca_that_cannot_be_read_is_one_problem(refused, site):
     (site / "pix-ca.pem").unlink()
     (problem,) = refused(with_issuer(pix()))

@@ -218,3 +218,12 @@ def test_a_pipe_that_carries_something_else_is_refused():
 def test_settings_are_frozen(compiled):
     with pytest.raises(AttributeError):
         compiled(base()).workers = 5
+
+
+def test_what_the_module_reads_from_its_environment(compiled, site):
+    tables = base()
+    tables["hsm"]["environment"] = {"TPM2_PKCS11_STORE": "/var/lib/tpm2", "SOFTHSM2_CONF": "another"}
+    tables["hsm"]["softhsm2_conf"] = "softhsm2.conf"
+    assert compiled(tables).hsm.variables == {
+        "TPM2_PKCS11_STORE": "/var/lib/tpm2", "SOFTHSM2_CONF": str(site / "softhsm2.conf"),
+    }  # fmt: skip

@@ -27,12 +27,12 @@ def bench(tmp_path_factory):
     bench = open_bench(prepared, tmp_path_factory.mktemp("contract-copy"))
     yield bench
     bench.module.finalise()
-    os.environ.pop("SOFTHSM2_CONF")
+    os.environ.pop("SOFTHSM2_CONF", None)
     if before is not None:
         os.environ["SOFTHSM2_CONF"] = before
 
 
-@pytest.fixture(scope="module", params=["softhsm", "software"])
+@pytest.fixture(scope="module", params=["token", "software"])
 def keys(request, bench):
     """Return RSA and EC signing keys and a decryption key of one implementation, with the calls it recorded."""
     calls: list[str] = []

@@ -18,7 +18,7 @@ class OneLane:
     def __init__(self, context):
         self.context = context
 
-    def run(self, function):
+    def run(self, function, standing=None):
         try:
             return succeed(function(self.context))
         except Exception as error:  # noqa: BLE001 - as the lanes do
@@ -28,7 +28,7 @@ class OneLane:
 class NoLane:
     """Lanes that are full."""
 
-    def run(self, _function):
+    def run(self, _function, _standing=None):
         return fail(Unavailable("queue full", retry_after=3))
 
 
@@ -107,7 +107,7 @@ def test_a_client_is_not_told_before_its_lane_is_done(device, world, clock):
         def __init__(self):
             self.waiting = []
 
-        def run(self, function):
+        def run(self, function, standing=None):
             deferred = Deferred()
             self.waiting.append((deferred, function))
             return deferred

@@ -306,6 +306,35 @@ def test_C055_a_request_to_the_previous_ra_certificate_is_decrypted(keys, world)
     assert device.certificates(device.send(device.request(transaction_id="new")))
 
 
+def test_C055_a_request_to_the_previous_pair_is_answered_by_the_signing_key_of_its_time(keys, world):
+    import attrs
+
+    from scepd.hsm.software import software_decryption_key
+    from scepd.message.certrep import ReplySigner, read_certrep
+    from scepd.message.enveloped import Recipient
+    from scepd.message.names import PkiStatus
+
+    decrypt, sign = make.party("previous-ra"), make.party("previous-ra-sign")
+    (registration,) = world.context.registrations.values()
+    rotating = attrs.evolve(
+        registration,
+        recipients=(*registration.recipients, Recipient.from_certificate(decrypt.certificate_der)),
+        decryption=(*registration.decryption, software_decryption_key(decrypt.key, b"secret")),
+        former={1: ReplySigner(sign.certificate_der, sign.key)},
+    )
+    world.context.registrations = {"devices": rotating}
+    old = world.respond(make.pkcs_req(challenge=STATIC, recipient=decrypt, transaction_id="old"))
+    assert read_certrep(old.answer.body, trusted=[sign.certificate_der]).status is PkiStatus.SUCCESS
+    refused = world.respond(make.pkcs_req(challenge="wrong", recipient=decrypt, transaction_id="no"))
+    assert read_certrep(refused.answer.body, trusted=[sign.certificate_der]).status is PkiStatus.FAILURE
+    recipient = make.Party(keys.decrypt, keys.decrypt_der)
+    new = world.respond(make.pkcs_req(challenge=STATIC, recipient=recipient, transaction_id="new"))
+    assert read_certrep(new.answer.body, trusted=keys.certificates).status is PkiStatus.SUCCESS
+    # A second hop, in another lane, goes on in the same name.
+    assert rotating.answering(1).answering(1).signer == rotating.former[1]
+    assert rotating.answering(0) is rotating
+
+
 def test_S53_an_attribute_twice_in_one_rdn_is_refused(device):
     twice = make.name(OU="x")[0] * 2
     assert device.refusal(device.request(subject=(*make.name(CN="device"), twice)))[0] == "subject_refused"

@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError
 
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.lanes import Care, Lanes
+from scepd.records import Standing
 from scepd.refusal import OperatorError, Reason, Reject, Unavailable
 
 from .pump import Pump
@@ -129,6 +130,36 @@ def test_what_a_function_raises_reaches_the_caller_and_the_lane_goes_on(rig, err
         rig.pump.result(lanes.run(function))
     assert caught.value is error
     assert rig.pump.result(lanes.run(lambda _context: 1)) == 1
+
+
+def test_S30_of_those_who_wait_the_best_standing_comes_first(rig):
+    lanes = rig.up()
+    block, event, inside = rig.gate()
+    first = lanes.run(block)
+    assert inside.wait(5)
+    order = []
+    asked = (Standing.doubtful, Standing.unknown, Standing.good, Standing.doubtful, Standing.unknown)
+    waiting = [
+        lanes.run(lambda _context, place=place: order.append(place), standing) for place, standing in enumerate(asked)
+    ]
+    event.set()
+    for deferred in (first, *waiting):
+        rig.pump.result(deferred)
+    assert order == [2, 1, 4, 0, 3]
+
+
+def test_S30_guesses_fill_no_queue(rig):
+    lanes = rig.up(depth=8)
+    block, event, inside = rig.gate()
+    first = lanes.run(block)
+    assert inside.wait(5)
+    waiting = []
+    for standing, room in ((Standing.doubtful, 4), (Standing.unknown, 2), (Standing.good, 2)):
+        waiting += [lanes.run(lambda _context: "done", standing) for _ in range(room)]
+        with pytest.raises(Unavailable, match="too many requests wait"):
+            rig.pump.result(lanes.run(lambda _context: "one too many", standing))
+    event.set()
+    assert [rig.pump.result(deferred) for deferred in (first, *waiting)] == ["through", *["done"] * 8]
 
 
 def test_a_full_queue_refuses(rig):
@@ -353,9 +384,8 @@ def test_S116_a_stuck_thread_is_noticed(rig, size):
     assert rig.deaths == ["stuck"]
     with pytest.raises(Unavailable):
         rig.pump.result(lanes.run(lambda _context: None))
-    with pytest.raises(Unavailable, match="does not answer"):  # at once: the thread may never return
-        rig.pump.result(stuck)
     event.set()
+    assert rig.pump.result(stuck) == "through"
     rig.pump.until(lambda: lanes._running == 0)
     rig.pump.result(lanes.stop(), 5)  # also when every thread has ended before
 

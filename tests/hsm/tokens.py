@@ -15,9 +15,9 @@ from cryptography.x509.oid import NameOID
 from scepd.hsm.generate import generate_ec, generate_rsa
 from scepd.hsm.keys import KeyName, open_decryption_key, open_signing_key
 from scepd.hsm.module import Module, load_module
-from scepd.hsm.pin import PinMemory
 from scepd.hsm.token import Token, TokenSettings
 from scepd.records import Secret
+from tests.tokens import CHOSEN, Made, scratch
 
 SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
 LABEL = "test"
@@ -69,21 +69,34 @@ class Prepared:
 
     directory: Path
     certificates: dict[str, bytes]
+    made: Made
 
 
 def prepare(directory: Path) -> Prepared:
-    configure(directory)
-    init_token()
-    module = load_module(SOFTHSM)
-    token = Token.open(module, TokenSettings(SOFTHSM, LABEL), Secret(PIN))
-    session = token.session(writable=True)
+    """Make the token that TOKEN chose, with the three keys; SoftHSM's own way is the one that can be copied."""
+    if CHOSEN.name != "softhsm2":
+        directory = scratch("scepd-")  # the path of a socket is short
+    made = CHOSEN.make(directory)
+    if made is None:
+        configure(directory)
+        init_token()
+        made = Made(Path(SOFTHSM), LABEL, directory / "pin", {})
+        made.pin_file.write_text(PIN)
+    os.environ.update(made.environment)
+    module = load_module(str(made.module))
+    session = open_token(module, made).session(writable=True)
     public = {
         "ra-sign": generate_rsa(session, "ra-sign", 2048, "sign"),
         "ra-decrypt": generate_rsa(session, "ra-decrypt", 2048, "decrypt"),
-        "ca": generate_ec(session, "ca", "P-256"),
+        "ca": generate_ec(session, "ca", "P-256") if CHOSEN.elliptic else generate_rsa(session, "ca", 2048, "sign"),
     }
     module.finalise()
-    return Prepared(directory, {label: certificate_for(key, label) for label, key in public.items()})
+    return Prepared(directory, {label: certificate_for(key, label) for label, key in public.items()}, made)
+
+
+def open_token(module: Module, made: Made) -> Token:
+    settings = TokenSettings(str(made.module), made.label)
+    return Token.open(module, settings, Secret(made.pin_file.read_text().strip()))
 
 
 @attrs.define
@@ -110,16 +123,25 @@ class Bench:
         return open_decryption_key(self.token.session(), name, self.certificates["ra-decrypt"], SECRET, *args)
 
     def hide(self) -> None:
-        """Take the token directory away, as a pulled token."""
-        (self.directory / "tokens").rename(self.directory / "away")
+        """Take the token away, as a pulled one."""
+        if CHOSEN.name == "softhsm2":
+            (self.directory / "tokens").rename(self.directory / "away")
+        else:
+            CHOSEN.hide(self.directory)
 
     def bring_back(self) -> None:
-        (self.directory / "away").rename(self.directory / "tokens")
+        if CHOSEN.name == "softhsm2":
+            (self.directory / "away").rename(self.directory / "tokens")
+        else:
+            CHOSEN.bring_back(self.directory)
 
 
-def open_bench(prepared: Prepared, directory: Path, path: str = SOFTHSM, memory: PinMemory | None = None) -> Bench:
-    shutil.copytree(prepared.directory / "tokens", directory / "tokens")
-    configure(directory)
-    module = load_module(path)
-    token = Token.open(module, TokenSettings(path, LABEL), Secret(PIN), memory=memory)
-    return Bench(directory, prepared.certificates, module, token)
+def open_bench(prepared: Prepared, directory: Path) -> Bench:
+    """Log in to a copy of the prepared token; where tokens cannot be copied, to the prepared one."""
+    if CHOSEN.name == "softhsm2":
+        shutil.copytree(prepared.directory / "tokens", directory / "tokens")
+        configure(directory)
+    else:
+        directory = prepared.directory
+    module = load_module(str(prepared.made.module))
+    return Bench(directory, prepared.certificates, module, open_token(module, prepared.made))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.server import STATIC, copy_of, make_server
+from tests.tokens import CHOSEN
 
 
 @pytest.fixture(scope="session")
@@ -21,13 +22,14 @@ def place():
 @pytest.fixture(scope="session")
 def template(place):
     """An installation with an RSA issuing key, a static challenge beside the one-time ones, never started."""
-    return with_static_challenge(make_server(place / "rsa"))
+    return with_static_challenge(make_server(place / "rsa", options=("--ca-key", f"rsa-{min(CHOSEN.largest, 3072)}")))
 
 
 @pytest.fixture(scope="session")
 def elliptic_template(place):
-    """The same with a P-256 issuing key."""
-    return with_static_challenge(make_server(place / "ec", options=("--ca-key", "ec-p256")))
+    """The same with a P-256 issuing key; where the token has no such keys, with another RSA key."""
+    kind = "ec-p256" if CHOSEN.elliptic else "rsa-2048"
+    return with_static_challenge(make_server(place / "ec", options=("--ca-key", kind)))
 
 
 def with_static_challenge(server):

@@ -1,4 +1,4 @@
-"""A scepd of one's own for a test: made by `scepd init`, served by `twistd scepd`, on loopback, with a SoftHSM token."""
+"""A scepd of one's own for a test: made by `scepd init`, served by `twistd scepd`, on loopback, with the token that tests/tokens.py chose."""
 
 import json
 import os
@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 
 import attrs
+
+from tests.tokens import CHOSEN, SoftHsm
 
 BIN = Path(sys.executable).parent
 STATIC = "a-static-challenge-for-many-uses"
@@ -44,6 +46,7 @@ class Server:
     process: subprocess.Popen | None = None
     arguments: tuple[str, ...] = ()
     lifts_limits: bool = True  # of failures: all devices of a test come from one address, and share a few keys
+    token: SoftHsm = CHOSEN
 
     @property
     def config(self):
@@ -62,6 +65,19 @@ class Server:
         return self.directory / "server.log"
 
     @property
+    def pin(self):
+        """The file with the token's PIN."""
+        return self.token.pins(self.directory) / "hsm-pin"
+
+    def hide_token(self):
+        """Take the token away, as far as a worker can tell."""
+        self.token.hide(self.directory)
+
+    def bring_token_back(self):
+        """Let it be there again."""
+        self.token.bring_back(self.directory)
+
+    @property
     def ca(self):
         """The CA certificate, PEM."""
         return next(iter(self.directory.glob("*-ca.pem")))
@@ -70,7 +86,7 @@ class Server:
         """Run the scepd command against this installation."""
         return run(BIN / "scepd", *arguments, "--config", self.config, check=check, timeout=timeout)
 
-    def start(self, *, wait=30.0):
+    def start(self, *, wait=60.0):
         """Start `twistd scepd` and wait until it is ready."""
         if self.lifts_limits:
             self._lift_limits()
@@ -149,27 +165,27 @@ class Server:
         return [line for line in self.log.read_text().splitlines() if f"event={event}" in line]
 
 
-def make_server(directory, *, workers=1, options=()):
+def make_server(directory, *, workers=1, options=(), token=CHOSEN):
     """Make an installation under a short directory (a Unix socket's path has 107 octets)."""
-    http, https = free_port(), free_port()
+    http, https, known = free_port(), free_port(), token.make(Path(directory))
     run(
         BIN / "scepd", "init", "--if-needed", "--directory", directory,
-        "--http", f"127.0.0.1:{http}", "--https", f"127.0.0.1:{https}", "--workers", workers, *options,
+        "--http", f"127.0.0.1:{http}", "--https", f"127.0.0.1:{https}", "--workers", workers, *(known.options if known else ()), *options,
     )  # fmt: skip
-    return Server(Path(directory), http, https)
+    return Server(Path(directory), http, https, token=token)
 
 
 def copy_of(template, directory):
     """Return a copy of an installation on ports of its own."""
-    shutil.copytree(template.directory, directory, ignore=shutil.ignore_patterns("*.sock", "server.log"))
-    copy = Server(Path(directory), free_port(), free_port())
-    for path in (copy.config, copy.directory / "softhsm2.conf"):
-        text = path.read_text().replace(str(template.directory), str(directory))
-        text = text.replace(f"127.0.0.1:{template.http}", f"127.0.0.1:{copy.http}")
-        path.write_text(text.replace(f"127.0.0.1:{template.https}", f"127.0.0.1:{copy.https}"))
+    shutil.copytree(template.directory, directory, ignore=shutil.ignore_patterns("*.sock", "server.log", "socket"))
+    copy = Server(Path(directory), free_port(), free_port(), token=template.token)
+    text = copy.config.read_text().replace(str(template.directory), str(directory))
+    text = text.replace(f"127.0.0.1:{template.http}", f"127.0.0.1:{copy.http}")
+    copy.config.write_text(text.replace(f"127.0.0.1:{template.https}", f"127.0.0.1:{copy.https}"))
+    copy.token.copy(template.directory, copy.directory)
     return copy
 
 
 def environment(server):
     """The environment in which tools see this server's token."""
-    return {**os.environ, "SOFTHSM2_CONF": str(server.directory / "softhsm2.conf")}
+    return {**os.environ, **server.token.environment(server.directory)}

@@ -212,7 +212,7 @@ class Life:
 
 def wrong_pin(server):
     """Start once with a PIN that the token refuses; return it."""
-    keeper = server.directory / "hsm-pin"
+    keeper = server.pin
     right, wrong = keeper.read_text(), f"canary-pin-{secrets.token_hex(8)}"
     keeper.write_text(wrong)
     with server.log.open("ab") as log:
@@ -234,7 +234,7 @@ def haunted(request, template, place):
     life = Life(server, {})
     (server.directory / "static-challenge").write_text(life.secret("static"))
     for name in ("hsm-pin", "hsm-so-pin"):
-        life.secrets[name] = (server.directory / name).read_text().strip()
+        life.secrets[name] = (server.pin.parent / name).read_text().strip()
     server.edit(r"^workers = \d+", "workers = 2")
     with server.config.open("a") as config:
         config.write(f'\n[log]\nformat = "{style}"\nlevel = "debug"\n')

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.faulty_token import OK, PIN_INCORRECT, SOFTHSM, compile_module
 from tests.live.device import Fleet, tail
 from tests.live.killing import ready_pids, wait_ready, wait_until, workers
-from tests.live.moods import give_board, percentile, watched
+from tests.live.moods import compile_module, give_moods, module_of, percentile, watched
 from tests.live.server import BIN, copy_of, environment, run
 
 pytestmark = pytest.mark.live
 
 ENOUGH = 200  # requests of which the 99th percentile is taken
 QUICK = 50  # milliseconds
-WRONG = "0000-wrong"
+WRONG = "00-wrong"  # as long as any token takes one
+OK, PIN_INCORRECT = "0", "0xa0"  # CKR_OK, CKR_PIN_INCORRECT
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +63,15 @@ def assert_quick(seconds, capsys, what):
     assert p99 < QUICK, f"p99 {p99:.1f} ms"
 
 
-def test_token_directory_away_and_back_heals_without_restart(make_server, capsys):
+def test_token_away_and_back_heals_without_restart(make_server, capsys):
     fleet = make_server()
     server, supervisor = fleet.server, fleet.server.process.pid
     fleet.stock()
     fleet.enrol(fleet.device())
     before = sorted(ready_pids(server))
-    here, away = server.directory / "state" / "tokens", server.directory / "state" / "tokens.away"
     devices = [fleet.device() for _ in range(6)]
     with watched(server) as seconds:
-        here.rename(away)
+        server.hide_token()
         # SoftHSM signs from its memory until it looks for its files: by the probe at the latest the outage is noticed.
         wait_until(lambda: {row["hsm"] for row in workers(server)} == {"away"}, what="every worker misses the token")
         noticed, began = len(seconds), time.monotonic()
@@ -81,7 +80,7 @@ def test_token_directory_away_and_back_heals_without_restart(make_server, capsys
                 assert is_unavailable(fleet.send(device)), "an enrolment without a token"
             time.sleep(0.05)
         assert server.scepd("status", check=False).returncode == 1
-        away.rename(here)
+        server.bring_token_back()
         certificates = [fleet.enrol(device) for device in devices]
         wait_ready(server)
         healed = time.monotonic() - began
@@ -96,8 +95,7 @@ def test_worker_that_is_replaced_while_the_token_is_away_serves_when_it_comes_ba
     fleet = make_server(workers=1)
     server = fleet.server
     device = fleet.device()
-    here, away = server.directory / "state" / "tokens", server.directory / "state" / "tokens.away"
-    here.rename(away)
+    server.hide_token()
     [pid] = ready_pids(server)
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: ready_pids(server) not in ([], [pid]), what="a worker without a token")
@@ -105,7 +103,7 @@ def test_worker_that_is_replaced_while_the_token_is_away_serves_when_it_comes_ba
         while len(seconds) < ENOUGH:
             assert is_unavailable(fleet.send(device))
             time.sleep(0.1)
-        away.rename(here)
+        server.bring_token_back()
         fleet.enrol(device)
     assert_quick(seconds, capsys, "worker started without its token")
     wait_ready(server)
@@ -126,24 +124,24 @@ def failed_start(server):
 
 
 def test_wrong_pin_is_tried_once_in_ten_starts(make_server, module, monkeypatch):
-    boards = []
-    fleet = make_server(prepare=lambda server: boards.append(give_board(server, module, monkeypatch)), start=False)
-    server, [board] = fleet.server, boards
-    # Two witnesses: our module keeps what the token answers, OpenSC's spy in front of it writes down every call.
+    moods = []
+    fleet = make_server(prepare=lambda server: moods.append(give_moods(server, module, monkeypatch)), start=False)
+    server, [moods] = fleet.server, moods
+    # Two witnesses: our module counts what the token answers, OpenSC's spy in front of it writes down every call.
     spied = spy_on(server, module, monkeypatch)
-    right = (server.directory / "hsm-pin").read_text()
-    (server.directory / "hsm-pin").write_text(f"{WRONG}\n")
+    right = server.pin.read_text()
+    server.pin.write_text(f"{WRONG}\n")
     for attempt in range(10):
         status, errors, lines = failed_start(server)
         assert status == 78, lines
         [error] = errors
         assert "PIN" in error
         assert not any("Traceback" in line or WRONG in line for line in lines)
-        assert board.logins == [PIN_INCORRECT], f"logins after start {attempt}"
+        assert moods.logins == [PIN_INCORRECT], f"logins after start {attempt}"
         assert spied.read_text().count("C_Login\n") == 1, f"logins after start {attempt}"
-    (server.directory / "hsm-pin").write_text(right)
+    server.pin.write_text(right)
     server.start()
-    assert set(board.logins[1:]) == {OK}
+    assert set(moods.logins[1:]) == {OK}
     fleet.enrol(fleet.device())
 
 
@@ -160,16 +158,16 @@ def spy_on(server, module, monkeypatch):
 def change_pin(server, old, new):
     """Change the token's user PIN behind the server's back."""
     run(
-        "pkcs11-tool", "--module", SOFTHSM, "--token-label", "scepd", "--login",
+        "pkcs11-tool", "--module", module_of(server), "--token-label", "scepd", "--login",
         "--pin", old, "--change-pin", "--new-pin", new, env=environment(server),
     )  # fmt: skip
 
 
 def test_pin_changed_under_a_running_service_is_tried_once_by_all_its_workers(make_server, module, monkeypatch, capsys):
-    boards = []
-    fleet = make_server(prepare=lambda server: boards.append(give_board(server, module, monkeypatch)))
-    server, [board] = fleet.server, boards
-    device, right = fleet.device(), (server.directory / "hsm-pin").read_text().strip()
+    moods = []
+    fleet = make_server(prepare=lambda server: moods.append(give_moods(server, module, monkeypatch)))
+    server, [moods] = fleet.server, moods
+    device, right = fleet.device(), server.pin.read_text().strip()
     change_pin(server, right, WRONG)
     for _ in range(3):  # every worker is replaced three times, each time with the PIN that was right
         wait_until(lambda: len(ready_pids(server)) == 2, what="two workers")
@@ -182,27 +180,27 @@ def test_pin_changed_under_a_running_service_is_tried_once_by_all_its_workers(ma
             assert is_unavailable(fleet.send(device)), "an enrolment without a login"
             time.sleep(0.05)
     assert_quick(seconds, capsys, "refused PIN")
-    assert [answer for answer in board.logins if answer != OK] == [PIN_INCORRECT]
+    assert [answer for answer in moods.logins if answer != OK] == [PIN_INCORRECT]
     change_pin(server, WRONG, right)
     (server.directory / "state" / "failed-logins.json").unlink()  # as the refusal's hint says
     fleet.enrol(device)
     wait_ready(server)
-    assert [answer for answer in board.logins if answer != OK] == [PIN_INCORRECT]
+    assert [answer for answer in moods.logins if answer != OK] == [PIN_INCORRECT]
 
 
-@pytest.mark.parametrize("what", ["lose-session", "lose-sessions"])
+@pytest.mark.parametrize("what", ["session", "sessions"])
 def test_lost_sessions_heal_within_one_retry(make_server, module, monkeypatch, what):
-    boards = []
-    fleet = make_server(prepare=lambda server: boards.append(give_board(server, module, monkeypatch)))
-    server, [board] = fleet.server, boards
+    moods = []
+    fleet = make_server(prepare=lambda server: moods.append(give_moods(server, module, monkeypatch)))
+    server, [moods] = fleet.server, moods
     before = sorted(ready_pids(server))
     for _ in range(4):
         device = fleet.device()
-        board.strike("Sign", what)
+        moods.lose(what)
         reply = fleet.send(device)
-        assert not board.waits("Sign")
+        assert not moods.holds(what)
         if is_unavailable(reply):
-            assert what == "lose-sessions", "the lane replaces one lost session within the request"
+            assert what == "sessions", "the lane replaces one lost session within the request"
             time.sleep(int(reply.retry_after))
             reply = fleet.send(device)
             assert reply.status == 200, f"not healed within one retry\n{tail(server)}"
@@ -211,14 +209,14 @@ def test_lost_sessions_heal_within_one_retry(make_server, module, monkeypatch, w
 
 
 def test_slow_token_means_503_past_the_deadline_and_costs_getcacaps_nothing(make_server, module, monkeypatch, capsys):
-    boards = []
+    moods = []
 
     def prepare(server):
-        boards.append(give_board(server, module, monkeypatch))
+        moods.append(give_moods(server, module, monkeypatch))
         server.edit(r"^\[hsm\]", '[hsm]\nlanes = 2\ndeadline = "1s"')
 
     fleet = make_server(workers=1, prepare=prepare)
-    server, [board] = fleet.server, boards
+    server, [moods] = fleet.server, moods
     [pid] = ready_pids(server)
     devices = [fleet.device() for _ in range(12)]
     replies = {}
@@ -227,14 +225,13 @@ def test_slow_token_means_503_past_the_deadline_and_costs_getcacaps_nothing(make
         replies[number] = fleet.send(devices[number], timeout=60)
 
     with watched(server) as seconds:
-        for function in ("Sign", "Decrypt"):
-            board.strike(function, "delay", value=1000, times=None)
+        moods.slow(2)
         threads = [threading.Thread(target=send, args=(number,)) for number in range(len(devices))]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(60)
-        board.heal()
+        moods.quick()
         while len(seconds) < ENOUGH:
             time.sleep(0.05)
     refused = [reply for reply in replies.values() if is_unavailable(reply)]

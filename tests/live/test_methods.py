@@ -513,7 +513,8 @@ def test_C9_a_signed_token_is_good_for_one_request(site):
     assert replayed.refusal() == (REFUSED, "challenge_replayed")
     assert Device(site, "signed", token(site, "other")).refusal() == (REFUSED, "challenge_not_for_request")
     forged = Device(site, "signed", text[:-8] + "AAAAAAAA", name=client.name)
-    assert forged.refusal() == (REFUSED, "challenge_invalid")
+    assert forged.refusal() == (REFUSED, "challenge_signature_invalid")
+    assert Device(site, "signed", token(site, "aud", aud="https://other")).refusal() == (REFUSED, "challenge_wrong_audience")
     limited = [Device(site, "signed", token(site, name, sub="device 9"), name=name) for name in ("s1", "s2", "s3", "s4")]
     assert all(device.enrol() for device in limited[:3])
     assert limited[3].refusal() == (REFUSED, "challenge_device_limit")

@@ -77,7 +77,7 @@ def rolling(request, place):
     template = request.getfixturevalue("template" if request.param == "rsa" else "elliptic_template")
     server = copy_of(template, place / f"roll-{request.param}")
     server.edit(r"^workers = \d+", "workers = 2")
-    server.scepd("ca", "rollover", "devices", "--from", FAR, "--write")
+    server.scepd("ca", "rollover", "devices", "--from", FAR, "--write", "--yes")
     server.start()
     yield Rolling(server)
     server.stop()

@@ -7,6 +7,7 @@ import os
 import attrs
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepd.message import names, tlv
 from scepd.message.algorithms import (
@@ -230,6 +231,14 @@ def test_S26_ed25519_goes_with_sha512_alone(digest):
     with pytest.raises(KeyError):
         sign(ED.key, b"x", digest, pss=False)
     assert can_sign(ED.key, Digest.SHA512)
+
+
+def test_C125_a_key_that_hashes_itself_signs_with_its_own_digests_alone():
+    class Key(rsa.RSAPrivateKey):
+        hashes = frozenset({"SHA256"})
+        key_size = decrypt = private_bytes = private_numbers = public_key = sign = __copy__ = __deepcopy__ = None
+
+    assert [can_sign(Key(), digest) for digest in (Digest.SHA256, Digest.MD5)] == [True, False]
 
 
 def test_S26_ed25519_signatures_are_verified():

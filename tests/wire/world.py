@@ -61,7 +61,7 @@ class Directly:
 
     world: object
 
-    def run(self, function):
+    def run(self, function, standing=None):
         return maybeDeferred(function, self.world.context)
 
     async def answer(self, profile, body, origin):

@@ -7,7 +7,7 @@ import attrs
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scepd.message import tlv
 from scepd.message.algorithms import Digest
@@ -168,6 +168,19 @@ def test_S110_the_key_signs_the_digest_of_exactly_the_tbs_once():
     der = seal_crl(made, sign_crl(made, Key()), issuer("p256"))
     assert calls == [made.digest]
     assert split(der)[:2] == (made.tbs, made.algorithm)
+
+
+def test_S110_a_key_that_hashes_itself_signs_the_tbs():
+    class Key(rsa.RSAPrivateKey):
+        hashes = frozenset({"SHA256"})
+        key_size = decrypt = private_bytes = private_numbers = public_key = __copy__ = __deepcopy__ = None
+
+        def sign(self, data, scheme, algorithm):
+            assert data == made.tbs
+            return ca_key("rsa").sign(data, scheme, algorithm)
+
+    made = draft(entry())
+    assert split(seal_crl(made, sign_crl(made, Key()), issuer()))[0] == made.tbs
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,151 @@
+"""The keys of a ceremony: made or found in the token, read back, proved; or another's, with proof of possession."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
+
+from scepd.ca.plan import PlannedKey, PlannedSigner, Step, kind_of
+from scepd.hsm.attributes import KeyRules, Role, check, describe_attributes
+from scepd.hsm.generate import generate_ec, generate_rsa
+from scepd.hsm.keys import EcTokenKey, Opening, PublicKey, RsaTokenKey, find_key, parse_uri, signing_key_for
+from scepd.hsm.public import public_key
+from scepd.hsm.token import Session
+from scepd.message.algorithms import CryptoPolicy
+from scepd.message.csr import parse_csr
+from scepd.refusal import OperatorError, Reject
+from scepd.x509.certificate import IssuerCertificate
+from scepd.x509.keys import load_public_key, verify_csr
+from scepd.x509.names import from_x509, to_text
+
+Sessions = Callable[[str | None], Session]
+
+
+@attrs.frozen
+class Answer:
+    """What another CA made of a request: the certificate, and the certificate of who signed it."""
+
+    der: bytes
+    signed_by: bytes
+
+
+def make_key(key: PlannedKey, sessions: Sessions) -> None:
+    """Make a key pair in its token with the fixed attributes. Raises `OperatorError`, `TokenFault`."""
+    name = parse_uri(key.uri)
+    family, _, size = key.kind.partition(":")
+    session, label = sessions(name.token), name.label or ""
+    if family == "rsa":
+        generate_rsa(session, label, int(size), key.role)
+    else:
+        generate_ec(session, label, size)
+
+
+def certified_key(step: Step, sessions: Sessions) -> tuple[PublicKey, dict[str, bool | None] | None]:
+    """Return the public key that a step is about, and the attributes of its private key where that is ours.
+
+    Raises `OperatorError` where it is not there, not of the planned kind, or may do what it must not; `TokenFault`.
+    """
+    if step.key is None:
+        return _requested_key(step), None
+    key, name = step.key, parse_uri(step.key.uri)
+    session = sessions(name.token)
+    found = find_key(session, name)
+    roles: tuple[Role, ...] = ("sign", "decrypt") if key.role == "both" else (key.role,)
+    for role in roles:
+        check(found, str(name), role, KeyRules(both_roles=key.role == "both"))
+    public = public_key(session, name.label or "")
+    if public is None:
+        raise OperatorError(f"the token has no public key beside {name}", "scepd hsm list; make the pair again")
+    if kind_of(public) != key.kind:
+        raise OperatorError(
+            f"key {name} is {kind_of(public)}, the plan says {key.kind}", f"--key-type {kind_of(public)}"
+        )
+    return public, describe_attributes(found)
+
+
+def _requested_key(step: Step) -> PublicKey:
+    """Return the key of a certification request, a certificate or a bare public key, as PEM."""
+    pem = step.request.encode()
+    try:
+        if b"CERTIFICATE REQUEST" in pem:
+            csr = parse_csr(x509.load_pem_x509_csr(pem).public_bytes(Encoding.DER))
+            verify_csr(csr, CryptoPolicy())
+            key: object = load_public_key(csr.spki_der)
+        elif b"BEGIN CERTIFICATE" in pem:
+            certificate = x509.load_pem_x509_certificate(pem)
+            certificate.verify_directly_issued_by(certificate)  # self-signed: who made it holds the key
+            key = certificate.public_key()
+        else:
+            key = load_pem_public_key(pem)
+    except InvalidSignature:
+        raise OperatorError(
+            "the certificate is not signed by its own key: whoever made it need not hold that",
+            "openssl req -verify -noout -in FILE",
+        ) from None
+    except Reject as reject:
+        raise OperatorError(
+            f"the request is no good: {reject.reason.value}: {reject.detail}", "openssl req -verify -noout -in FILE"
+        ) from None
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise OperatorError(
+            f"the request cannot be read: {error}", "openssl req -verify -noout -text -in FILE"
+        ) from error
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        raise OperatorError(
+            "the request's key is neither RSA nor EC", "scepd hsm keygen LABEL --role sign --type ec:P-256"
+        )
+    return key
+
+
+def open_signer(
+    signer: PlannedSigner | PlannedKey, issuer: IssuerCertificate | None, sessions: Sessions
+) -> RsaTokenKey | EcTokenKey:
+    """Return the key that signs, proved to be that of `issuer`, or of the public key beside it where that is None."""
+    name = parse_uri(signer.uri)
+    both = signer.both_roles if isinstance(signer, PlannedSigner) else signer.role == "both"
+    session = sessions(name.token)
+    public = public_key(session, name.label or "") if issuer is None else issuer.public_key
+    if public is None:
+        raise OperatorError(f"there is no key {name}", "scepd hsm list")
+    return signing_key_for(session, name, public, Opening(rules=KeyRules(both_roles=both)))
+
+
+def verified_answer(step: Step, public: PublicKey, place: Callable[[str], Path]) -> Answer:
+    """Return the certificate that another CA signed for `public`, after asking everything of it that we rely on.
+
+    Raises `OperatorError`: it certifies another key or name, is no CA certificate, or was not signed by the first
+    certificate of the plan's chain.
+    """
+    where = "the certificate"
+    try:
+        certificate = x509.load_pem_x509_certificate(step.request.encode())
+        above = x509.load_pem_x509_certificates(place(step.chain).read_bytes())
+    except (OSError, ValueError) as error:
+        raise OperatorError(
+            f"{where} or its chain cannot be read: {error}", "openssl x509 -noout -text -in FILE"
+        ) from error
+    if certificate.public_key() != public:
+        raise OperatorError(
+            f"{where} certifies another key than {step.key.uri if step.key else ''}", "the answer to this key's request"
+        )
+    if to_text(from_x509(certificate.subject)) != step.subject:
+        raise OperatorError(
+            f"{where} names {certificate.subject.rfc4514_string()}, the plan {step.subject}",
+            "--subject, if that is right",
+        )
+    below = certificate
+    for one in above:
+        try:
+            below.verify_directly_issued_by(one)
+        except (ValueError, TypeError, InvalidSignature) as error:
+            raise OperatorError(
+                f"{below.subject.rfc4514_string()} is not signed by {one.subject.rfc4514_string()}",
+                "--chain FILE: the CA that signed it first, then the one above",
+            ) from error
+        below = one
+    IssuerCertificate.load(der := certificate.public_bytes(Encoding.DER))
+    return Answer(der, above[0].public_bytes(Encoding.DER))

@@ -1,0 +1,265 @@
+"""Ceremonies on real tokens: planned, rehearsed, confirmed, on the trail, on record, and verified by openssl."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from tests.cli.conftest import Installation, initialise, scepd
+
+WRONG = {
+    "existing label": "has a key 'devices-ca' already", "existing label of a public key": "has a key 'devices-ra-decrypt' already",
+    "extractable key": "extractable", "key that derives": "derive", "imported key": "not local", "two roles": "may sign and decrypt",
+    "wrong role": "may not sign", "no such key": "no private key", "wrong curve": "the plan says ec:P-384",
+    "wrong kind": "the plan says rsa:3072", "unknown curve": "no key of kind ec:P-192", "small RSA": "no key of kind rsa:1024",
+    "EC key that decrypts": "does not decrypt", "another token": "elsewhere", "no label": "no label", "past end": "is past",
+    "no moment": "is no moment", "no such day": "is no moment", "outlives the issuer": "after its issuer's",
+    "existing file": "exists already", "no directory": "no directory", "empty subject": "somebody_is_named",
+    "a bad subject": "U+202E", "subject of the issuer": "issuer's own name", "no names": "host name", "bad name": "name",
+    "unknown kind of name": "no name of a TLS server", "CA below a CA that may have none": "path_length",
+    "signer of another certificate": "certificate's key EC", "no signer": "no private key",
+    "certificate of the signer missing": "can be read", "signer is no CA": "no CA certificate", "signed by nobody": "nobody would sign",
+    "request of somebody else's key": "csr_signature_invalid", "no request": "cannot be read",
+    "the same file twice": "twice", "the same key twice": "twice", "mistake in the last step": "is past",
+}  # fmt: skip
+
+
+def run(*command, check=True, **options):
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)
+    assert not check or result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    return initialise(tmp_path_factory.mktemp("template") / "var", "ec-p256")
+
+
+def copy(template, directory):
+    made = Installation(directory / "var", template.kind, template.output)
+    shutil.copytree(template.directory, made.directory)
+    for path in (made.config, made.directory / "softhsm2.conf"):
+        path.write_text(path.read_text().replace(str(template.directory), str(made.directory)))
+    return made
+
+
+@pytest.fixture
+def site(template, tmp_path):
+    return copy(template, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def pki(template, tmp_path_factory):
+    """A root in one token, an issuing CA below it in another."""
+    site = copy(template, tmp_path_factory.mktemp("pki"))
+    environment = {**os.environ, "SOFTHSM2_CONF": str(site.directory / "softhsm2.conf")}
+    run("softhsm2-util", "--init-token", "--free", "--label", "root", "--pin", "root-4711", "--so-pin", "12345678", env=environment)
+    pin = site.directory / "root-pin"
+    pin.write_text("root-4711\n")
+    pin.chmod(0o600)
+    place = {"cwd": site.directory}
+    signer = ("--key", "pkcs11:token=root;object=root-ca", "--pin-file", pin, "--certificate", "root-ca.pem")
+    site.scepd("ca", "create", "pkcs11:token=root;object=root-ca", "--subject", "CN=Example Root CA,O=Example", "--output", "root-ca.pem", "--pin-file", pin, "--yes", **place)
+    site.scepd("ca", "request", "sub-ca", "--subject", "CN=Example Sub CA,O=Example", "--type", "rsa:3072", "--yes", **place)
+    site.scepd("ca", "sign", "sub-ca.csr", *signer, "--output", "sub-ca.signed.pem", "--yes", **place)
+    site.scepd("ca", "import", "sub-ca", "sub-ca.signed.pem", "--chain", "root-ca.pem", "--yes", **place)
+    return site
+
+
+def records(site):
+    return sorted((site.directory / "state" / "ceremonies").glob("*.json"))
+
+
+def audit_rows(site):
+    script = (
+        "import sys; from scepd.cli.configured import load_settings as l; from scepd.store.engines import open_engine as o;"
+        "from scepd.store.repository import Repository as R; from scepd.app.clock import UtcClock as C;"
+        "from scepd.store.check import check_store; from pathlib import Path; import json; s=l(Path(sys.argv[1]));"
+        "r=R(o(s.store.url,s.appliance.state),owner='t/t',clock=C());"
+        "print(json.dumps([[a.action,a.target] for a in r.audit_chains()]+check_store(r,{i.name:i.certificate_der for i in s.issuers})))"
+    )
+    return json.loads(run(sys.executable, "-c", script, site.config).stdout)
+
+
+def test_N1_a_root_in_one_token_and_an_issuing_ca_in_another(pki):
+    told = run("openssl", "verify", "-x509_strict", "-CAfile", "root-ca.pem", "sub-ca.pem", cwd=pki.directory)
+    assert told.stdout == "sub-ca.pem: OK\n"
+    text = run("openssl", "x509", "-in", "sub-ca.pem", "-noout", "-text", cwd=pki.directory).stdout
+    assert "CA:TRUE, pathlen:0" in text
+    assert "Public-Key: (3072 bit)" in text
+    run("openssl", "req", "-in", "sub-ca.csr", "-verify", "-noout", cwd=pki.directory)
+    assert {row["label"] for row in json.loads(pki.scepd("hsm", "list", "--json").stdout)} >= {"sub-ca", "devices-ca"}
+
+
+def test_S124_each_ceremony_is_on_the_trail_and_leaves_a_record_that_verifies_elsewhere(pki, tmp_path):
+    found = records(pki)
+    assert len(found) == 4
+    shutil.copy(pki.directory / "scepd-audit.pem", tmp_path)
+    for path in found:
+        shutil.copy(path, tmp_path)
+        told = scepd("ca", "verify-record", tmp_path / path.name, "--key", tmp_path / "scepd-audit.pem")
+        assert "the record is whole" in told.stdout
+    rows = audit_rows(pki)
+    for action in ("ceremony_began", "ceremony_ended"):
+        assert len([row for row in rows if row[0] == action]) == 4
+    assert all(isinstance(row, list) for row in rows)  # the store's own check found nothing
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("by",), ("begun",), ("plan", "title"), ("plan", "steps", 0, "not_after"), ("made", 0, "sha256"), ("made", 0, "pem"),
+        ("made", 0, "form"), ("made", 0, "attributes", "extractable"), ("tokens", 0, "serial"), ("rehearsal",), ("signature",),
+    ],
+)  # fmt: skip
+def test_S124_a_record_that_was_changed_is_told(pki, tmp_path, path):
+    record = json.loads(records(pki)[0].read_text())
+    *way, last = path
+    place = record
+    for step in way:
+        place = place[step]
+    place[last] = not place[last] if isinstance(place[last], bool) else place[last][:-2] + "A="
+    bent = tmp_path / "bent.json"
+    bent.write_text(json.dumps(record))
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    from scepd.ca.record import verify_record
+    from scepd.config.audit import load_audit_key
+
+    pem = pki.directory / "scepd-audit.pem"
+    _, faults = verify_record(bent.read_text(), "bent", load_der_public_key(load_audit_key(pem.read_bytes(), pem)))
+    assert faults
+
+
+def test_a_record_under_another_key_proves_nothing(pki, tmp_path):
+    run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", tmp_path / "k.pem")
+    run("openssl", "pkey", "-in", tmp_path / "k.pem", "-pubout", "-out", tmp_path / "p.pem")
+    told = scepd("ca", "verify-record", records(pki)[0], "--key", tmp_path / "p.pem", check=False)
+    assert told.returncode == 1
+    assert "did not sign it" in told.stderr
+
+
+def test_a_rehearsal_and_the_ceremony_have_one_form_and_the_rehearsal_leaves_nothing(site):
+    options = ("root-ca", "--subject", "CN=Root,O=Example", "--output", site.directory / "root.pem")
+    plan = site.directory / "plan.json"
+    plan.write_text(site.scepd("ca", "create", *options, "--plan").stdout)
+    before = {path: path.read_bytes() for path in site.directory.rglob("*") if path.is_file()}
+    rehearsed = site.scepd("ca", "perform", plan, "--rehearse")
+    assert "nothing is left of it" in rehearsed.stdout
+    assert {path: path.read_bytes() for path in site.directory.rglob("*") if path.is_file()} == before
+    refused = site.scepd("ca", "perform", plan, check=False)
+    assert (refused.returncode, "--yes" in refused.stderr) == (1, True)
+    held = site.scepd("ca", "perform", plan, "--yes")
+    form = next(line for line in rehearsed.stderr.splitlines() if line.startswith("form of 1"))
+    assert form in held.stderr.splitlines()
+    assert json.loads(records(site)[0].read_text())["made"][0]["form"] == form.split()[-1]
+
+
+def test_N1_thirty_mistakes_stop_a_ceremony_before_anything_is_made(site):
+    before = {path.name for path in site.directory.iterdir()}
+    result = json.loads(run(sys.executable, "-m", "tests.cli.mistakes", site.directory, cwd=Path(__file__).parents[2]).stdout)
+    assert result["told"].keys() == WRONG.keys()
+    assert len(WRONG) >= 30
+    for name, words in WRONG.items():
+        assert words in result["told"][name], name
+    assert {path.name for path in site.directory.iterdir()} == before | {"bent.csr"}
+    assert [label for label in result["keys"] if not label.startswith(("devices-", "scepd-", "weak-"))] == []
+
+
+def test_an_answer_for_another_key_or_of_another_ca_is_not_taken_in(pki, tmp_path):
+    ca, root = pki.directory / "devices-ca.pem", pki.directory / "root-ca.pem"
+    cases = {
+        ("sub-ca", ca, ca): "the plan says ec:P-256",
+        ("sub-ca", pki.directory / "sub-ca.signed.pem", ca): "is not signed by",
+        ("devices-ca", ca, root): "is not signed by",
+    }
+    for (label, file, chain), words in cases.items():
+        told = pki.scepd("ca", "import", label, file, "--chain", chain, "--output", tmp_path / "x.pem", "--yes", check=False)
+        assert told.returncode == 1
+        assert words in told.stderr
+    assert not (tmp_path / "x.pem").exists()
+
+
+def test_a_cross_certificate_lets_those_who_trust_one_ca_trust_the_other(pki):
+    signer = ("--key", "pkcs11:token=root;object=root-ca", "--pin-file", "root-pin", "--certificate", "root-ca.pem")
+    pki.scepd("ca", "cross", "devices-ca.pem", *signer, "--output", "crossed.pem", "--yes", cwd=pki.directory)
+    told = run(
+        "openssl", "verify", "-x509_strict", "-CAfile", "root-ca.pem", "-untrusted", "crossed.pem", "devices-ra-sign.pem", cwd=pki.directory
+    )  # fmt: skip
+    assert told.stdout == "devices-ra-sign.pem: OK\n"
+    crossed, own = (x509.load_pem_x509_certificate((pki.directory / name).read_bytes()) for name in ("crossed.pem", "devices-ca.pem"))
+    assert (crossed.subject, crossed.public_key()) == (own.subject, own.public_key())
+
+
+def test_S109_C052_keys_of_the_service_are_certified_for_one_thing_and_can_be_revoked(site):
+    at = {"cwd": site.directory}
+    site.scepd("hsm", "keygen", "devices-ra-decrypt-9", "--role", "decrypt", **at)
+    run("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "pki.key", "-subj", "/CN=x", "-out", "pki.csr", **at)
+    plans = [
+        ("ra-decrypt", "--key", "devices-ra-decrypt-9", "--existing"), ("ocsp", "--key", "devices-ocsp"),
+        ("tls", "--request", "pki.csr", "--name", "dns:pki.example.net", "--name", "ip:192.0.2.1"),
+    ]  # fmt: skip
+    for purpose, *options in plans:
+        site.scepd("ca", "certify", "devices", "--as", purpose, *options, "--output", f"new-{purpose}.pem", "--yes", **at)
+    for purpose, use in (("ra-decrypt", "any"), ("ocsp", "ocsphelper"), ("tls", "sslserver")):
+        run("openssl", "verify", "-x509_strict", "-purpose", use, "-CAfile", "devices-ca.pem", f"new-{purpose}.pem", **at)
+    text = run("openssl", "x509", "-in", "new-tls.pem", "-noout", "-text", **at).stdout
+    assert "DNS:pki.example.net, IP Address:192.0.2.1" in text
+    listed = json.loads(site.scepd("cert", "list", "--json").stdout)
+    assert len(listed) == 3
+    serial = x509.load_pem_x509_certificate((site.directory / "new-tls.pem").read_bytes()).serial_number
+    site.scepd("cert", "revoke", f"{serial:x}", "--reason", "superseded")
+    assert all(isinstance(row, list) for row in audit_rows(site))
+
+
+STOPPING = """
+import sys, scepd.cli.ceremony as ceremony, scepd.cli.main as main
+create, left = ceremony.create, [1]
+def failing(path, content, *more):
+    if path.suffix == ".pem" and not left:
+        raise SystemExit(9)
+    left.clear() if path.suffix == ".pem" else None
+    create(path, content, *more)
+ceremony.create = failing
+main.main()
+"""
+
+
+def test_an_interrupted_ceremony_goes_on_where_it_was(site):
+    command = ("ca", "rollover", "devices", "--from", "2030-01-01T00:00:00Z", "--yes", "--config", site.config)
+    stopped = run(sys.executable, "-c", STOPPING, *command, check=False)
+    assert stopped.returncode == 9
+    ca = (site.directory / "devices-2-ca.pem").read_bytes()
+    again = run(sys.executable, "-m", "scepd.cli.main", *command, check=False)
+    assert "devices-2-ca.pem exists already" in again.stderr
+    (plan,) = (site.directory / "state" / "ceremonies").glob("unfinished-*.json")
+    assert f"scepd ca perform {plan}" in again.stderr
+    result = site.scepd("ca", "perform", plan, "--yes")
+    assert (site.directory / "devices-2-ca.pem").read_bytes() == ca
+    assert "[issuer.devices-2]" in result.stdout
+    assert not plan.exists()
+    run("openssl", "verify", "-CAfile", "devices-2-ca.pem", "devices-2-ra-decrypt.pem", "devices-2-ra-sign.pem", cwd=site.directory)
+    assert "the record is whole" in scepd("ca", "verify-record", records(site)[0], "--key", site.directory / "scepd-audit.pem").stdout
+
+
+def test_without_an_audit_key_nothing_is_signed(site):
+    text = site.config.read_text()
+    start = text.index("[audit]")
+    site.config.write_text(text[:start] + text[text.index("[issuer.devices]") :])
+    told = site.scepd("ca", "create", "root-ca", "--subject", "CN=Root", "--yes", check=False)
+    assert told.returncode == 1
+    assert "no audit key" in told.stderr
+
+
+def test_N1_no_verb_exports_a_private_key(pki):
+    from scepd.cli.ca import ca
+    from scepd.cli.hsm import hsm
+
+    assert not [word for group in (ca, hsm) for word in group.commands if "export" in word or "backup" in word]
+    for path in [*records(pki), *pki.directory.glob("*.pem")]:
+        assert "PRIVATE" not in path.read_text()
