@@ -1,18 +1,18 @@
 """The only code that changes anything on a person's word; CLI, API and UI are its skins."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from ipaddress import ip_address
+from datetime import datetime
 
 import attrs
 
+from scepd.admin.binding import Binding
+from scepd.admin.binding import checked as check_binding
+from scepd.admin.scope import Scope
 from scepd.challenge.digest import keyed_digest, new_challenge
 from scepd.challenge.passwords import seal
 from scepd.ports import Clock
 from scepd.profile.model import OneTimeRule, Profile
 from scepd.records import (
-    Attribute,
     Certificate,
     Challenge,
     Refusal,
@@ -22,17 +22,13 @@ from scepd.records import (
     Transaction,
     TransactionState,
 )
-from scepd.refusal import OperatorError, Reject
+from scepd.refusal import OperatorError
 from scepd.store.repository import Repository
-from scepd.x509.names import COMMON_NAME, check_attribute, from_text, to_text
 
-LONGEST_VALIDITY = timedelta(days=366)
-MOST_USES = 10_000
 PAGE = 200  # rows of a list
 _SEARCHED = 10_000  # newest rows among which a name is looked for
 
 
-_KEY_TYPE = re.compile(r"(?:rsa|ec)(?:-[1-9][0-9]{2,4})?|ed25519")
 _WAITING = "scepd request list --state pending"
 
 
@@ -49,21 +45,6 @@ class NewChallenge:
     challenge: Secret
     expires: datetime
     uses: int
-
-
-@attrs.frozen
-class Binding:
-    """What a challenge is good for: that common name, those names ("dns:host"), once or several times, how long.
-
-    `valid` None takes the profile's own validity; `subject` is a whole one (RFC 4514), `key_type` "rsa", "rsa-2048", ...
-    """
-
-    common_name: str | None = None
-    names: tuple[str, ...] = ()
-    valid: timedelta | None = None
-    uses: int = 1
-    subject: str | None = None
-    key_type: str | None = None
 
 
 @attrs.frozen
@@ -84,6 +65,12 @@ class Actions:
     store_key: bytes
     clock: Clock
     random: Callable[[int], bytes]
+    scope: Scope = attrs.field(factory=Scope)
+
+    def within(self, profiles: frozenset[str]) -> "Actions":
+        """Return the actions of somebody who administers these profiles alone."""
+        kept = {name: profile for name, profile in self.profiles.items() if name in profiles}
+        return attrs.evolve(self, profiles=kept, scope=Scope(profiles))
 
     def profile(self, name: str) -> Profile:
         """Return a profile by its name; raises `NotFound`."""
@@ -94,7 +81,7 @@ class Actions:
     def new_challenge(self, who: str, profile: str, binding: Binding) -> NewChallenge:
         """Make a one-time challenge; raises `OperatorError` where the profile takes none or the binding is no good."""
         rule = self._one_time_rule(profile)
-        checked = _checked(binding)
+        checked = check_binding(binding)
         expires = self.clock.now() + (checked.valid or rule.valid)
         secret = new_challenge(self.random)
         row = self.repository.add_challenge(
@@ -119,27 +106,30 @@ class Actions:
 
     def cancel_challenge(self, who: str, number: int) -> None:
         """Make a challenge worthless; raises `OperatorError` where it is spent, cancelled, in use or unknown."""
+        found = self.repository.challenge(number)
+        if found is None or not self.scope.has(found.profile):
+            raise NotFound(f"there is no challenge {number}", "scepd challenge list")
         if self.repository.cancel_challenge(number, cancelled_by=who):
             return
-        found = self.repository.challenge(number)
-        if found is None:
-            raise NotFound(f"there is no challenge {number}", "scepd challenge list")
+        found = self.repository.challenge(number) or found
         raise OperatorError(f"challenge {number} is {found.state.value}", "scepd challenge list")
 
     def challenges(self, profile: str | None = None, limit: int = PAGE) -> Sequence[Challenge]:
         """Return the challenges, newest first."""
-        return self.repository.challenges(profile=profile, limit=limit)
+        return self.scope.newest(lambda of: self.repository.challenges(profile=of, limit=limit), profile, limit)
 
     def certificates(self, subject: str | None = None, limit: int = PAGE) -> Sequence[Certificate]:
         """Return the certificates, newest first; `subject` is a part of it, in any case."""
-        return self.repository.certificates(subject=subject, limit=limit)
+        found = self.repository.certificates
+        return self.scope.newest(lambda of: found(profile=of, subject=subject, limit=limit), None, limit)
 
     def certificate(self, serial: int, issuer: str | None = None) -> Certificate:
         """Return the certificate of that serial.
 
         Raises `OperatorError` where there is none, or several issuers have one.
         """
-        found = [one for one in self.repository.certificates(serial=serial) if issuer in (None, one.issuer)]
+        known = self.scope.of(self.repository.certificates(serial=serial))
+        found = [one for one in known if issuer in (None, one.issuer)]
         if not found:
             raise NotFound(f"there is no certificate {serial:x}", "scepd cert list")
         if len(found) > 1:
@@ -166,12 +156,13 @@ class Actions:
         Raises `OperatorError` where it does not wait (any more).
         `detail` is for the log and the trail: the device learns no more than that it was rejected.
         """
+        found = self.repository.transaction(number)
+        if found is None or not self.scope.of([found]):
+            raise NotFound(f"there is no request {number}", _WAITING)
         decided = self.repository.decide(number, approve=approve, who=who, detail=detail)
         if decided is not None:
             return decided
-        found = self.repository.transaction(number)
-        if found is None:
-            raise NotFound(f"there is no request {number}", _WAITING)
+        found = self.repository.transaction(number) or found
         decider = f" (by {found.decided_by})" if found.decided_by else ""
         raise OperatorError(f"request {number} does not wait: it is {found.state.value}{decider}", _WAITING)
 
@@ -191,15 +182,16 @@ class Actions:
         self, profile: str | None = None, limit: int = PAGE, state: TransactionState | None = None
     ) -> Sequence[Transaction]:
         """Return the transactions, newest first."""
-        return self.repository.transactions(profile=profile, state=state, limit=limit)
+        found = self.repository.transactions
+        return self.scope.newest(lambda of: found(profile=of, state=state, limit=limit), profile, limit)
 
     def refusals(self, profile: str | None = None, limit: int = PAGE) -> Sequence[Refusal]:
         """Return the refused requests, newest first."""
-        return self.repository.refusals(profile=profile, limit=limit)
+        return self.scope.newest(lambda of: self.repository.refusals(profile=of, limit=limit), profile, limit, "at")
 
     def request(self, name: str) -> tuple[Sequence[Transaction], Sequence[Refusal]]:
         """Return what is known by a transaction's number, a transactionID, or a request id."""
-        transactions = self.repository.requests(name, _SEARCHED)
+        transactions = self.scope.of(self.repository.requests(name, _SEARCHED))
         refusals = [one for one in self.refusals(limit=_SEARCHED) if name in (one.request_id, one.transaction_id)]
         if not transactions and not refusals:
             raise NotFound(f"there is no request {name}", "scepd request list")
@@ -219,46 +211,3 @@ def _there(certificate: Certificate | None, serial: int) -> Certificate:
     if certificate is None:
         raise NotFound(f"there is no certificate {serial:x}", "scepd cert list")
     return certificate
-
-
-def _checked(binding: Binding) -> Binding:
-    if binding.common_name is not None:
-        try:
-            check_attribute(Attribute(COMMON_NAME, binding.common_name))
-        except Reject as refusal:
-            raise OperatorError(f"the common name cannot be used: {refusal.detail}", "--cn r1.example.net") from refusal
-    if binding.valid is not None and not timedelta() < binding.valid <= LONGEST_VALIDITY:
-        raise OperatorError("a challenge cannot be valid for that long", "--valid 24h")
-    if not 1 <= binding.uses <= MOST_USES:
-        raise OperatorError(f"a challenge cannot be used {binding.uses} times", f"--uses 1 (at most {MOST_USES})")
-    if binding.key_type is not None and not _KEY_TYPE.fullmatch(binding.key_type):
-        raise OperatorError(f"{binding.key_type!r} is no kind of key", "--key-type rsa, rsa-2048, ec, ec-256 or ed25519")
-    subject = None if binding.subject is None else _checked_subject(binding.subject)
-    names = tuple(sorted({_checked_name(name) for name in binding.names}))
-    return attrs.evolve(binding, names=names, subject=subject)
-
-
-def _checked_subject(text: str) -> str:
-    """Return a subject as it is compared."""
-    try:
-        name = from_text(text)
-        for rdn in name:
-            for attribute in rdn:
-                check_attribute(attribute)
-    except Reject as refusal:
-        raise OperatorError(f"the subject cannot be used: {refusal.detail}", '--subject "CN=r1,O=Example"') from refusal
-    if not name:
-        raise OperatorError("the subject is empty", '--subject "CN=r1,O=Example"')
-    return to_text(name)
-
-
-def _checked_name(name: str) -> str:
-    kind, _, value = name.partition(":")
-    if kind == "ip":
-        try:
-            return f"ip:{ip_address(value)}"
-        except ValueError as error:
-            raise OperatorError(f"{value!r} is no IP address", "--ip 192.0.2.7") from error
-    if kind != "dns" or not value or not value.isascii() or any(not (c.isalnum() or c in ".-_") for c in value):
-        raise OperatorError(f"{value!r} is no DNS name", "--dns r1.example.net")
-    return f"dns:{value.lower()}"

@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from scepd.admin import views
-from scepd.admin.actions import Actions, Binding, Ending, NotFound
+from scepd.admin.actions import Actions, Ending, NotFound
+from scepd.admin.binding import Binding
 from scepd.admin.call import Call, Route
 from scepd.admin.enrolment_api import ENROLMENT_ROUTES
 from scepd.records import RevocationReason, TransactionState
@@ -19,11 +20,18 @@ Reply = tuple[int, Any]
 
 
 def handle(
-    actions: Actions, method: str, path: str, body: Mapping[str, Any] | None = None, *, who: str = "desk"
+    actions: Actions,
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    who: str = "desk",
+    profiles: frozenset[str] | None = None,
 ) -> Reply:
-    """Answer one call: 200 with a value; 400, 404, 405 or 503 with {"problem", "hint"}.
+    """Answer one call: 200 with a value; 400, 403, 404, 405 or 503 with {"problem", "hint"}.
 
     `who` is the person as the desk knows it (the user of the Unix socket's peer): it goes into the audit rows.
+    `profiles` are those that this person administers, None for all.
     """
     parts = urlsplit(path)
     matches = [(route, route.pattern.fullmatch(parts.path)) for route in ROUTES]
@@ -34,6 +42,10 @@ def handle(
     if chosen is None:
         return 405, _problem(f"{method} is not for {parts.path}", " or ".join(route.method for route, _ in found))
     route, match = chosen
+    if profiles is not None:
+        if not route.tenants:
+            return 403, _problem("not for the administrator of a tenant", "ask somebody who runs the service")
+        actions = actions.within(profiles)
     names = {name: unquote(value) for name, value in match.groupdict().items()}
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     return _answer(actions, route, Call(who, names, query, body or {}))
@@ -133,17 +145,17 @@ def _show_request(actions: Actions, call: Call) -> Any:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("POST", re.compile("/api/v1/challenges"), _make_challenges),
-    Route("GET", re.compile("/api/v1/challenges"), _list_challenges),
-    Route("DELETE", re.compile("/api/v1/challenges/(?P<id>[0-9]{1,12})"), _cancel_challenge),
-    Route("GET", re.compile("/api/v1/certificates"), _list_certificates),
-    Route("GET", re.compile("/api/v1/certificates/(?P<serial>[0-9A-Fa-f]{1,64})"), _show_certificate),
-    Route("POST", re.compile("/api/v1/certificates/(?P<serial>[0-9A-Fa-f]{1,64})/revoke"), _revoke_certificate),
-    Route("POST", re.compile("/api/v1/certificates/(?P<serial>[0-9A-Fa-f]{1,64})/release"), _release_certificate),
-    Route("POST", re.compile("/api/v1/requests/(?P<id>[0-9]{1,12})/approve"), _approve_request),
-    Route("POST", re.compile("/api/v1/requests/(?P<id>[0-9]{1,12})/reject"), _reject_request),
+    Route("POST", re.compile("/api/v1/challenges"), _make_challenges, tenants=True),
+    Route("GET", re.compile("/api/v1/challenges"), _list_challenges, tenants=True),
+    Route("DELETE", re.compile("/api/v1/challenges/(?P<id>[0-9]{1,12})"), _cancel_challenge, tenants=True),
+    Route("GET", re.compile("/api/v1/certificates"), _list_certificates, tenants=True),
+    Route("GET", re.compile("/api/v1/certificates/(?P<serial>[0-9A-Fa-f]{1,64})"), _show_certificate, tenants=True),
+    Route("POST", re.compile("/api/v1/certificates/(?P<serial>[0-9A-Fa-f]{1,64})/revoke"), _revoke_certificate, tenants=True),
+    Route("POST", re.compile("/api/v1/certificates/(?P<serial>[0-9A-Fa-f]{1,64})/release"), _release_certificate, tenants=True),
+    Route("POST", re.compile("/api/v1/requests/(?P<id>[0-9]{1,12})/approve"), _approve_request, tenants=True),
+    Route("POST", re.compile("/api/v1/requests/(?P<id>[0-9]{1,12})/reject"), _reject_request, tenants=True),
     Route("POST", re.compile("/api/v1/requests/adopt"), _adopt_requests),
-    Route("GET", re.compile("/api/v1/requests"), _list_requests),
-    Route("GET", re.compile("/api/v1/requests/(?P<id>[^/]{1,1024})"), _show_request),
+    Route("GET", re.compile("/api/v1/requests"), _list_requests, tenants=True),
+    Route("GET", re.compile("/api/v1/requests/(?P<id>[^/]{1,1024})"), _show_request, tenants=True),
     *ENROLMENT_ROUTES,
 )

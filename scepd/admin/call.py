@@ -63,8 +63,9 @@ class Call:
 
 @attrs.frozen
 class Route:
-    """One row of the route table."""
+    """One row of the route table; `tenants`: also for who administers a tenant, since its act keeps to the scope."""
 
     method: str
     pattern: re.Pattern[str]
     answer: Callable[[Actions, Call], Any]
+    tenants: bool = False

@@ -101,16 +101,16 @@ _NUMBER = "(?P<id>[0-9]{1,12})"
 _NAME = "(?P<name>[^/]{1,128})"
 
 ENROLMENT_ROUTES: tuple[Route, ...] = (
-    Route("POST", re.compile("/api/v1/entities"), _add_entities),
-    Route("GET", re.compile("/api/v1/entities"), _list_entities),
-    Route("GET", re.compile(f"/api/v1/entities/{_NUMBER}"), _show_entity),
-    Route("POST", re.compile(f"/api/v1/entities/{_NUMBER}/reset"), _reset_entity),
-    Route("DELETE", re.compile(f"/api/v1/entities/{_NUMBER}"), _remove_entity),
-    Route("POST", re.compile("/api/v1/tokens"), _make_token),
-    Route("GET", re.compile("/api/v1/tokens"), _list_tokens),
-    Route("DELETE", re.compile(f"/api/v1/tokens/{_NAME}"), _revoke_token),
-    Route("GET", re.compile("/api/v1/profiles"), _list_profiles),
-    Route("GET", re.compile(f"/api/v1/profiles/{_NAME}"), _show_profile),
-    Route("POST", re.compile(f"/api/v1/profiles/{_NAME}/enable"), _enable_profile),
-    Route("POST", re.compile(f"/api/v1/profiles/{_NAME}/disable"), _disable_profile),
+    Route("POST", re.compile("/api/v1/entities"), _add_entities, tenants=True),
+    Route("GET", re.compile("/api/v1/entities"), _list_entities, tenants=True),
+    Route("GET", re.compile(f"/api/v1/entities/{_NUMBER}"), _show_entity, tenants=True),
+    Route("POST", re.compile(f"/api/v1/entities/{_NUMBER}/reset"), _reset_entity, tenants=True),
+    Route("DELETE", re.compile(f"/api/v1/entities/{_NUMBER}"), _remove_entity, tenants=True),
+    Route("POST", re.compile("/api/v1/tokens"), _make_token, tenants=True),
+    Route("GET", re.compile("/api/v1/tokens"), _list_tokens, tenants=True),
+    Route("DELETE", re.compile(f"/api/v1/tokens/{_NAME}"), _revoke_token, tenants=True),
+    Route("GET", re.compile("/api/v1/profiles"), _list_profiles, tenants=True),
+    Route("GET", re.compile(f"/api/v1/profiles/{_NAME}"), _show_profile, tenants=True),
+    Route("POST", re.compile(f"/api/v1/profiles/{_NAME}/enable"), _enable_profile, tenants=True),
+    Route("POST", re.compile(f"/api/v1/profiles/{_NAME}/disable"), _disable_profile, tenants=True),
 )

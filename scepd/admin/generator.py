@@ -11,7 +11,8 @@ from typing import Any
 
 import attrs
 
-from scepd.admin.actions import Actions, Binding, NewChallenge
+from scepd.admin.actions import Actions, NewChallenge
+from scepd.admin.binding import Binding
 from scepd.challenge.digest import keyed_digest, new_challenge
 from scepd.profile.model import OneTimeRule
 from scepd.records import Secret, Token
@@ -106,12 +107,14 @@ def new_token(actions: Actions, who: str, name: str, grant: Grant) -> tuple[Toke
 
 def tokens(actions: Actions, limit: int) -> Sequence[Token]:
     """Return the tokens, newest first."""
-    return actions.repository.tokens(limit)
+    return [token for token in actions.repository.tokens(limit) if actions.scope.has(*token.profiles)]
 
 
 def revoke_token(actions: Actions, who: str, name: str) -> None:
     """Let a token be used no more; raises `OperatorError` where there is none that could."""
-    if not actions.repository.revoke_token(name, who=who):
+    found = actions.repository.token(name)
+    is_seen = found is not None and actions.scope.has(*found.profiles)
+    if not is_seen or not actions.repository.revoke_token(name, who=who):
         raise OperatorError(f"there is no token {name!r} that could be revoked", "scepd challenge token list")
 
 

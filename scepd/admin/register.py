@@ -73,13 +73,14 @@ def entities(actions: Actions, profile: str | None, state: str | None, limit: in
     if state is not None and state.upper() not in EntityState.__members__:
         raise OperatorError(f"{state!r} is no state", f"one of: {', '.join(EntityState.__members__).lower()}")
     wanted = None if state is None else EntityState[state.upper()]
-    return actions.repository.entities(profile=profile, state=wanted, limit=limit)
+    found = actions.repository.entities
+    return actions.scope.newest(lambda of: found(profile=of, state=wanted, limit=limit), profile, limit)
 
 
 def entity(actions: Actions, number: int) -> Entity:
     """Return one entity; raises `NotFound`."""
     found = actions.repository.entity(number)
-    if found is None:
+    if found is None or not actions.scope.has(found.profile):
         raise NotFound(f"there is no entity {number}", _LIST)
     return found
 

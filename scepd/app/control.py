@@ -29,9 +29,14 @@ def peer_user(connection: socket.socket) -> int:
     return int(user)
 
 
+def is_own(user: int) -> bool:
+    """Return whether a user id is that of this process, or root's."""
+    return user in (os.getuid(), 0)
+
+
 def is_own_user(connection: socket.socket) -> bool:
     """Return whether the peer is the user of this process, or root."""
-    return peer_user(connection) in (os.getuid(), 0)
+    return is_own(peer_user(connection))
 
 
 class Control(LineOnlyReceiver, TimeoutMixin):

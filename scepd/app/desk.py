@@ -3,6 +3,9 @@
 import json
 import os
 import pwd
+import stat
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,7 +19,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from scepd.admin.actions import Actions
 from scepd.admin.api import handle
 from scepd.app.clock import UtcClock
-from scepd.app.control import is_own_user, peer_user
+from scepd.app.control import is_own, peer_user
 from scepd.app.listeners import adopt
 from scepd.app.parcel import Inherited
 from scepd.challenge.digest import load_store_key
@@ -25,6 +28,7 @@ from scepd.store.engines import open_engine
 from scepd.store.repository import Repository
 
 _LONGEST_BODY = 1 << 20  # octets
+_OWNER, _EVERYBODY, _PASSING = 0o600, 0o666, 0o011  # modes of the socket; of its directory
 
 
 class Desk:
@@ -36,6 +40,7 @@ class Desk:
         self._settings = settings
         self._socket = socket
         self._lane = ThreadPool(1, 1, "desk")
+        self._tenants = administered(settings)
         self._port: Any = None
         self._site: Any = None
         self._actions: Actions | None = None
@@ -46,7 +51,9 @@ class Desk:
         self._actions = await self._in_lane(self._open)
         self._site = Site(DeskResource(self))  # type: ignore[no-untyped-call]
         self._site.log = lambda _request: None
-        self._port = adopt(self._reactor, self._socket, self._site)
+        if self._tenants:
+            open_to_others(self._settings.appliance.runtime)
+        self._port = adopt(self._reactor, self._socket, self._site, mode=_EVERYBODY if self._tenants else _OWNER)
 
     async def drain(self, grace: float) -> None:
         """Take no more calls; a call in progress ends, since it is one store transaction long."""
@@ -62,9 +69,15 @@ class Desk:
         """Say nothing of a token, which the desk does not have."""
         return {}
 
+    def admits(self, user: int) -> bool:
+        """Return whether a user of this machine may call: the service's own, root, or who administers a tenant."""
+        return is_own(user) or _name(user) in self._tenants
+
     def answer(self, user: int, method: str, path: str, body: dict[str, Any]) -> Deferred[tuple[int, Any]]:
-        """Answer one call in the lane."""
-        return self._in_lane(lambda: handle(self._ready_actions(), method, path, body, who=_name(user)))
+        """Answer one call of a user who is admitted, in the lane."""
+        who = _name(user)
+        profiles = None if is_own(user) else self._tenants[who]
+        return self._in_lane(lambda: handle(self._ready_actions(), method, path, body, who=who, profiles=profiles))
 
     def _ready_actions(self) -> Actions:
         assert self._actions is not None
@@ -101,10 +114,9 @@ class DeskResource(Resource):
         """Answer a call of the service's own user or of root."""
         channel: Any = request.channel
         connection = channel.transport.getHandle()
-        if not is_own_user(connection):
-            _reply(
-                request, 403, {"problem": "the desk is for the service's user", "hint": "run as that user or as root"}
-            )
+        if not self._desk.admits(peer_user(connection)):
+            hint = "run as that user or as root, or as one of [tenant.NAME] administrators"
+            _reply(request, 403, {"problem": "the desk is for the service's user", "hint": hint})
             return NOT_DONE_YET
         try:
             body = _read_body(request)
@@ -140,6 +152,22 @@ def _reply(request: Any, status: int, value: Any) -> None:
     request.setHeader(b"content-length", b"%d" % len(octets))
     request.write(octets)
     request.finish()
+
+
+def administered(settings: Settings) -> Mapping[str, frozenset[str]]:
+    """Return which profiles are those of each administrator of a tenant, by the name that `answer` knows a user by."""
+    found: dict[str, frozenset[str]] = {}
+    for tenant in settings.tenants:
+        for name in tenant.administrators:
+            found[f"user {name}"] = found.get(f"user {name}", frozenset()) | set(tenant.profiles)
+    return found
+
+
+def open_to_others(runtime: Path) -> None:
+    """Let other users reach the sockets in a directory by their names; whom each lets in, it decides by its peer."""
+    mode = stat.S_IMODE(runtime.stat().st_mode)
+    if mode & _PASSING != _PASSING:
+        runtime.chmod(mode | _PASSING)
 
 
 def _name(user: int) -> str:

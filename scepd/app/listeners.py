@@ -173,12 +173,15 @@ class UnixPort(unix.Port):
         tcp.Port.connectionLost(self, reason)  # type: ignore[no-untyped-call]
 
 
-def adopt(reactor: Any, inherited: Inherited, factory: Any) -> Any:
-    """Listen on an inherited, non-blocking socket; its descriptor is taken over. Returns the IListeningPort."""
+def adopt(reactor: Any, inherited: Inherited, factory: Any, *, mode: int = _OWNER_ONLY) -> Any:
+    """Listen on an inherited, non-blocking socket; its descriptor is taken over. Returns the IListeningPort.
+
+    A Unix socket gets that mode: who may connect to it.
+    """
     if inherited.family == socket.AF_UNIX:
         # As adoptStreamPort does it, which knows no other class and would open the socket to everybody.
         port: Any = UnixPort._fromListeningDescriptor(reactor, inherited.descriptor, factory)  # type: ignore[no-untyped-call]  # noqa: SLF001
-        port.mode = _OWNER_ONLY
+        port.mode = mode
         port.startListening()
     else:
         port = reactor.adoptStreamPort(inherited.descriptor, inherited.family, factory)

@@ -137,15 +137,18 @@ class Reader:
         self,
         *,
         serial: int | None = None,
+        profile: str | None = None,
         subject: str | None = None,
         state: CertificateState | None = None,
         limit: int = 100,
         offset: int = 0,
     ) -> Sequence[Certificate]:
-        """Return certificates, newest first: by serial (any issuer), part of the subject (any case) and state."""
+        """Return certificates, newest first: by serial (any issuer), profile, part of the subject (any case), state."""
         query = SELECT_CERTIFICATE.order_by(CERTIFICATE.c.id.desc()).limit(limit).offset(offset)
         if serial is not None:
             query = query.where(CERTIFICATE.c.serial == serial_text(serial))
+        if profile is not None:
+            query = query.where(CERTIFICATE.c.profile == profile)
         if subject is not None:
             query = query.where(CERTIFICATE.c.subject.icontains(subject, autoescape=True))
         if state is not None:

@@ -87,6 +87,11 @@ class Switches(Writer):
         row = self._connection.first(_TOKEN_BY_DIGEST, {"presented": digest})
         return token_of(row) if row is not None else None
 
+    def token(self, name: str) -> Token | None:
+        """Return the token of that name."""
+        found = self._connection.query(SELECT_TOKEN.where(_K.name == name))
+        return token_of(found[0]) if found else None
+
     def tokens(self, limit: int = 100) -> Sequence[Token]:
         """Return the tokens, newest first."""
         return [token_of(row) for row in self._connection.query(SELECT_TOKEN.order_by(_K.id.desc()).limit(limit))]

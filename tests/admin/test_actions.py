@@ -3,7 +3,8 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from scepd.admin.actions import MOST_USES, Binding, NotFound
+from scepd.admin.actions import NotFound
+from scepd.admin.binding import MOST_USES, Binding
 from scepd.challenge.digest import keyed_digest
 from scepd.challenge.passwords import unseal
 from scepd.observe.trail import verify

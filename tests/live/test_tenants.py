@@ -2,9 +2,11 @@
 
 import base64
 import json
+import pwd
 import re
 import secrets
 import signal
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -55,7 +57,7 @@ challenge = [{{ method = "one-time" }}]
 
 [tenant.mytenant]
 profiles = ["fleet"]
-administrators = ["alice"]
+administrators = ["alice", "nobody"]
 
 [tenant.other]
 profiles = ["robots"]
@@ -112,6 +114,40 @@ def site(template, place):
     assert status in {0, -signal.SIGTERM}
     assert "unexpected" not in server.log.read_text()
     server.check_store()
+
+
+def call_as(user, site, method, path, **body):
+    """Call the desk as that user of this machine; return status and value."""
+    who = pwd.getpwnam(user)
+    done = subprocess.run(
+        ["curl", "--silent", "--show-error", "--unix-socket", site.server.directory / "run" / "desk.sock", "-X", method,
+         "-H", "Content-Type: application/json", "-d", json.dumps(body), "-w", "\n%{http_code}", f"http://desk/api/v1{path}"],
+        user=who.pw_uid, group=who.pw_gid, extra_groups=[], capture_output=True, text=True, check=False, cwd="/",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    value, _, status = done.stdout.rpartition("\n")
+    return int(status), json.loads(value)
+
+
+def test_S09_an_administrator_of_a_tenant_keeps_to_it(site, place):
+    for directory in (place, site.server.directory):
+        directory.chmod(0o711)  # as /run is
+    status, made = call_as("nobody", site, "POST", "/challenges", profile="fleet")
+    assert status == 200
+    assert site.enrol("/my/scep", made[0]["challenge"]) is PkiStatus.SUCCESS
+    assert call_as("nobody", site, "POST", "/challenges", profile="robots")[0] == 404
+    theirs = site.server.challenge(profile="robots")
+    numbers = {row["id"]: row["profile"] for row in json.loads(site.server.scepd("challenge", "list", "--json").stdout)}
+    seen = call_as("nobody", site, "GET", "/challenges")[1]
+    assert {row["profile"] for row in seen} == {"fleet"}
+    other = max(number for number, profile in numbers.items() if profile == "robots")
+    assert call_as("nobody", site, "DELETE", f"/challenges/{other}")[0] == 404
+    assert site.enrol("/other/scep", theirs) is PkiStatus.SUCCESS
+    assert call_as("nobody", site, "POST", "/requests/adopt", node="n2")[0] == 403
+    assert call_as("daemon", site, "GET", "/challenges")[0] == 403  # nobody's administrator
+    assert "user nobody" in {row["created_by"] for row in seen}
+    control = site.server.directory / "run" / "control.sock"
+    assert control.stat().st_mode & 0o777 == 0o600
 
 
 def url(site, tenant):

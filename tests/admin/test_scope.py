@@ -1,0 +1,158 @@
+"""Who administers a tenant: its own profiles and what belongs to them, and nothing of another's (threats S-09)."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import attrs
+import pytest
+
+from scepd.admin.api import ROUTES, handle
+from scepd.admin.generator import Grant, new_token
+from scepd.profile.access import EntityRule
+from scepd.profile.model import OneTimeRule, Profile
+from scepd.records import Refusal
+from scepd.refusal import Reason
+from tests.store.building import Device, Issuer, add_challenge, enrol, make_petition
+from tests.world import NOW
+
+API = "/api/v1"
+ACME, GLOBEX = frozenset({"acme-phones", "acme-routers"}), frozenset({"globex"})
+TENANTS = {"acme": ACME, "globex": GLOBEX}
+EVERYTHING = ("challenges", "certificates", "requests", "entities", "tokens", "profiles")
+
+
+@pytest.fixture(scope="module")
+def issuer():
+    return Issuer.make()
+
+
+@pytest.fixture
+def actions(actions):
+    rules = (OneTimeRule(), EntityRule())
+    return attrs.evolve(actions, profiles={name: Profile(name=name, challenge=rules) for name in ACME | GLOBEX})
+
+
+def fill(actions, issuer, name):
+    """Put one of everything into a profile; return their names in the API."""
+    store, device = actions.repository, Device.make(f"CN={name}")
+    waiting = store.petition(make_petition(issuer, device, profile=name, transaction_id=f"w-{name}"))[0]
+    issued = enrol(store, issuer, Device.make(f"CN={name}-2"), profile=name, transaction_id=f"i-{name}")
+    store.refused([Refusal(NOW, name, f"r-{name}", b"k", 19, Reason.csr_invalid, "d", "s", "a", f"id-{name}")])
+    new_token(actions, "user root", f"token-{name}", Grant((name,)))
+    body = {"profile": name, "entities": [{"cn": name}]}
+    entity = handle(actions, "POST", f"{API}/entities", body)[1][0]["id"]
+    return SimpleNamespace(
+        profile=name, challenge=add_challenge(store, profile=name).id, waiting=waiting.id, refused=f"id-{name}",
+        serial=f"{issued.serial:x}", entity=entity, token=f"token-{name}",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def things(actions, issuer):
+    return {name: fill(actions, issuer, name) for name in sorted(ACME | GLOBEX)}
+
+
+def verbs(thing):
+    """Every call about one thing, in an order in which each can succeed."""
+    entities = [{"cn": f"{thing.profile}-new"}]
+    return [
+        ("GET", f"/requests/{thing.waiting}", {}),
+        ("GET", f"/requests/{thing.refused}", {}),
+        ("POST", f"/requests/{thing.waiting}/approve", {}),
+        ("POST", f"/requests/{thing.waiting}/reject", {}),
+        ("GET", f"/certificates/{thing.serial}", {}),
+        ("POST", f"/certificates/{thing.serial}/revoke", {"reason": "certificateHold"}),
+        ("POST", f"/certificates/{thing.serial}/release", {}),
+        ("POST", "/challenges", {"profile": thing.profile}),
+        ("DELETE", f"/challenges/{thing.challenge}", {}),
+        ("POST", "/entities", {"profile": thing.profile, "entities": entities}),
+        ("GET", f"/entities/{thing.entity}", {}),
+        ("POST", f"/entities/{thing.entity}/reset", {}),
+        ("DELETE", f"/entities/{thing.entity}", {}),
+        ("POST", "/tokens", {"name": f"{thing.profile}-own", "profiles": [thing.profile]}),
+        ("DELETE", f"/tokens/{thing.token}", {}),
+        ("GET", f"/profiles/{thing.profile}", {}),
+        ("POST", f"/profiles/{thing.profile}/disable", {}),
+        ("POST", f"/profiles/{thing.profile}/enable", {}),
+    ]
+
+
+def call(actions, tenant, method, path, body=None):
+    return handle(actions, method, f"{API}{path}", body, who=f"user {tenant}", profiles=TENANTS[tenant])
+
+
+def state(actions):
+    """All that somebody could have changed."""
+    return [handle(actions, "GET", f"{API}/{noun}?limit=10000")[1] for noun in EVERYTHING]
+
+
+def test_the_matrix_has_every_verb_that_tenants_have(things):
+    asked = {(method, f"{API}{path}") for method, path, _ in verbs(things["globex"])}
+    for route in ROUTES:
+        is_list = (route.method, "(?P<" in route.pattern.pattern) == ("GET", False)
+        named = any(method == route.method and route.pattern.fullmatch(path) for method, path in asked)
+        assert route.tenants is (named or is_list), (route.method, route.pattern.pattern)
+
+
+@pytest.mark.parametrize("tenant", TENANTS)
+@pytest.mark.parametrize("name", sorted(ACME | GLOBEX))
+def test_S09_each_verb_on_each_thing_passes_only_on_the_diagonal(actions, things, tenant, name):
+    before, is_own = state(actions), name in TENANTS[tenant]
+    for method, path, body in verbs(things[name]):
+        status, told = call(actions, tenant, method, path, body)
+        assert status == 200 if is_own else status in {400, 404}, (method, path, told)
+    assert (state(actions) == before) is not is_own
+
+
+@pytest.mark.parametrize("tenant", TENANTS)
+def test_S09_lists_show_what_is_ones_own(actions, things, tenant):
+    own = TENANTS[tenant]
+    for noun in EVERYTHING:
+        status, rows = call(actions, tenant, "GET", f"/{noun}")
+        seen = {name for row in rows for name in (row.get("profiles") or [row.get("profile", row.get("name"))])}
+        assert (status, seen) == (200, set(own)), noun
+    for other in sorted((ACME | GLOBEX) - own):
+        for noun in ("challenges", "requests", "entities"):
+            assert call(actions, tenant, "GET", f"/{noun}?profile={other}") == (200, [])
+        assert call(actions, tenant, "GET", f"/certificates?subject={other}") == (200, [])
+
+
+def test_S09_what_the_caller_says_of_the_owner_changes_nothing(actions, things):
+    theirs = things["globex"]
+    for method, path, body in verbs(theirs):
+        claims = {**body, "tenant": "acme", "tenant_id": "acme", "profile": body.get("profile", "acme-phones")}
+        assert call(actions, "acme", method, f"{path}?profile=acme-phones&tenant=acme", claims)[0] != 200
+
+
+def test_S09_somebody_elses_is_answered_like_nothing(actions, things):
+    theirs = things["globex"]
+    numbers = {theirs.waiting, theirs.challenge, theirs.entity}
+    nothing = SimpleNamespace(**{**vars(theirs), "waiting": 999, "entity": 998, "challenge": 997})
+    unnamed = re.compile(rf"\b(?:{'|'.join(map(str, numbers | {999, 998, 997}))})\b")
+    for one, other in zip(verbs(theirs), verbs(nothing), strict=True):
+        answers = {unnamed.sub("N", json.dumps(call(actions, "acme", *asked))) for asked in (one, other)}
+        assert len(answers) == 1, answers
+
+
+def test_S03_what_is_of_the_whole_service_is_for_no_tenant(actions, things):
+    closed = [route for route in ROUTES if not route.tenants]
+    assert closed
+    for route in closed:
+        path = route.pattern.pattern.replace("(?P<id>[0-9]{1,12})", "1")
+        status, told = handle(actions, route.method, path, {}, who="user acme", profiles=ACME)
+        assert (status, "tenant" in told["problem"]) == (403, True)
+
+
+def test_a_token_of_two_tenants_is_for_neither(actions, things):
+    new_token(actions, "user root", "both", Grant(("globex", "acme-phones")))
+    for tenant in TENANTS:
+        assert "both" not in {row["name"] for row in call(actions, tenant, "GET", "/tokens")[1]}
+        assert call(actions, tenant, "DELETE", "/tokens/both")[0] == 400
+    body = {"name": "mine", "profiles": ["globex", "acme-phones"]}
+    assert call(actions, "acme", "POST", "/tokens", body)[0] == 404
+
+
+def test_whoever_runs_the_service_sees_what_the_configuration_has_no_more(actions, things):
+    less = attrs.evolve(actions, profiles={"globex": actions.profiles["globex"]})
+    assert len(handle(less, "GET", f"{API}/challenges")[1]) == 3
