@@ -17,6 +17,7 @@ from scepd.app.news import Audience, News
 from scepd.app.outbox_duty import OutboxDuty
 from scepd.app.responder_duty import ResponderDuty
 from scepd.app.seal_duty import SealDuty
+from scepd.app.tls_duty import TlsDuty
 from scepd.ca.publish import Publisher
 from scepd.ca.shelf import CrlShelf
 from scepd.challenge.entity import WrongCodes
@@ -65,7 +66,12 @@ class Background:
         clock, pause, marks = UtcClock(), Pause(), MarkFile.within(settings.appliance.state)
         staff = _Staff(settings, names["duties"], duty_clerk, lanes, clock)
         housekeeping = Housekeeping(settings, Lease("housekeeping", names["duties"], clock), duty_clerk, clock)
-        duties: list[Duty] = [*staff.renew_responders(), *staff.publish_crls(shelf, pause, marks), housekeeping]
+        duties: list[Duty] = [
+            *staff.renew_responders(),
+            *staff.renew_tls(),
+            *staff.publish_crls(shelf, pause, marks),
+            housekeeping,
+        ]
         audience = Audience(publication.renew, shared.doorkeepers.switches, shared.halt, shared.prepared.hear)
         node = settings.appliance.node
         marking = MarksDuty(
@@ -172,6 +178,23 @@ class _Staff:
                     lanes=self.lanes,
                     clock=self.clock,
                 )
+
+    def renew_tls(self) -> Iterator[Duty]:
+        """Yield the duties of the listeners whose certificates an issuer of ours renews."""
+        appliance = self.settings.appliance
+        for listener in self.settings.listeners:
+            if listener.tls is None or listener.tls.renewal is None or self.settings.workers == 0:
+                continue  # one process alone cannot reload: its operator restarts it
+            yield TlsDuty(
+                listener=listener.name,
+                issuer=listener.tls.renewal.issuer,
+                path=listener.tls.renewal.file,
+                runtime=appliance.runtime,
+                lease=Lease(f"tls:{appliance.node}:{listener.tls.renewal.file.name}", self.holder, self.clock),
+                clerk=self.clerk,
+                lanes=self.lanes,
+                clock=self.clock,
+            )
 
 
 @attrs.frozen

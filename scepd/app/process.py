@@ -20,6 +20,7 @@ from zope.interface import implementer
 from scepd.app.harden import harden, raise_descriptor_limit
 from scepd.app.logbook import begin_log
 from scepd.app.parcel import COMMANDS, EXIT_CONFIGURATION, EXIT_FAILED, STATUS, Parcel, receive, tell, tell_problem
+from scepd.app.steady import steady
 from scepd.config.settings import Settings, restore
 from scepd.refusal import OperatorError
 
@@ -172,6 +173,7 @@ def run_process(build: Build) -> NoReturn:
     raise_descriptor_limit()
     parcel = receive()
     settings = restore(parcel.settings)
+    steady(reactor)
     process = Process(reactor, begin_log(settings.log, None if parcel.log_file is None else Path(parcel.log_file)))
     status = process.run(build(reactor, settings, parcel, process.fail))
     sys.stdout.flush()

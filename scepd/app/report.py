@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 
 import scepd
 from scepd.app.child import StartFailure
+from scepd.app.expiry import count_days
 from scepd.app.generation import Generation
 from scepd.app.parcel import EXIT_FAILED
 from scepd.app.sockets import Sockets
@@ -100,6 +101,7 @@ class Report:
             "ready": self._is_ready(serving),
             "hsm": serving.hsm,
             "read_only": serving.read_only,
+            "certificates": count_days(serving.settings, datetime.now(UTC)),
             "generation": serving.number,
             "workers": [slot.describe() for slot in serving.workers.slots],
             "leaving": [slot.describe() for old in leaving for slot in old.workers.slots if slot.child is not None],

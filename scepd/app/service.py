@@ -30,6 +30,12 @@ def reload(runtime: Path, *, timeout: float = 300.0) -> dict[str, Any]:
     return _command(runtime, "reload", timeout)
 
 
+def ask_for_reload(runtime: Path, *, timeout: float = 5.0) -> None:
+    """Ask for a reload and do not wait: it replaces who asks. Its result is in the log. Raises `NotRunning`."""
+    with _connect(runtime / CONTROL_SOCKET, timeout) as connection:
+        connection.sendall(json.dumps({"command": "reload"}).encode() + b"\n")
+
+
 def stop(runtime: Path, *, timeout: float = 5.0) -> dict[str, Any]:
     """Ask for an orderly stop; the answer comes before it is over."""
     return _command(runtime, "stop", timeout)

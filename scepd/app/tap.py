@@ -15,6 +15,7 @@ from scepd.app.child import StartFailure
 from scepd.app.logbook import Lines, make_observer, open_lines
 from scepd.app.options import Options as SupervisorOptions
 from scepd.app.parcel import EXIT_CONFIGURATION
+from scepd.app.steady import steady
 from scepd.app.supervisor import Sources, Supervisor
 from scepd.config.load import load
 from scepd.config.problems import ConfigurationError
@@ -69,7 +70,7 @@ def makeService(options: usage.Options) -> MultiService:  # noqa: N802 - Twisted
         raise _leave(f"cannot write the log {log_file}: {fault.strerror} · twistd --logfile") from None
     appliance = Appliance(settings, lines)
     supervisor = Supervisor(
-        reactor,
+        steady(reactor),
         settings,
         Sources(lambda: _load(config), lambda new: _read_pin(new, asked)),
         notifier=Notifier.from_environment(os.environ, os.getpid()),

@@ -164,7 +164,7 @@ def _listeners(answers: Answers, layout: Layout) -> list[str]:
     lines: list[str] = []
     serves = f"serves = {_array(_SERVES)}"
     if answers.https:
-        tls = f"{{ certificate = {quoted(layout.tls)}, key = {{ file = {quoted(layout.tls_key)} }} }}"
+        tls = f"{{ certificate = {quoted(layout.tls)}, key = {{ file = {quoted(layout.tls_key)} }}, issuer = {quoted(ISSUER)} }}"
         lines += ["[listener.public]", serves, f"address = {_array(answers.https)}", f"tls = {tls}", ""]
     if answers.http:
         lines += ["[listener.plain]", serves, f"address = {_array(answers.http)}", ""]

@@ -76,6 +76,9 @@ def _show(found: dict[str, Any]) -> None:
                 if value not in (None, "", []) and name != "read_only"
             )
             click.echo(f"  {kind:<12} {words}")
+    for row in found.get("certificates", ()):
+        mark = "!" if row["due"] else " "
+        click.echo(f"{mark} {row['days']:>5} days  {row['what']}{'  try: ' + row['do'] if row['do'] else ''}")
     last = found.get("last_reload")
     if last and not last.get("ok", True):
         click.echo(f"  the reload at {last['at']} failed; the configuration before it is still in force")

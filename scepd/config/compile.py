@@ -14,7 +14,7 @@ from scepd.config.blocked import compile_blocked_keys
 from scepd.config.files import check_directory, check_file
 from scepd.config.gates import judge_gates
 from scepd.config.issuers import IssuerCompiler, published_at
-from scepd.config.listeners import compile_listeners, host_names
+from scepd.config.listeners import compile_listeners, host_names, judge_renewals
 from scepd.config.problems import Place, Refused
 from scepd.config.profiles import apply_preset, compile_profiles
 from scepd.config.scalars import read_text
@@ -70,6 +70,7 @@ def compile_settings(raw: Mapping[str, Any], surroundings: Surroundings, place: 
     )
     judge_separation(root.profile or {}, owners, place / "profile")
     judge_agreement(root, issuers, place)
+    judge_renewals(listeners, issuers, place / "listener")
     judge_gates(root, place)
     log = _compile_log(root.log, surroundings, place)
     if hsm is None or store is None or place.found:

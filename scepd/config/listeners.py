@@ -9,11 +9,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepd.config import certificates as judge
 from scepd.config.key_pair import read_private_key
-from scepd.config.problems import Place, Refused
+from scepd.config.problems import Place, Refused, suggest
 from scepd.config.proxies import compile_proxies
 from scepd.config.secret import Surroundings
 from scepd.config.sections import ListenerSection, TlsSection
-from scepd.config.settings import ClientCertificates, ListenerSettings, TlsSettings
+from scepd.config.settings import ClientCertificates, IssuerSettings, ListenerSettings, TlsRenewal, TlsSettings
 
 
 def compile_listeners(
@@ -68,6 +68,24 @@ def _judge_challenges(section: ListenerSection, place: Place) -> None:
         (place / "insecurely_plain_challenges").problem(reason, "leave it out")
 
 
+def judge_renewals(
+    listeners: tuple[ListenerSettings, ...], issuers: Mapping[str, IssuerSettings | None], place: Place
+) -> None:
+    """Note certificates that the issuer named beside them cannot renew, since they are not of it."""
+    for listener in listeners:
+        if listener.tls is None or listener.tls.renewal is None:
+            continue
+        here, name = place / listener.name / "tls" / "issuer", listener.tls.renewal.issuer
+        if name not in issuers:
+            here.problem(f"there is no [issuer.{name}]", suggest(name, set(issuers)))
+            continue
+        issuer = issuers[name]
+        if issuer is not None:
+            present = x509.load_pem_x509_certificates(listener.tls.certificate_pem)[0]
+            for refused in judge.judge_issued(present, x509.load_der_x509_certificate(issuer.certificate_der)):
+                here.refuse(Refused(refused.reason, f"scepd ca certify {name} --as tls; or no issuer here"))
+
+
 def host_names(listeners: tuple[ListenerSettings, ...]) -> frozenset[str]:
     """Return the names and addresses under which the listeners are reached, as far as the configuration says."""
     names: set[str] = set()
@@ -114,7 +132,10 @@ def _compile_tls(section: TlsSection, surroundings: Surroundings, place: Place) 
         hint = "openssl x509 -noout -pubkey -in CERTIFICATE; openssl pkey -pubout -in KEY; both must print the same"
         (place / "key").problem("is not the key of the certificate", hint)
     certificate_pem = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
-    return TlsSettings(certificate_pem, key.pem, "1.3" if section.minimum == "1.3" else "1.2")
+    renewal = None
+    if section.issuer is not None and section.certificate is not None:
+        renewal = TlsRenewal(section.issuer, surroundings.resolve(section.certificate))
+    return TlsSettings(certificate_pem, key.pem, "1.3" if section.minimum == "1.3" else "1.2", renewal)
 
 
 def _read_chain(name: str | None, surroundings: Surroundings, place: Place) -> list[x509.Certificate]:

@@ -163,6 +163,7 @@ class TlsSection:
     certificate: Text | None = attrs.field(default=None, metadata=required('certificate = "tls.pem"'))
     key: Secretly | None = attrs.field(default=None, metadata=required('key = { file = "tls.key" }'))
     minimum: Annotated[str, scalars.one_of("1.2", "1.3")] = "1.2"
+    issuer: Text | None = None  # None: nobody here renews it
 
 
 @attrs.frozen

@@ -174,12 +174,24 @@ class IssuerSettings:
 
 
 @attrs.frozen
+class TlsRenewal:
+    """Which issuer of ours renews a listener's certificate, and the file that has it."""
+
+    issuer: str
+    file: Path
+
+
+@attrs.frozen
 class TlsSettings:
-    """A listener's certificate chain and key, both PEM: a respawned worker has what its elders have."""
+    """A listener's certificate chain and key, both PEM: a respawned worker has what its elders have.
+
+    `renewal` None: the certificate is somebody else's to renew.
+    """
 
     certificate_pem: bytes
     key_pem: Secret
     minimum: TlsMinimum = "1.2"
+    renewal: TlsRenewal | None = None
 
 
 @attrs.frozen

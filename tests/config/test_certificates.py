@@ -169,3 +169,27 @@ def test_encrypted_tls_key_is_refused(site, refused):
     (problem,) = refused(base())
     assert problem.reason == "is encrypted with a passphrase"
     assert problem.hint.startswith("openssl pkey")
+
+
+def with_tls_issuer(name):
+    tables = base()
+    tables["listener"]["public"] = tables["listener"].get("public", {}) | {
+        "address": "0.0.0.0:443",
+        "tls": {"certificate": "tls.pem", "key": {"file": "tls.key"}, "issuer": name},
+    }
+    return tables
+
+
+def test_a_tls_certificate_of_ours_is_renewed_by_its_issuer(site, compiled):
+    (listener,) = [one for one in compiled(with_tls_issuer("devices")).listeners if one.name == "public"]
+    assert (listener.tls.renewal.issuer, listener.tls.renewal.file) == ("devices", site / "tls.pem")
+
+
+def test_an_issuer_that_did_not_sign_it_or_is_not_there_cannot_renew(site, refused):
+    (problem,) = refused(with_tls_issuer("device"))
+    assert problem.path == "$.listener.public.tls.issuer"
+    assert "there is no [issuer.device]" in problem.reason
+    (site / "tls.pem").write_bytes(pem(certificate("ec-tls", name="pki", dns=("pki.example.net",))))
+    (problem,) = refused(with_tls_issuer("devices"))
+    assert problem.path == "$.listener.public.tls.issuer"
+    assert "is not signed by" in problem.reason

@@ -1,0 +1,108 @@
+"""The duty of renewing a listener's TLS certificate: drafted and put on record by the clerk, signed in a lane."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.logger import Logger, LogLevel
+
+from scepd.app import service
+from scepd.app.clerk import Clerk
+from scepd.app.leases import Lease
+from scepd.ca.renewal import draft_renewal, is_due
+from scepd.enroll.answer import RunsInLane
+from scepd.enroll.context import Context
+from scepd.hsm.faults import TokenFault
+from scepd.ports import Clock
+from scepd.refusal import OperatorError, Reject, Unavailable
+from scepd.store.repository import Repository
+from scepd.x509.draft import SealError, seal
+from scepd.x509.issuer import IssuerCertificate
+
+_LOOK = 10.0  # seconds between two looks
+_LONGEST_PAUSE = 3_600.0  # seconds after failures
+
+
+@attrs.define(kw_only=True)
+class TlsDuty:
+    """Renews the certificate in a file when a third of its life is left, then asks for a reload.
+
+    The key stays, and whatever follows the certificate in its file. Each node has files, and so a lease, of its own.
+    """
+
+    listener: str
+    issuer: str
+    path: Path
+    runtime: Path
+    lease: Lease
+    clerk: Clerk
+    lanes: RunsInLane
+    clock: Clock
+    monotonic: Callable[[], float] = time.monotonic
+    random: Callable[[int], bytes] = os.urandom
+    log = Logger()
+    _due: float = attrs.field(default=0.0, init=False)
+    _pause: float = attrs.field(default=_LOOK, init=False)
+
+    async def attend(self) -> None:
+        """Renew where it is time to; a failure is logged and tried again, ever more seldom."""
+        if self.monotonic() < self._due:
+            return
+        self._due = self.monotonic() + _LOOK
+        try:
+            if not await self.clerk.run(self._is_due):
+                return
+            issuer, draft_der = await self.lanes.run(self._draft)
+            await self.clerk.run(lambda repository: repository.reserve_own(self.issuer, draft_der))
+            der = await self.lanes.run(lambda context: self._sign(context, draft_der))
+            await self.clerk.run(lambda repository: self._keep(repository, der, issuer))
+        except (OSError, ValueError, Unavailable, TokenFault, OperatorError, Reject, SealError) as trouble:
+            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+            self._due = self.monotonic() + self._pause
+            self.log.emit(
+                LogLevel.error,
+                event="tls_overdue",
+                listener=self.listener,
+                cause=str(trouble),
+                retry_in=self._pause,
+            )
+        else:
+            self._pause = _LOOK
+            self.log.info(event="tls_renewed", listener=self.listener, file=str(self.path))
+
+    def _is_due(self, repository: Repository) -> bool:
+        return self.lease.take(repository) and is_due(self._chain()[0], self.clock.now())
+
+    def _chain(self) -> list[x509.Certificate]:
+        return x509.load_pem_x509_certificates(self.path.read_bytes())
+
+    def _draft(self, context: Context) -> tuple[IssuerCertificate, bytes]:
+        issuer = context.issuers[self.issuer].certificate
+        return issuer, draft_renewal(self._chain()[0], issuer, self.clock.now(), self.random).der
+
+    def _sign(self, context: Context, draft_der: bytes) -> bytes:
+        issuer = context.issuers[self.issuer]
+        return seal(draft_der, issuer.key, issuer.certificate.public_key)
+
+    def _keep(self, repository: Repository, der: bytes, issuer: IssuerCertificate) -> None:
+        repository.keep_own(self.issuer, der)
+        fresh = x509.load_der_x509_certificate(der)
+        fresh.verify_directly_issued_by(issuer.certificate)
+        chain = [fresh, *self._chain()[1:]]
+        _replace(self.path, b"".join(one.public_bytes(Encoding.PEM) for one in chain))
+        service.ask_for_reload(self.runtime)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    passing = path.with_name(f".{path.name}.renewed")
+    passing.unlink(missing_ok=True)
+    descriptor = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    passing.replace(path)
