@@ -7,6 +7,7 @@ import attrs
 from cryptography import x509
 
 from scepd.admin.lost_audit import LostAudit, read_lost_audit
+from scepd.admin.lost_certificates import read_lost_certificates
 from scepd.admin.lost_crls import LostCrls, read_lost_crls
 from scepd.observe.audit import Head
 from scepd.observe.seal_file import SealFile
@@ -32,6 +33,7 @@ class Evidence:
     node: str
     issuers: Mapping[str, bytes]
     crls: tuple[Path, ...] = ()
+    certificates: tuple[Path, ...] = ()
     audit_log: Path | None = None
     audit_keys: AuditKeys | None = None
     seals: Path | None = None
@@ -84,6 +86,7 @@ def make_plan(repository: Repository, evidence: Evidence) -> Plan | None:
         audit = read_lost_audit(evidence.audit_log, evidence.audit_keys, kept, known, ends)
     crls = read_lost_crls(evidence.state, evidence.crls, evidence.issuers)
     revocations = {(one.issuer, one.entry.serial): one for one in crls.revocations(repository, evidence.issuers)}
+    certificates = read_lost_certificates(evidence.certificates, evidence.issuers, audit.certificates)
     return Plan(
         standstill=found,
         marks=marks,
@@ -91,7 +94,7 @@ def make_plan(repository: Repository, evidence: Evidence) -> Plan | None:
         audit=audit,
         crls=crls,
         imports=Imports(
-            certificates=tuple(audit.certificates.values()),
+            certificates=tuple(certificates.values()),
             revocations=tuple({**revocations, **audit.revocations}.values()),
             crls=tuple(crls.crls.values()),
             floors=crls.floors,

@@ -26,6 +26,9 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--crl", "crls", type=_FILE, multiple=True, help="A CRL that was published: its entries are revoked again.")
 @click.option("--audit-log", type=_FILE, help="An export of the audit trail: its rows come back, with what they tell.")
+@click.option(
+    "--certificates", type=_FILE, multiple=True, help="Certificates that were issued (PEM): devices still have them."
+)
 @click.option("--insecurely-keep-challenges", is_flag=True, help="Challenges and codes that may be spent stay good.")
 @click.option("--insecurely-keep-tokens", is_flag=True, help="Generator tokens that may be revoked stay good.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -35,6 +38,7 @@ def recover(  # noqa: PLR0917 - one for each option
     only_plan: bool,
     crls: tuple[Path, ...],
     audit_log: Path | None,
+    certificates: tuple[Path, ...],
     insecurely_keep_challenges: bool,
     insecurely_keep_tokens: bool,
     yes: bool,
@@ -53,7 +57,7 @@ def recover(  # noqa: PLR0917 - one for each option
     scepd recover --audit-log audit.jsonl
     """  # noqa: D301 - \b is for click
     settings = load_settings(config)
-    evidence = _evidence(settings, crls, audit_log)
+    evidence = attrs.evolve(_evidence(settings), crls=crls, audit_log=audit_log, certificates=certificates)
     with _opened(settings) as repository:
         plan = make_plan(repository, evidence)
         if plan is None:
@@ -78,14 +82,12 @@ def recover(  # noqa: PLR0917 - one for each option
         _show_done(carry_out(repository, evidence, order), as_json=as_json)
 
 
-def _evidence(settings: Settings, crls: tuple[Path, ...], audit_log: Path | None) -> Evidence:
+def _evidence(settings: Settings) -> Evidence:
     audit = settings.audit
     return Evidence(
         state=settings.appliance.state,
         node=settings.appliance.node,
         issuers={issuer.name: issuer.certificate_der for issuer in settings.issuers},
-        crls=crls,
-        audit_log=audit_log,
         audit_keys=None if audit is None else audit_keys([audit.public_key_der]),
         seals=None if audit is None else audit.seals,
         replayable=tuple(
@@ -117,7 +119,8 @@ def _show_plan(plan: Plan, *, keeps: tuple[bool, bool]) -> None:
         click.echo(f"  found        CRL {crl.number} of {name} of {crl.this_update:%Y-%m-%d %H:%M} UTC, {crl.entries} entries")
     imports = plan.imports
     click.echo(f"  comes back   {len(plan.audit.rows)} audit rows")
-    click.echo(f"  comes back   {len(imports.certificates)} serials whose certificates are gone (from audit rows)")
+    whole = sum(lost.der is not None for lost in imports.certificates)
+    click.echo(f"  comes back   {whole} certificates, {len(imports.certificates) - whole} serials whose certificates are gone")
     click.echo(f"  comes back   {len(imports.revocations)} revocations")
     challenges, tokens = keeps
     worthless = "stays good, INSECURELY:" if challenges else "worthless   "

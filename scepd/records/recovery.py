@@ -10,9 +10,9 @@ from scepd.records.certificates import Crl, RevokedEntry
 
 @attrs.frozen
 class LostCertificate:
-    """A certificate that only the audit trail tells of: its bytes are gone, its serial is known to be ours.
+    """A certificate that the store has forgotten.
 
-    `not_after` is the issuer's own end, since the certificate's is not known.
+    Where only the audit trail tells of it, its bytes are gone, and `not_after` is the issuer's own end.
     """
 
     issuer: str
@@ -23,6 +23,9 @@ class LostCertificate:
     subject: str = ""
     names: tuple[str, ...] = ()
     digest: str = ""  # SHA-256 of the certificate, hexadecimal
+    der: bytes | None = None
+    not_before: datetime | None = None
+    public_key: bytes = b""  # SHA-256 of its SubjectPublicKeyInfo
 
 
 @attrs.frozen

@@ -160,7 +160,7 @@ class Recoveries(Standings, Revocations, Crls):
         self._set_head(owner, Head(int(record["sequence"]), row["hash"]))  # type: ignore[arg-type]
 
     def _add_lost(self, lost: LostCertificate, who: str, now: datetime) -> bool:
-        """Record a serial whose certificate is gone: it can be revoked, and no other certificate gets it."""
+        """Record a certificate, or the serial of one that is gone: it can be revoked, and no other gets its serial."""
         if self.certificate(lost.issuer, lost.serial) is not None:
             return False
         self._connection.change(sql.ADD_CERTIFICATE, _lost_values(lost, now))
@@ -244,17 +244,20 @@ class _Done:
 
 
 def _lost_values(lost: LostCertificate, now: datetime) -> dict[str, Any]:
+    state = CertificateState.RESERVED if lost.der is None else CertificateState.ISSUED
     return {
         "issuer": lost.issuer,
         "serial": serial_text(lost.serial),
-        "state": CertificateState.RESERVED.value,
+        "state": state.value,
         "profile": lost.profile,
         "subject": lost.subject,
         "subject_folded": fold(lost.subject),
         "names": to_json(list(lost.names)),
-        # Its key is not known: what stands here is no key's digest.
-        "public_key": hashlib.sha256(f"{lost.issuer} {lost.serial:x}".encode()).digest(),
-        "not_before": time_text(lost.issued),
+        # Where its key is not known, what stands here is no key's digest.
+        "public_key": lost.public_key or hashlib.sha256(f"{lost.issuer} {lost.serial:x}".encode()).digest(),
+        "not_before": time_text(lost.not_before or lost.issued),
         "not_after": time_text(lost.not_after),
         "created": time_text(now),
+        "der": lost.der,
+        "issued": None if lost.der is None else time_text(lost.issued),
     }

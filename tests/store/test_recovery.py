@@ -9,6 +9,8 @@ from datetime import timedelta
 
 import attrs
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepd.admin.recover import Evidence, carry_out, make_plan
 from scepd.observe.audit import Action, as_record, link
@@ -33,6 +35,7 @@ from .building import (
     make_crl,
     make_petition,
     open_repository,
+    sign,
 )
 
 DAY = timedelta(days=1)
@@ -170,6 +173,45 @@ def test_S105_an_export_of_the_audit_trail_brings_rows_serials_and_revocations_b
     assert town.store.audit_heads()["alpha/0"].sequence == lost
     town.store.revoke("main", town.after.serial, Revocation(BEGIN, RevocationReason.superseded), who="bob")
     assert town.state_of(town.after) == (REVOKED, RevocationReason.superseded)
+
+
+def pem(der):
+    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+
+
+def test_S105_certificates_that_devices_still_have_come_back_whole(town, tmp_path):
+    town.go_on()
+    log, file = town.export(), tmp_path / "found.pem"
+    file.write_bytes(pem(town.after.certificate_der) + pem(town.gone.certificate_der) + pem(town.before.certificate_der))
+    town.restore()
+    done = town.recover(audit_log=log, certificates=(file,))
+    assert (done.certificates, done.revocations) == (2, 2)  # the third was never lost
+    found = town.store.certificate("main", town.after.serial)
+    assert (found.state, found.der, found.profile) == (CertificateState.ISSUED, town.after.certificate_der, "routers")
+    assert found.subject == "CN=after"
+    assert town.state_of(town.gone) == (REVOKED, RevocationReason.superseded)
+    town.require_sound()
+
+
+def test_S105_certificates_of_others_do_not_come_in(town, tmp_path):
+    town.go_on()
+    log, stranger = town.export(), Issuer.make()
+    files = [tmp_path / name for name in ("other.pem", "forged.pem", "junk.pem", "none.pem")]
+    files[0].write_bytes(pem(sign(stranger, Device.make(), 5)))
+    files[1].write_bytes(pem(sign(town.issuer, Device.make("CN=forged"), town.after.serial)))
+    files[2].write_bytes(b"junk")
+    town.restore()
+    for path, words in zip(
+        files, ("signed by none of the issuers", "not the one that the audit", "no PEM", "cannot be read"), strict=True
+    ):
+        with pytest.raises(OperatorError, match=words):
+            make_plan(town.store, town.evidence(audit_log=log, certificates=(path,)))
+    own = tmp_path / "own.pem"
+    own.write_bytes(pem(town.after.certificate_der))
+    town.recover(certificates=(own,))
+    found = town.store.certificate("main", town.after.serial)
+    assert (found.state, found.profile) == (CertificateState.ISSUED, "")
+    town.require_sound()
 
 
 def test_S105_a_recovery_is_asked_for_once(town):
