@@ -11,21 +11,14 @@ from typing import IO
 import click
 
 from scepd.cli.audit_sources import export_source, open_store, store_source
+from scepd.cli.audit_trust import STORE_FILE, seal_lines, trusted_keys
 from scepd.cli.configured import config_option, json_option, load_settings
 from scepd.cli.output import Failure, show_fields, show_rows
 from scepd.cli.progress import with_progress
 from scepd.cli.verdict import Verdict
-from scepd.config.audit import load_audit_key
-from scepd.config.files import read_public
-from scepd.config.problems import Refused
 from scepd.observe.audit import AuditRow
-from scepd.observe.damage import Damage
 from scepd.observe.export import export_lines
-from scepd.observe.seal_file import SealFile
-from scepd.observe.signature import audit_keys
 from scepd.observe.trail import Trail
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group(short_help="The audit trail: list, verify, export.")
@@ -69,10 +62,14 @@ def show(chain: str, row: int, config: Path, as_json: bool) -> None:
 
 
 @audit.command(short_help="Name the first row that somebody changed.")
-@click.option("--store", type=_FILE, help="A copy of the store; no configuration is read where --key is given.")
+@click.option("--store", type=STORE_FILE, help="A copy of the store; no configuration is read where --key is given.")
 @click.option("--export", type=click.Path(exists=True, dir_okay=False, allow_dash=True), help="An export instead.")
-@click.option("--key", "keys", type=_FILE, multiple=True, help="An audit public key or certificate (PEM); repeatable.")
-@click.option("--seals", type=_FILE, help="The file of seals; with --store and --export none is compared unless named.")
+@click.option(
+    "--key", "keys", type=STORE_FILE, multiple=True, help="An audit public key or certificate (PEM); repeatable."
+)
+@click.option(
+    "--seals", type=STORE_FILE, help="The file of seals; with --store and --export none is compared unless named."
+)
 @config_option
 @json_option
 @click.pass_context
@@ -94,27 +91,19 @@ def verify(  # noqa: PLR0917 - click passes each option as an argument
         raise click.UsageError("--store or --export, not both")
     elsewhere = store is not None or export is not None
     settings = None if elsewhere and keys else load_settings(config)
-    own = None if settings is None else settings.audit
-    trusted = audit_keys(_given(keys) or ([] if own is None else [own.public_key_der]))
-    if seals is None and not elsewhere and own is not None:
-        seals = own.seals
-    trail, verdict = Trail(trusted), Verdict()
-    if seals is not None and seals.exists():
-        trail.copies = SealFile(seals).lines()
+    trusted = trusted_keys(settings, keys, seals, elsewhere=elsewhere)
+    trail, verdict = Trail(trusted.keys, seal_lines(trusted)), Verdict()
     with store_source(settings, store) if export is None else export_source(export) as evidence:
         for entry in with_progress(evidence.entries, evidence.total, "verifying"):
             verdict.add(trail.take(entry))
         verdict.add(trail.finish(evidence.heads()))
-    if seals is not None and trail.seals and not seals.exists():
-        verdict.add(
-            [Damage(f"file of seals {seals}", "is missing", "scepd audit verify --seals FILE, for a copy of it")]
-        )
-    ctx.exit(verdict.show(_summary(trail, seals), sound="the audit trail is sound", as_json=as_json))
+    verdict.add(trusted.missing(trail.seals))
+    ctx.exit(verdict.show(_summary(trail, trusted.seals), sound="the audit trail is sound", as_json=as_json))
 
 
 @audit.command("export", short_help="The whole trail as JSON lines.")
 @click.option("--output", type=click.Path(path_type=Path), help="A new file, mode 0600; else standard output.")
-@click.option("--store", type=_FILE, help="A copy of the store; no configuration is read.")
+@click.option("--store", type=STORE_FILE, help="A copy of the store; no configuration is read.")
 @config_option
 def export_trail(output: Path | None, store: Path | None, config: Path) -> None:
     """Write every row and seal, one JSON object a line, in an order in which it can be verified by itself."""
@@ -136,13 +125,6 @@ def _summary(trail: Trail, seals: Path | None) -> dict[str, object]:
         "newest_seal": None if newest is None else f"{newest.number} of {newest.at}",
         "compared_with": None if seals is None else str(seals),
     }
-
-
-def _given(paths: tuple[Path, ...]) -> list[bytes]:
-    try:
-        return [load_audit_key(read_public(path), path) for path in paths]
-    except Refused as refused:
-        raise Failure(refused.reason, where="--key", hint=refused.hint, exit_code=2) from refused
 
 
 def _shown(row: AuditRow) -> dict[str, object]:

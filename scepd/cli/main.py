@@ -25,6 +25,7 @@ COMMANDS = {
     "cert": "cert",
     "request": "request",
     "audit": "audit",
+    "fsck": "fsck",
     "hsm": "hsm",
     "ca": "ca",
     "networks": "networks",

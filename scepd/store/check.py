@@ -1,144 +1,89 @@
-"""The store's self-check: re-verifies every certificate, transaction, challenge, CRL and audit row."""
+"""The store's self-check: re-verifies every table, certificate, transaction, holding, CRL, audit row and seal."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
-from cryptography import x509
-from sqlalchemy import Text, cast, exists, func, literal, select
+import attrs
+from sqlalchemy import Table, func, select
 
-from scepd.observe.audit import Action
-from scepd.observe.trail import verify
-from scepd.records import CertificateState, ChallengeState, TransactionState
-from scepd.store.check_certificate import CERTIFICATES, CRLS, certificate_faults, crl_faults
+from scepd.observe.damage import Damage
+from scepd.observe.trail import Trail
+from scepd.refusal import Unavailable
+from scepd.store import trail as audit_trail
+from scepd.store.access_tables import ENTITY
+from scepd.store.check_certificate import Known, check_certificates
+from scepd.store.check_columns import TABLES, check_columns
+from scepd.store.check_crls import check_crls
+from scepd.store.check_holdings import check_holdings
+from scepd.store.check_rows import Findings
+from scepd.store.check_tables import check_tables
+from scepd.store.check_transactions import check_acts, check_transactions
+from scepd.store.engines import StoreConnection
+from scepd.store.outside_tables import OUTBOX, TICKET
 from scepd.store.reader import Reader
-from scepd.store.schema import AUDIT, CERTIFICATE, CHALLENGE, CHALLENGE_USE, CRL, TRANSACTION
-from scepd.store.statements import RELEASED, RESERVED, SPENT, is_in
+from scepd.store.schema import CERTIFICATE, CHALLENGE, CHALLENGE_USE, CRL, TRANSACTION
 
-_T, _C, _H, _U = TRANSACTION.c, CERTIFICATE.c, CHALLENGE.c, CHALLENGE_USE.c
-
-# What the certificate and the challenge use of a transaction in each state may be; None: there is none.
-_CERTIFICATE_OF: Mapping[TransactionState, frozenset[CertificateState | None]] = {
-    TransactionState.PENDING: frozenset({None}),
-    TransactionState.APPROVED: frozenset({None}),
-    TransactionState.EXPIRED: frozenset({None}),
-    TransactionState.ISSUING: frozenset({CertificateState.RESERVED, CertificateState.REVOKED}),
-    TransactionState.ISSUED: frozenset({CertificateState.ISSUED, CertificateState.REVOKED}),
-    TransactionState.REJECTED: frozenset({None, CertificateState.FAILED, CertificateState.REVOKED}),
-}
-_USE_OF: Mapping[TransactionState, str] = {
-    TransactionState.PENDING: RESERVED,
-    TransactionState.APPROVED: RESERVED,
-    TransactionState.EXPIRED: RELEASED,
-    TransactionState.ISSUING: RESERVED,
-    TransactionState.ISSUED: SPENT,
-    TransactionState.REJECTED: RELEASED,
-}
-_AUDITED: Mapping[TransactionState, Action] = {
-    TransactionState.PENDING: Action.transaction_pending,
-    TransactionState.APPROVED: Action.transaction_approved,
-    TransactionState.EXPIRED: Action.transaction_expired,
-    TransactionState.ISSUING: Action.transaction_claimed,
-    TransactionState.ISSUED: Action.certificate_issued,
-    TransactionState.REJECTED: Action.transaction_rejected,
-}
-_ASKED = frozenset({TransactionState.PENDING, TransactionState.APPROVED, TransactionState.EXPIRED})
-_FINISHED = frozenset({TransactionState.ISSUED, TransactionState.REJECTED, TransactionState.EXPIRED})
-
-# Certificates that keep their predecessor: a revoked one that had failed has none (any more).
-_COUNTED = frozenset({CertificateState.RESERVED, CertificateState.ISSUED, CertificateState.FAILED})
-
-_TRANSACTIONS = select(
-    _T.id, _T.state, _T.turn, _T.issuer, _T.profile, _T.challenge, _T.reason, _T.expires, _T.decided_by, _T.decided,
-    _T.predecessor, func.length(_T.draft_der).label("draft_size"), _C.predecessor.label("certificate_predecessor"),
-    _C.state.label("certificate"), _C.issuer.label("certificate_issuer"), _C.profile.label("certificate_profile"),
-    _U.state.label("use"), _U.challenge.label("use_challenge"),
-).select_from(
-    TRANSACTION.outerjoin(CERTIFICATE, _C.transaction == _T.id).outerjoin(CHALLENGE_USE, _U.transaction == _T.id)
-)  # fmt: skip
-_TAKEN = (
-    select(func.count()).select_from(CHALLENGE_USE).where(_U.challenge == _H.id, _U.state != RELEASED).scalar_subquery()
-)
-_OPEN = exists().where(_U.challenge == _H.id, _U.state == RESERVED)
-_CHALLENGES = select(_H.id, _H.state, _H.uses, _H.uses_left, _TAKEN.label("taken"), _OPEN.label("open"))
+_JUDGED_ONCE_MORE: tuple[Table, ...] = (TRANSACTION, CERTIFICATE, CHALLENGE, CHALLENGE_USE, ENTITY, TICKET, OUTBOX, CRL)
+_RESTORE = "scepd stop; restore a backup; docs/operation.md, The self-check"
 
 
-def check_store(reader: Reader, issuers: Mapping[str, bytes]) -> list[str]:
-    """Return what is wrong, one text each; `issuers` are the issuers' certificates (DER) by name.
+@attrs.frozen
+class Inspection:
+    """One run of the self-check over one state of the store, so that it may be in use meanwhile.
 
-    All reads see one state of the store, so it may be in use meanwhile.
+    `now` None: nothing is too old. `trail` verifies the audit trail, with keys and the file of seals where it has them.
     """
-    known = {name: x509.load_der_x509_certificate(der) for name, der in issuers.items()}
-    problems: list[str] = []
+
+    connection: StoreConnection
+    known: Known
+    now: datetime | None = None
+    trail: Trail = attrs.field(factory=Trail)
+
+    def steps(self) -> int:
+        """Return about how many findings `run` yields, empty ones included: what a progress bar counts."""
+        return sum(map(self._count, (*TABLES, *_JUDGED_ONCE_MORE))) + audit_trail.count_entries(self.connection)
+
+    def numbers(self) -> dict[str, int]:
+        """Return how much there was to look at."""
+        shown = {"certificates": CERTIFICATE, "transactions": TRANSACTION, "challenges": CHALLENGE, "crls": CRL}
+        return {name: self._count(table) for name, table in shown.items()}
+
+    def run(self) -> Iterator[Findings]:
+        """Yield what is wrong, thing by thing; nothing wrong is an empty list."""
+        connection, known = self.connection, self.known
+        for step in (
+            check_tables(connection),
+            check_columns(connection),
+            check_transactions(connection, self.now),
+            check_certificates(connection, known),
+            check_crls(connection, known.issuers),
+            check_holdings(connection),
+            check_acts(connection),
+            self._audit(),
+        ):
+            yield from _whole(step)
+
+    def _audit(self) -> Iterator[Findings]:
+        for entry in audit_trail.trail(self.connection):
+            yield list(self.trail.take(entry))
+        yield list(self.trail.finish(audit_trail.heads(self.connection)))
+
+    def _count(self, table: Table) -> int:
+        (row,) = self.connection.query(select(func.count()).select_from(table))
+        return int(row[0])
+
+
+def _whole(step: Iterator[Findings]) -> Iterator[Findings]:
+    """Yield a step's findings; where the store itself fails in the middle, that is one, and the next step goes on."""
+    try:
+        yield from step
+    except Unavailable as trouble:
+        yield [Damage("store", f"cannot be read on: {trouble.cause}", _RESTORE)]
+
+
+def check_store(reader: Reader, issuers: Mapping[str, bytes], **options: Any) -> list[str]:
+    """Return what is wrong, one text each; `issuers` are the issuers' certificates (DER) by name."""
     with reader.snapshot():
-        for row in reader.pages(_TRANSACTIONS, _T.id):
-            problems.extend(f"transaction {row.id}: {fault}" for fault in _transaction_faults(row))
-        for row in reader.pages(CERTIFICATES, _C.id):
-            name = f"certificate {row.issuer} {row.serial}"
-            problems.extend(f"{name}: {fault}" for fault in certificate_faults(row, known))
-        for row in reader.pages(CRLS, CRL.c.id):
-            problems.extend(f"CRL {row.issuer} {row.number}: {fault}" for fault in crl_faults(row, known))
-        for row in reader.pages(_CHALLENGES, _H.id):
-            problems.extend(f"challenge {row.id}: {fault}" for fault in _challenge_faults(row))
-        problems.extend(_unaudited(reader))
-        problems.extend(str(damage) for damage in verify(reader.audit_trail(), reader.audit_heads()))
-    return problems
-
-
-def _transaction_faults(row: Any) -> Iterator[str]:
-    state = TransactionState(row.state)
-    certificate = CertificateState(row.certificate) if row.certificate else None
-    if certificate not in _CERTIFICATE_OF[state]:
-        yield f"is {state.value}, its certificate {row.certificate or 'missing'}"
-    if certificate is not None and (row.certificate_issuer, row.certificate_profile) != (row.issuer, row.profile):
-        yield "its certificate has another issuer or profile"
-    if (certificate is None) == bool(row.draft_size):
-        yield f"its certificate is {row.certificate or 'missing'}, its draft {'there' if row.draft_size else 'missing'}"
-    if certificate in _COUNTED and row.predecessor != row.certificate_predecessor:
-        yield f"renews certificate row {row.predecessor}, its certificate row {row.certificate_predecessor}"
-    yield from _decision_faults(state, row)
-    if row.turn and state not in _FINISHED:
-        yield f"is retired and yet {state.value}"
-    if (state is TransactionState.REJECTED) != (row.reason is not None):
-        yield f"is {state.value} with reason {row.reason}"
-    if row.challenge != row.use_challenge:
-        yield f"names challenge {row.challenge} and uses challenge {row.use_challenge}"
-    elif row.challenge is not None and row.use != _USE_OF.get(state):
-        yield f"is {state.value}, its use of challenge {row.challenge} {row.use}"
-
-
-def _decision_faults(state: TransactionState, row: Any) -> Iterator[str]:
-    if state in _ASKED and row.expires is None:
-        yield f"is {state.value} without end"
-    if (row.decided_by is None) != (row.decided is None):
-        yield f"was decided {row.decided} by {row.decided_by}"
-    if state is TransactionState.APPROVED and row.decided is None:
-        yield "is APPROVED by nobody"
-
-
-def _challenge_faults(row: Any) -> Iterator[str]:
-    state = ChallengeState(row.state)
-    if row.uses_left + row.taken != row.uses:
-        yield f"made for {row.uses} uses: {row.taken} taken, {row.uses_left} left"
-    if state is not ChallengeState.CANCELLED and state is not _expected_state(row):
-        yield f"is {state.value} with {row.uses_left} uses left, {'some' if row.open else 'none'} reserved"
-
-
-def _expected_state(row: Any) -> ChallengeState:
-    if row.uses_left:
-        return ChallengeState.FREE
-    return ChallengeState.RESERVED if row.open else ChallengeState.SPENT
-
-
-def _unaudited(reader: Reader) -> Iterator[str]:
-    """Find the acts whose audit row is gone, even where a whole chain was cut off and its noted end forged."""
-    target = literal("transaction ") + cast(_T.id, Text)
-    for state, action in _AUDITED.items():
-        audited = exists().where(AUDIT.c.target == target, AUDIT.c.action == action.value)
-        query = select(_T.id).where(_T.state == state.value, ~audited)
-        for row in reader.pages(query, _T.id):
-            yield f"transaction {row.id}: is {state.value} without audit row {action.value}"
-    target = literal("certificate ") + _C.issuer + literal(" ") + _C.serial
-    audited = exists().where(AUDIT.c.target == target, AUDIT.c.action == Action.certificate_revoked.value)
-    revoked = select(_C.id, _C.issuer, _C.serial).where(is_in(_C.state, CertificateState.REVOKED), ~audited)
-    for row in reader.pages(revoked, _C.id):
-        yield f"certificate {row.issuer} {row.serial}: is revoked without audit row certificate_revoked"
+        inspection = Inspection(reader.connection, Known.of(issuers), **options)
+        return [str(damage) for findings in inspection.run() for damage in findings]

@@ -1,29 +1,41 @@
-"""What the store's self-check asks of certificates, their revocation and their lineage, and of CRLs."""
+"""What the self-check asks of certificates: their bytes against row, draft, issuer, lint and audit; their lineage."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import attrs
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
+from scepd.observe.audit import Action
 from scepd.records import CertificateState, RevocationReason
+from scepd.refusal import Reject
+from scepd.store.check_rows import Findings, judged, pages
+from scepd.store.engines import StoreConnection
+from scepd.store.ledger import transaction_target
 from scepd.store.rows import fold
-from scepd.store.schema import CERTIFICATE, CRL, TRANSACTION
+from scepd.store.schema import AUDIT, CERTIFICATE, TRANSACTION
+from scepd.x509.general_names import general_names_from_extension
+from scepd.x509.issuer import IssuerCertificate
 from scepd.x509.keys import spki_digest
+from scepd.x509.lint import lint
 from scepd.x509.names import from_x509, to_text
 
 _C = CERTIFICATE.c
 _before = CERTIFICATE.alias("before")
-_earlier = CRL.alias("earlier")
 
 # Failed: only where a signature came too late. Revoked: not where the serial was revoked before it was signed.
 _MAY_LACK_BYTES = frozenset({CertificateState.FAILED, CertificateState.REVOKED})
 _REASONS = frozenset(reason.value for reason in RevocationReason)
+_SIGNED = frozenset({Action.certificate_issued.value, Action.certificate_unclaimed.value})
 
-CERTIFICATES = select(
+_CERTIFICATES = select(
     *CERTIFICATE.c,
+    TRANSACTION.c.id.label("transaction_row"),
     TRANSACTION.c.draft_der.label("draft"),
     _before.c.id.label("before"),
     _before.c.renewals.label("before_renewals"),
@@ -33,40 +45,55 @@ CERTIFICATES = select(
         _before, _before.c.id == _C.predecessor
     )
 )
-_previous = (
-    select(_earlier.c.this_update)
-    .where(_earlier.c.issuer == CRL.c.issuer, _earlier.c.number < CRL.c.number)
-    .order_by(_earlier.c.number.desc())
-    .limit(1)
-    .scalar_subquery()
+_ACTS = select(AUDIT.c.action, AUDIT.c.details).where(AUDIT.c.target == bindparam("of"))
+_SUCCESSORS = (
+    select(_C.predecessor, func.count().label("successors"))
+    .where(_C.predecessor.is_not(None), _C.state != CertificateState.FAILED.value)
+    .group_by(_C.predecessor)
+    .having(func.count() > 1)
 )
-CRLS = select(*CRL.c, _previous.label("previous_update"))
 
 
-def certificate_faults(row: Any, issuers: Mapping[str, x509.Certificate]) -> Iterator[str]:
-    """Yield what is wrong with a row of `CERTIFICATES`; `issuers` by name."""
+@attrs.frozen
+class Known:
+    """What certificates are held against: the issuers by name, the digests of the appliance's own public keys."""
+
+    issuers: Mapping[str, IssuerCertificate]
+    own_keys: frozenset[bytes] = frozenset()
+
+    @classmethod
+    def of(cls, issuers: Mapping[str, bytes], own_keys: frozenset[bytes] = frozenset()) -> "Known":
+        """Read the issuers' certificates (DER)."""
+        return cls({name: IssuerCertificate.load(der) for name, der in issuers.items()}, own_keys)
+
+
+def check_certificates(connection: StoreConnection, known: Known) -> Iterator[Findings]:
+    """Yield what is wrong with each certificate row."""
+    for row in pages(connection, _CERTIFICATES, _C.id):
+        where, hint = f"certificate {row.issuer} {row.serial}", f"scepd cert show {row.serial}"
+        yield judged(where, _faults(connection, row, known), hint)
+    for row in pages(connection, _SUCCESSORS, _C.predecessor):
+        words = iter((f"has {row.successors} successors",))
+        yield judged(f"certificate row {row.predecessor}", words, "compare with a backup")
+
+
+def _faults(connection: StoreConnection, row: Any, known: Known) -> Iterator[str]:
     state = CertificateState(row.state)
+    if row.transaction_row is None:
+        yield f"belongs to no transaction that is there (row {row.transaction})"
     if (row.der is None) != (state is CertificateState.RESERVED) and state not in _MAY_LACK_BYTES:
         yield f"is {state.value} {'without' if row.der is None else 'with'} its bytes"
     if row.subject_folded != fold(row.subject):
         yield f"its subject {row.subject} is compared as {row.subject_folded}"
+    if row.public_key in known.own_keys:
+        yield "its public key is one of the appliance's own"
     yield from _revocation_faults(state, row)
     yield from _lineage_faults(row)
-    if row.der is None:
-        return
-    try:
+    if row.der is not None:
         certificate = x509.load_der_x509_certificate(row.der)
         yield from _content_faults(row, certificate)
-    except ValueError as error:
-        yield f"cannot be read: {error}"
-        return
-    if row.draft is not None and _tbs(row.draft) != certificate.tbs_certificate_bytes:
-        yield "is not the draft that was recorded before it was signed"
-    issuer = issuers.get(row.issuer)
-    if issuer is None:
-        yield "its issuer is not known"
-    elif not _is_signed_by(certificate, issuer):
-        yield "its issuer's key did not sign it"
+        yield from _origin_faults(row, certificate, known)
+        yield from _audit_faults(connection, row)
 
 
 def _revocation_faults(state: CertificateState, row: Any) -> Iterator[str]:
@@ -93,12 +120,47 @@ def _content_faults(row: Any, certificate: x509.Certificate) -> Iterator[str]:
         yield f"its serial number is {certificate.serial_number:x}"
     if to_text(from_x509(certificate.subject)) != row.subject:
         yield f"its subject is {to_text(from_x509(certificate.subject))}, on record {row.subject}"
+    names = _names(certificate)
+    if names != json.loads(row.names):
+        yield f"its names are {', '.join(names) or 'none'}, on record {row.names}"
     spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if spki_digest(spki) != row.public_key:
         yield "its public key is another"
     window = [moment.isoformat()[:19] for moment in (certificate.not_valid_before_utc, certificate.not_valid_after_utc)]
     if window != [row.not_before[:19], row.not_after[:19]]:
         yield f"its validity is {window[0]} to {window[1]}"
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        found = general_names_from_extension(extension.value.public_bytes())
+    except x509.ExtensionNotFound:
+        return []
+    except Reject as refused:
+        raise ValueError(refused.detail) from refused
+    return [f"{name.kind}:{name.value}" for name in found]
+
+
+def _origin_faults(row: Any, certificate: x509.Certificate, known: Known) -> Iterator[str]:
+    if row.draft is not None and _tbs(row.draft) != certificate.tbs_certificate_bytes:
+        yield "is not the draft that was recorded before it was signed"
+    issuer = known.issuers.get(row.issuer)
+    if issuer is None:
+        yield "its issuer is not known"
+    elif not _is_signed_by(certificate, issuer.certificate):
+        yield "its issuer's key did not sign it"
+    else:
+        for finding in lint(row.der, issuer, "leaf"):
+            yield f"breaks the lint rule {finding.rule}: {finding.detail}"
+
+
+def _audit_faults(connection: StoreConnection, row: Any) -> Iterator[str]:
+    """Hold the bytes against the audit row of their issue; that there is one at all is asked elsewhere."""
+    digest = hashlib.sha256(row.der).hexdigest()
+    for action, details in connection.rows(_ACTS, {"of": transaction_target(row.transaction or 0)}):
+        if action in _SIGNED and json.loads(details).get("certificate") != digest:
+            yield f"is not the certificate of audit row {action}"
 
 
 def _tbs(der: bytes) -> bytes | None:
@@ -114,32 +176,3 @@ def _is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bo
     except (ValueError, TypeError, InvalidSignature):
         return False
     return True
-
-
-def crl_faults(row: Any, issuers: Mapping[str, x509.Certificate]) -> Iterator[str]:
-    """Yield what is wrong with a row of `CRLS`; `issuers` by name."""
-    if row.next_update <= row.this_update:
-        yield f"its nextUpdate {row.next_update} is not after {row.this_update}"
-    if row.previous_update is not None and row.this_update < row.previous_update:
-        yield f"is of {row.this_update}, the one before it of {row.previous_update}"
-    try:
-        crl = x509.load_der_x509_crl(row.der)
-        number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except (ValueError, x509.ExtensionNotFound) as error:
-        yield f"cannot be read: {error}"
-        return
-    if (number, len(crl)) != (row.number, row.entries):
-        yield f"its bytes are number {number} with {len(crl)} entries"
-    issuer = issuers.get(row.issuer)
-    if issuer is None:
-        yield "its issuer is not known"
-    elif not _is_crl_signed_by(crl, issuer):
-        yield "its issuer's key did not sign it"
-
-
-def _is_crl_signed_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    key = issuer.public_key()
-    try:
-        return crl.is_signature_valid(key)  # type: ignore[arg-type]  # TypeError says which keys cannot
-    except (ValueError, TypeError):
-        return False

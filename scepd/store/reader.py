@@ -50,6 +50,11 @@ class Reader:
         """Read over that connection."""
         self._connection = connection
 
+    @property
+    def connection(self) -> StoreConnection:
+        """The connection, for the self-check."""
+        return self._connection
+
     def recall(self, key: TransactionKey, *, case_blind: bool = False) -> Transaction | None:
         """Return the transaction that answers for that identity.
 
@@ -211,17 +216,7 @@ class Reader:
 
     def audit_heads(self) -> dict[str, Head]:
         """Return the noted end of each chain."""
-        return {owner: Head(sequence, digest) for owner, sequence, digest in self._connection.rows(sql.HEADS)}
-
-    def pages(self, query: Select[Any], column: Any) -> Iterator[Any]:
-        """Yield all rows of a query in the order of a number column that it selects, a page at a time."""
-        last = 0
-        while True:
-            page = self._connection.query(query.where(column > last).order_by(column).limit(_PAGE))
-            if not page:
-                return
-            yield from page
-            last = getattr(page[-1], column.name)
+        return trail.heads(self._connection)
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Let all reads of a `with` block see one state of the store."""

@@ -6,13 +6,14 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, func, select
 
-from scepd.observe.audit import AuditRow
+from scepd.observe.audit import AuditRow, Head
 from scepd.observe.seal import Seal, parse_heads
 from scepd.observe.trail import Entry, Unreadable
 from scepd.store.engines import StoreConnection
 from scepd.store.rows import SELECT_AUDIT, audit_of, time_text
 from scepd.store.schema import AUDIT
 from scepd.store.seal_tables import AUDIT_SEAL
+from scepd.store.statements import HEADS
 
 _PAGE = 500
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
@@ -40,6 +41,11 @@ _COUNTS = (select(func.count()).select_from(AUDIT), select(func.count()).select_
 def count_entries(connection: StoreConnection) -> int:
     """Return how many rows and seals there are, for a progress bar."""
     return sum(int(row[0]) for row in map(connection.first, _COUNTS) if row is not None)
+
+
+def heads(connection: StoreConnection) -> dict[str, Head]:
+    """Return the noted end of each chain."""
+    return {owner: Head(sequence, digest) for owner, sequence, digest in connection.rows(HEADS)}
 
 
 def trail(connection: StoreConnection) -> Iterator[Entry]:

@@ -12,7 +12,10 @@ def read_versions(connection: StoreConnection) -> tuple[int, int]:
     if not inspect(connection.connection).has_table(META.name):
         return 0, 0
     stored = {str(name): value for name, value in connection.query(select(META.c.name, META.c.value))}
-    return int(stored["schema_version"]), int(stored["min_reader_version"])
+    try:
+        return int(stored["schema_version"]), int(stored["min_reader_version"])
+    except (KeyError, ValueError) as error:
+        raise OperatorError(f"the store does not say which schema it has: {error}", "restore a backup") from error
 
 
 def refuse_newer(connection: StoreConnection, program: int = SCHEMA_VERSION) -> int:

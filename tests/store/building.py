@@ -46,7 +46,11 @@ class Issuer:
         key = ec.generate_private_key(ec.SECP256R1())
         name = to_x509(from_text(text))
         builder = _builder(name, name, key.public_key(), 1, BEGIN - timedelta(days=1), BEGIN + timedelta(days=3650))
-        certificate = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        certificate = (
+            builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage("key_cert_sign", "crl_sign"), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        )
         return cls(key, certificate.sign(key, hashes.SHA256()).public_bytes(Encoding.DER))
 
 
@@ -60,6 +64,12 @@ def _builder(subject, issuer, public_key, serial, not_before, not_after):
         .not_valid_before(not_before)
         .not_valid_after(not_after)
     )
+
+
+def _usage(*words):
+    names = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    names += ("key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    return x509.KeyUsage(**{name: name in words for name in names})
 
 
 @attrs.frozen
@@ -82,7 +92,10 @@ class Device:
         return hashlib.sha256(self.spki_der).digest()
 
 
-def sign(issuer: Issuer, device: Device, serial: int) -> bytes:
+NAMES = ("dns:r1.example.net",)
+
+
+def sign(issuer: Issuer, device: Device, serial: int, names=NAMES) -> bytes:
     """Return a certificate over always the same TBS for the same arguments."""
     issuer_name = x509.load_der_x509_certificate(issuer.der).subject
     builder = _builder(
@@ -93,7 +106,22 @@ def sign(issuer: Issuer, device: Device, serial: int) -> bytes:
         BEGIN - timedelta(minutes=5),
         BEGIN + timedelta(days=365),
     )
+    authority = x509.load_der_x509_certificate(issuer.der).extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    extensions = (
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (_usage("digital_signature"), True),
+        (x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH]), False),
+        (x509.SubjectKeyIdentifier.from_public_key(device.key.public_key()), False),
+        (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority.value), False),
+        *([(_alternative_names(names), False)] if names else []),
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
     return builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def _alternative_names(names):
+    return x509.SubjectAlternativeName([x509.DNSName(name.removeprefix("dns:")) for name in names])
 
 
 def make_intent(issuer: Issuer, device: Device, **changes) -> Intent:
@@ -103,18 +131,19 @@ def make_intent(issuer: Issuer, device: Device, **changes) -> Intent:
     transaction_id = changes.pop("transaction_id", device.key_digest.hex())
     requester = changes.pop("requester", device.key_digest)
     challenge = changes.pop("challenge", None)
+    names = changes.pop("names", NAMES)
     csr_der = changes.pop("csr_der", b"csr of " + device.spki_der)
     intent = Intent(
         key=TransactionKey(profile, transaction_id, requester),
         message_type=19,
         issuer="main",
         serial=serial,
-        draft_der=sign(issuer, device, serial),
+        draft_der=sign(issuer, device, serial, names),
         csr_der=csr_der,
         csr_fingerprint=hashlib.sha256(csr_der).hexdigest(),
         wishes=hashlib.sha256(b"wishes" + csr_der).digest(),
         subject=to_text(device.subject),
-        names=("dns:r1.example.net",),
+        names=names,
         public_key=device.key_digest,
         not_before=BEGIN - timedelta(minutes=5),
         not_after=BEGIN + timedelta(days=365),
@@ -127,7 +156,7 @@ def make_intent(issuer: Issuer, device: Device, **changes) -> Intent:
 
 def certificate_of(issuer: Issuer, device: Device, intent: Intent) -> bytes:
     """Return the certificate that the token would make of an intent's draft."""
-    return sign(issuer, device, intent.serial)
+    return sign(issuer, device, intent.serial, intent.names)
 
 
 def make_petition(issuer: Issuer, device: Device, **changes) -> Petition:
@@ -151,7 +180,7 @@ def enrol(repository: Repository, issuer: Issuer, device: Device, **changes):
 
 def finish(repository: Repository, issuer: Issuer, device: Device, transaction):
     """Sign and record what was claimed; return the transaction."""
-    return repository.record(transaction, sign(issuer, device, transaction.serial), TRAIL)
+    return repository.record(transaction, sign(issuer, device, transaction.serial, transaction.names), TRAIL)
 
 
 def certificate_row(repository: Repository, transaction):

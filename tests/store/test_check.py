@@ -154,7 +154,7 @@ def test_a_planted_discrepancy_of_approval_revocation_or_lineage_is_found(direct
 
 
 def test_a_crl_of_another_signer_is_found(directory, issuer, asked):
-    forged = make_crl(Issuer(key=Issuer.make().key, der=issuer.der), 2, serials=[1])
+    forged = make_crl(Issuer(key=Issuer.make().key, der=issuer.der), 2, BEGIN + timedelta(days=2), serials=[1])
     plant(directory, "UPDATE crl SET der = ? WHERE number = 2", forged.der)
     assert check_store(asked, {"main": issuer.der}) == ["CRL main 2: its issuer's key did not sign it"]
 
@@ -172,7 +172,10 @@ def test_a_certificate_of_another_signer_is_found(directory, issuer, filled):
     forged = sign(forger, devices[0], repository.transaction(1).serial)
     plant(directory, "UPDATE certificate SET der = ? WHERE id = 1", forged)
     name = f"certificate main {repository.transaction(1).serial:x}"
-    assert check_store(repository, {"main": issuer.der}) == [f"{name}: its issuer's key did not sign it"]
+    assert check_store(repository, {"main": issuer.der}) == [
+        f"{name}: its issuer's key did not sign it",
+        f"{name}: is not the certificate of audit row certificate_issued",
+    ]
 
 
 def test_a_certificate_that_was_not_its_draft_is_found(directory, issuer, filled):
@@ -183,6 +186,7 @@ def test_a_certificate_that_was_not_its_draft_is_found(directory, issuer, filled
     assert [problem.rpartition(": ")[2] for problem in found] == [
         "its public key is another",
         "is not the draft that was recorded before it was signed",
+        "is not the certificate of audit row certificate_issued",
     ]
 
 

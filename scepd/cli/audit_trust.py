@@ -1,0 +1,60 @@
+"""What the audit trail is verified with: audit keys and the file of seals, from the configuration or the command line."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import attrs
+import click
+
+from scepd.cli.output import Failure
+from scepd.config.audit import load_audit_key
+from scepd.config.files import read_public
+from scepd.config.problems import Refused
+from scepd.config.settings import Settings
+from scepd.observe.damage import Damage
+from scepd.observe.seal_file import SealFile, SealLines
+from scepd.observe.signature import AuditKeys, audit_keys
+
+STORE_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@attrs.frozen
+class Trusted:
+    """The audit keys' SubjectPublicKeyInfos, and the file of seals to compare with, None for none."""
+
+    spkis: tuple[bytes, ...]
+    seals: Path | None
+
+    @property
+    def keys(self) -> AuditKeys:
+        """The keys by fingerprint."""
+        return audit_keys(self.spkis)
+
+    def missing(self, sealed: int) -> Iterator[Damage]:
+        """Say that there are seals and not the file that repeats them."""
+        if self.seals is not None and sealed and not self.seals.exists():
+            hint = "scepd audit verify --seals FILE, for a copy of it; the next seal begins a new one"
+            yield Damage(f"file of seals {self.seals}", "is missing", hint)
+
+
+def trusted_keys(settings: Settings | None, paths: Sequence[Path], seals: Path | None, *, elsewhere: bool) -> Trusted:
+    """Return the configured key and those of `paths`; `elsewhere`: no file of seals belongs to it unless one is named."""
+    own = None if settings is None else settings.audit
+    given = tuple(map(_read, paths))
+    if own is None:
+        return Trusted(given, seals)
+    return Trusted((own.public_key_der, *given), own.seals if seals is None and not elsewhere else seals)
+
+
+def seal_lines(trusted: Trusted) -> SealLines | None:
+    """Return the lines of the file of seals; open it before the store is looked at."""
+    if trusted.seals is None or not trusted.seals.exists():
+        return None
+    return SealFile(trusted.seals).lines()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return load_audit_key(read_public(path), path)
+    except Refused as refused:
+        raise Failure(refused.reason, where="--key", hint=refused.hint, exit_code=2) from refused
