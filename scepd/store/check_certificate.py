@@ -37,6 +37,7 @@ _CERTIFICATES = select(
     *CERTIFICATE.c,
     TRANSACTION.c.id.label("transaction_row"),
     TRANSACTION.c.draft_der.label("draft"),
+    TRANSACTION.c.csr_der.label("csr"),
     _before.c.id.label("before"),
     _before.c.renewals.label("before_renewals"),
     func.coalesce(_before.c.first_issued, _before.c.not_before).label("before_first_issued"),
@@ -126,6 +127,8 @@ def _content_faults(row: Any, certificate: x509.Certificate) -> Iterator[str]:
     spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if spki_digest(spki) != row.public_key:
         yield "its public key is another"
+    if row.csr is not None and spki not in row.csr:  # the request's own octets: only their one encoding is taken
+        yield "its transaction's request is for another key"
     window = [moment.isoformat()[:19] for moment in (certificate.not_valid_before_utc, certificate.not_valid_after_utc)]
     if window != [row.not_before[:19], row.not_after[:19]]:
         yield f"its validity is {window[0]} to {window[1]}"

@@ -19,9 +19,10 @@ def pages(connection: StoreConnection, query: Select[Any], key: Column[Any]) -> 
     """Yield all rows of a query in the order of a unique column that it selects, a page at a time."""
     query = query.order_by(key).limit(_PAGE)
     page = connection.query(query)
-    while page:
-        yield from page
+    yield from page
+    while len(page) == _PAGE:
         page = connection.query(query.where(key > getattr(page[-1], key.name)))
+        yield from page
 
 
 def judged(where: str, faults: Iterator[str], hint: str) -> Findings:

@@ -1,6 +1,5 @@
 """What the self-check asks of transactions: their certificate, their challenge, their decision, their audit row."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -57,7 +56,7 @@ _COUNTED = frozenset({CertificateState.RESERVED, CertificateState.ISSUED, Certif
 
 _TRANSACTIONS = select(
     _T.id, _T.state, _T.turn, _T.issuer, _T.profile, _T.challenge, _T.reason, _T.expires, _T.decided_by, _T.decided,
-    _T.updated, _T.predecessor, _T.csr_der, _T.csr_fingerprint, func.length(_T.draft_der).label("draft_size"),
+    _T.updated, _T.predecessor, func.length(_T.draft_der).label("draft_size"),
     _C.predecessor.label("certificate_predecessor"), _C.state.label("certificate"), _C.issuer.label("certificate_issuer"),
     _C.profile.label("certificate_profile"), _U.state.label("use"), _U.challenge.label("use_challenge"),
 ).select_from(
@@ -95,14 +94,11 @@ def _faults(row: Any, oldest: str) -> Iterator[str]:
         yield f"is {state.value}, its certificate {row.certificate or 'missing'}"
     if certificate is not None and (row.certificate_issuer, row.certificate_profile) != (row.issuer, row.profile):
         yield "its certificate has another issuer or profile"
-    yield from _material_faults(row)
+    if (certificate is None) == bool(row.draft_size):
+        yield f"its certificate is {row.certificate or 'missing'}, its draft {'there' if row.draft_size else 'missing'}"
     if certificate in _COUNTED and row.predecessor != row.certificate_predecessor:
         yield f"renews certificate row {row.predecessor}, its certificate row {row.certificate_predecessor}"
-    if state is TransactionState.ISSUING and row.updated < oldest:
-        yield f"is ISSUING since {row.updated}"
-    yield from _decision_faults(state, row)
-    if row.turn and state not in _FINISHED:
-        yield f"is retired and yet {state.value}"
+    yield from _waiting_faults(state, row, oldest)
     if (state is TransactionState.REJECTED) != (row.reason is not None):
         yield f"is {state.value} with reason {row.reason}"
     if row.challenge != row.use_challenge:
@@ -111,14 +107,11 @@ def _faults(row: Any, oldest: str) -> Iterator[str]:
         yield f"is {state.value}, its use of challenge {row.challenge} {row.use}"
 
 
-def _material_faults(row: Any) -> Iterator[str]:
-    if (row.certificate is None) == bool(row.draft_size):
-        yield f"its certificate is {row.certificate or 'missing'}, its draft {'there' if row.draft_size else 'missing'}"
-    if hashlib.sha256(row.csr_der).hexdigest() != row.csr_fingerprint:
-        yield "its request is not the one whose fingerprint was recorded"
-
-
-def _decision_faults(state: TransactionState, row: Any) -> Iterator[str]:
+def _waiting_faults(state: TransactionState, row: Any, oldest: str) -> Iterator[str]:
+    if state is TransactionState.ISSUING and row.updated < oldest:
+        yield f"is ISSUING since {row.updated}"
+    if row.turn and state not in _FINISHED:
+        yield f"is retired and yet {state.value}"
     if state in _ASKED and row.expires is None:
         yield f"is {state.value} without end"
     if (row.decided_by is None) != (row.decided is None):

@@ -139,12 +139,19 @@ class Server:
         return words.strip().rpartition("=")[2]
 
     def check_store(self):
-        """Verify every certificate, transaction, challenge and audit link of the store."""
+        """Verify everything that the store holds, its seals with the audit key and with their file."""
+        from scepd.config.load import load
+        from scepd.observe.seal_file import SealFile
+        from scepd.observe.signature import audit_keys
+        from scepd.observe.trail import Trail
         from scepd.store.check import check_store
         from tests.live.opened import opened
 
+        audit = load(self.config).audit
+        copies = SealFile(audit.seals).lines() if audit.seals.exists() else None
+        trail = Trail(audit_keys([audit.public_key_der]), copies)
         with opened(self) as (repository, issuers):
-            assert check_store(repository, issuers) == []
+            assert check_store(repository, issuers, trail=trail) == []
 
     def status(self):
         """The supervisor's own words."""

@@ -1,7 +1,10 @@
 """CRLs of a running server: on revocation, at the place that certificates name, through the death of a worker."""
 
+import json
 import os
 import signal
+import sqlite3
+import threading
 import time
 import urllib.request
 
@@ -21,6 +24,7 @@ def publishing(template, place):
     server = copy_of(template, place / "crl")
     server.edit(r"^workers = \d+", f"workers = {WORKERS}")
     server.edit(r"^(crl = [^#\n]*).*$", rf'\1\ncrl_urls = ["{crl_url(server)}"]')
+    server.edit(r"^\[audit\]$", '[audit]\nseal_every = "1s"')
     server.start()
     wait_until(lambda: server.log_lines("crl_published"), what="the first CRL")
     time.sleep(1)  # until each worker has heard of it
@@ -101,3 +105,27 @@ def test_C231_the_ca_certificate_is_served_beside_it(publishing):
         assert x509.load_der_x509_certificate(reply.read()) == x509.load_pem_x509_certificate(
             publishing.ca.read_bytes()
         )
+
+
+def test_S124_G03_the_running_service_s_trail_is_sealed_in_the_token_and_its_store_is_sound(publishing, tmp_path):
+    busy = threading.Thread(target=lambda: [enrol(publishing, tmp_path / f"busy{turn}") for turn in range(4)])
+    busy.start()
+    try:
+        assert publishing.scepd("fsck").stdout.startswith("the store is sound")
+        verified = json.loads(publishing.scepd("audit", "verify", "--json").stdout)
+    finally:
+        busy.join()
+    assert verified["ok"]
+    assert verified["seals"] >= 1
+    copied = tmp_path / "scepd.sqlite"
+    source = sqlite3.connect(publishing.directory / "state" / "scepd.sqlite")
+    target = sqlite3.connect(copied, isolation_level=None)
+    source.backup(target)
+    source.close()
+    offline = ("audit", "verify", "--store", copied, "--key", publishing.directory / "scepd-audit.pem")
+    assert publishing.scepd(*offline).stdout.startswith("the audit trail is sound")
+    target.execute("DELETE FROM audit WHERE owner = 'n1/0.duties' OR owner = 'n1/1.duties'")
+    target.execute("DELETE FROM audit_head WHERE owner = 'n1/0.duties' OR owner = 'n1/1.duties'")
+    target.close()
+    found = publishing.scepd(*offline, check=False)
+    assert (found.returncode, "row 1: cut off; seal" in found.stdout) == (1, True), found.stdout

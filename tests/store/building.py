@@ -132,7 +132,7 @@ def make_intent(issuer: Issuer, device: Device, **changes) -> Intent:
     requester = changes.pop("requester", device.key_digest)
     challenge = changes.pop("challenge", None)
     names = changes.pop("names", NAMES)
-    csr_der = changes.pop("csr_der", b"csr of " + device.spki_der)
+    csr_der = changes.pop("csr_der", b"csr of ") + device.spki_der
     intent = Intent(
         key=TransactionKey(profile, transaction_id, requester),
         message_type=19,

@@ -185,6 +185,7 @@ def test_a_certificate_that_was_not_its_draft_is_found(directory, issuer, filled
     found = check_store(repository, {"main": issuer.der})
     assert [problem.rpartition(": ")[2] for problem in found] == [
         "its public key is another",
+        "its transaction's request is for another key",
         "is not the draft that was recorded before it was signed",
         "is not the certificate of audit row certificate_issued",
     ]

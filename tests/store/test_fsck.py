@@ -42,7 +42,7 @@ KINDS = {
     "unknown transaction state": ("UPDATE \"transaction\" SET state = 'ODD' WHERE id = 1", "'ODD' is not a valid TransactionState"),
     "unknown reason": ("UPDATE \"transaction\" SET reason = 'odd' WHERE id = 4", "transaction row 4: reason is 'odd'"),
     "draft": ("UPDATE \"transaction\" SET draft_der = x'3000' WHERE id = 1", "is not the draft that was recorded"),
-    "request": ("UPDATE \"transaction\" SET csr_der = x'00' WHERE id = 1", "transaction 1: its request is not the one"),
+    "request": ("UPDATE \"transaction\" SET csr_der = x'00' WHERE id = 1", "its transaction's request is for another key"),
     "issued without certificate": ("DELETE FROM certificate WHERE id = 2", "transaction 2: is ISSUED, its certificate missing"),
     "certificate without transaction": (
         'UPDATE certificate SET "transaction" = NULL WHERE id = 1', "belongs to no transaction that is there (row None)",

@@ -11,12 +11,14 @@ from scepd.store import statements as sql
 
 from .building import TRAIL, Device, add_challenge, certificate_of, make_intent
 
+FIRST = 1 << 120  # a serial with room for random bits, and five after it
+
 
 @pytest.fixture
 def filled(sound, issuer):
     for number in range(6):
         device = Device.make(f"CN=Router_{number}%,O=Example")
-        intent = make_intent(issuer, device, profile="routers" if number % 2 else "phones", serial=1000 + number)
+        intent = make_intent(issuer, device, profile="routers" if number % 2 else "phones", serial=FIRST + number)
         claimed, _ = sound.claim(intent)
         if number < 4:
             sound.record(claimed, certificate_of(issuer, device, intent), TRAIL)
@@ -32,15 +34,15 @@ def test_transactions_are_listed_newest_first_by_profile_and_state_in_pages(fill
 
 
 def test_certificates_are_found_by_serial_part_of_subject_and_state(filled):
-    assert [c.serial for c in filled.certificates()] == [1005, 1004, 1003, 1002, 1001, 1000]
-    assert [c.subject for c in filled.certificates(serial=1003)] == ["CN=Router_3%,O=Example"]
-    assert [c.serial for c in filled.certificates(subject="router_2")] == [1002]
-    assert [c.serial for c in filled.certificates(subject="%")] == [1005, 1004, 1003, 1002, 1001, 1000]
+    assert [c.serial for c in filled.certificates()] == [FIRST + 5, FIRST + 4, FIRST + 3, FIRST + 2, FIRST + 1, FIRST]
+    assert [c.subject for c in filled.certificates(serial=FIRST + 3)] == ["CN=Router_3%,O=Example"]
+    assert [c.serial for c in filled.certificates(subject="router_2")] == [FIRST + 2]
+    assert [c.serial for c in filled.certificates(subject="%")] == [FIRST + 5, FIRST + 4, FIRST + 3, FIRST + 2, FIRST + 1, FIRST]
     assert filled.certificates(subject="Router%3") == []
-    assert [c.serial for c in filled.certificates(state=CertificateState.RESERVED)] == [1005, 1004]
-    assert [c.serial for c in filled.certificates(limit=2, offset=1)] == [1004, 1003]
+    assert [c.serial for c in filled.certificates(state=CertificateState.RESERVED)] == [FIRST + 5, FIRST + 4]
+    assert [c.serial for c in filled.certificates(limit=2, offset=1)] == [FIRST + 4, FIRST + 3]
     assert filled.certificate("main", 1) is None
-    assert filled.certificate("other", 1000) is None
+    assert filled.certificate("other", FIRST) is None
 
 
 def test_challenges_are_listed_by_profile_and_state(sound):
