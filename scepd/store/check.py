@@ -16,15 +16,18 @@ from scepd.store.check_certificate import Known, check_certificates
 from scepd.store.check_columns import TABLES, check_columns
 from scepd.store.check_crls import check_crls
 from scepd.store.check_holdings import check_holdings
+from scepd.store.check_responders import check_responders
 from scepd.store.check_rows import Findings
 from scepd.store.check_tables import check_tables
 from scepd.store.check_transactions import check_acts, check_transactions
 from scepd.store.engines import StoreConnection
 from scepd.store.outside_tables import OUTBOX, TICKET
 from scepd.store.reader import Reader
-from scepd.store.schema import CERTIFICATE, CHALLENGE, CHALLENGE_USE, CRL, TRANSACTION
+from scepd.store.schema import CERTIFICATE, CHALLENGE, CHALLENGE_USE, CRL, RESPONDER, TRANSACTION
 
-_JUDGED_ONCE_MORE: tuple[Table, ...] = (TRANSACTION, CERTIFICATE, CHALLENGE, CHALLENGE_USE, ENTITY, TICKET, OUTBOX, CRL)
+_JUDGED_ONCE_MORE: tuple[Table, ...] = (
+    TRANSACTION, CERTIFICATE, CHALLENGE, CHALLENGE_USE, ENTITY, TICKET, OUTBOX, CRL, RESPONDER,
+)  # fmt: skip
 _RESTORE = "scepd stop; restore a backup; docs/operation.md, The self-check"
 
 
@@ -58,6 +61,7 @@ class Inspection:
             check_transactions(connection, self.now),
             check_certificates(connection, known),
             check_crls(connection, known.issuers),
+            check_responders(connection, known.issuers),
             check_holdings(connection),
             check_acts(connection),
             self._audit(),

@@ -14,11 +14,11 @@ from scepd.store.check_rows import Findings, judged, pages
 from scepd.store.engines import StoreConnection
 from scepd.store.outside_tables import OUTBOX, TICKET
 from scepd.store.rows import time_text
-from scepd.store.schema import CERTIFICATE, CHALLENGE, CHALLENGE_USE, CRL, LEASE, REFUSAL, TRANSACTION
+from scepd.store.schema import CERTIFICATE, CHALLENGE, CHALLENGE_USE, CRL, LEASE, REFUSAL, RESPONDER, TRANSACTION
 
 # The audit trail has its own check, which names the chain.
 TABLES: tuple[Table, ...] = (
-    CHALLENGE, TRANSACTION, CERTIFICATE, CHALLENGE_USE, REFUSAL, CRL, LEASE, ENTITY, DISABLED_PROFILE, TOKEN, TICKET, OUTBOX,
+    CHALLENGE, TRANSACTION, CERTIFICATE, CHALLENGE_USE, REFUSAL, CRL, RESPONDER, LEASE, ENTITY, DISABLED_PROFILE, TOKEN, TICKET, OUTBOX,
 )  # fmt: skip
 
 _TIMES = frozenset({

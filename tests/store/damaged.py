@@ -1,13 +1,14 @@
 """A store with something of everything in it, sealed, for damage to be planted in; made once and copied."""
 
+import os
 import shutil
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
 import attrs
-from cryptography import x509
 
+from scepd.ca.ceremony import Ceremony
 from scepd.observe.signature import audit_keys
 from scepd.observe.trail import Trail
 from scepd.records import Identity, Revocation, RevocationReason, Ticket
@@ -15,6 +16,8 @@ from scepd.refusal import Reason
 from scepd.store.check import Inspection
 from scepd.store.check_certificate import Known
 from scepd.store.entities import Code, NewEntity
+from scepd.x509.issuer import IssuerCertificate
+from scepd.x509.names import from_text
 
 from .building import (
     BEGIN,
@@ -115,6 +118,9 @@ def _ended(store, issuer, devices, clock):
     for transaction, reason in reasons:
         store.revoke("main", transaction.serial, Revocation(clock.now(), reason), who="ann")
     serials = (revoked.serial, held.serial)
+    moment = clock.now()
+    end = moment.replace(microsecond=0) + timedelta(days=30)
+    store.add_responder_certificate("main", certify_responder(issuer, moment), not_after=end, who="ann")
     for number in (1, 2):
         clock.moment += timedelta(minutes=5)
         store.add_crl(make_crl(issuer, number, clock.moment, serials=serials), who="alpha/0")
@@ -122,5 +128,8 @@ def _ended(store, issuer, devices, clock):
     store.release("main", held.serial, who="ann")
 
 
-def serial_of(der):
-    return f"{x509.load_der_x509_certificate(der).serial_number:x}"
+def certify_responder(issuer, moment):
+    """Return a certificate of an OCSP key."""
+    ca, key = IssuerCertificate.load(issuer.der), Device.make().key.public_key()
+    ceremony = Ceremony(issuer.key, moment, os.urandom)
+    return ceremony.certify_ocsp(ca, from_text("CN=OCSP"), key, timedelta(days=30))

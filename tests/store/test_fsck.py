@@ -6,7 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from .building import Device, make_crl, sign
+from scepd.observe.audit import Action
+from scepd.store.ledger import Act
+
+from .building import Clock, Device, make_crl, open_repository, sign
 from .damaged import NOW, make_town
 
 BEFORE = "2026-03-01T12:00:00.123456+00:00"
@@ -108,6 +111,14 @@ KINDS = {
     "index missing": ("DROP INDEX ix_certificate_predecessor", "table certificate: has no index ix_certificate_predecessor"),
     "table missing": ("DROP TABLE lease", "table lease: is missing"),
     "column missing": ("ALTER TABLE refusal DROP COLUMN request_id", "table refusal: has no column request_id"),
+    "responder end": (f"UPDATE responder SET not_after = '{OLD}'", "responder row 1 of main: it ends"),
+    "responder issuer": ("UPDATE responder SET issuer = 'other'", "responder row 1 of other: its issuer is not known"),
+    "responder unreadable": ("UPDATE responder SET der = x'00'", "responder row 1 of main: cannot be read"),
+    "responder that is none": (
+        "UPDATE responder SET der = (SELECT der FROM certificate WHERE id = 1)", "responder row 1 of main: breaks the lint rule",
+    ),
+    "responder nobody made": ("DELETE FROM audit WHERE action = 'responder_certified'", "no audit row says that it was made"),
+    "responder signed by another": ("forged responder", "responder row 1 of main: its issuer's key did not sign it"),
     "lint": ("lint", "breaks the lint rule"),
     "signed by another": ("forged", "its issuer's key did not sign it"),
     "exchanged for another good one": ("exchanged", "is not the certificate of audit row certificate_issued"),
@@ -183,6 +194,11 @@ def forge_crl(town):
     town.plant(("UPDATE crl SET der = ? WHERE number = 2", (der,)))
 
 
+def forge_responder(town):
+    (der,) = read(town, "SELECT der FROM responder")
+    town.plant(("UPDATE responder SET der = ?", (der[:-1] + bytes([der[-1] ^ 1]),)))
+
+
 def second_successor(town):
     town.plant(
         "DROP INDEX ix_certificate_predecessor",
@@ -223,6 +239,7 @@ SPECIAL = {
     "forged": forger,
     "exchanged": exchange,
     "forged CRL": forge_crl,
+    "forged responder": forge_responder,
     "two successors": second_successor,
     "own key": own_key,
     "index": edit_index,
@@ -233,6 +250,27 @@ def test_a_store_whose_pages_cannot_be_read_is_still_checked_to_its_end(town):
     break_page(town)
     found = town.find()
     assert any(problem.startswith("store: cannot be read on:") for problem in found), found
+
+
+def test_S105_what_a_recovery_brought_back_is_no_damage(town):
+    """A serial without transaction whose audit row says so, and a lost transaction of the same number in the trail."""
+    store = open_repository(town.directory, Clock(NOW), owner="test/recovery")
+    transaction = store.transaction(1)
+    lost = {"issuer": "main", "serial": "77", "certificate": "00" * 32}
+    with store._act("recover") as now:
+        for action, target, details in (
+            (Action.certificate_issued, "transaction 1", lost),
+            (Action.recovered, "certificate main 77", {"subject": "CN=lost"}),
+        ):
+            store._note(Act(action, "ann", target, details), now)
+    store.close()
+    town.plant(
+        "INSERT INTO certificate (issuer, serial, state, profile, subject, subject_folded, names, public_key, not_before,"
+        " not_after, created) SELECT issuer, '77', 'reserved', profile, subject, subject_folded, names, public_key,"
+        " not_before, not_after, created FROM certificate WHERE id = 1"
+    )
+    assert transaction.id == 1
+    assert town.find() == []
 
 
 def test_what_is_recent_or_released_is_no_damage(town):
