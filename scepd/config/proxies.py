@@ -1,5 +1,6 @@
 """What a listener may believe about its clients, and from whom (threats S-77, S-78, S-100)."""
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def compile_proxies(section: ListenerSection, surroundings: Surroundings, place:
         path = surroundings.resolve(section.trusted_proxies)
         _judge_networks(path, place / "trusted_proxies")
         _judge_unused(section, place)
+    _judge_wire(section, place)
     for header in _HEADERS:
         if getattr(section, header) is not None and section.proxy_protocol:
             # Who speaks the PROXY protocol passes octets on: every header in them is the client's own.
@@ -35,6 +37,14 @@ def compile_proxies(section: ListenerSection, surroundings: Surroundings, place:
         "client_certificate_header": section.client_certificate_header,
         "proxy_protocol": section.proxy_protocol,
     }
+
+
+def _judge_wire(section: ListenerSection, place: Place) -> None:
+    """Warn of certificates that come over a network in clear: whoever can write there is any device (threats S-100)."""
+    is_local = all(ip_address(host).is_loopback for host, _ in section.address or ())
+    if section.client_certificate_header is not None and section.tls is None and not is_local:
+        reason = "what the proxy says of its clients' certificates crosses a network in clear"
+        (place / "client_certificate_header").doubt(reason, "tls for this listener, or an address of this machine alone")
 
 
 def _judge_untrusted(section: ListenerSection, place: Place) -> None:

@@ -53,7 +53,7 @@ class CrlSource(Protocol):
 class Guesses(Protocol):
     """How often guesses at a challenge may fail."""
 
-    def blocked(self, *, profile: str, key: bytes) -> float:
+    def blocked(self, *, profile: str | None = None, key: bytes | None = None) -> float:
         """Return the seconds until another may be made, 0.0 for now; `key` is the SHA-256 of the signer's key."""
 
     def failed(self, *, profile: str, key: bytes) -> None:

@@ -1,6 +1,5 @@
 """The one page: how a PKIMessage becomes an outcome, straight down, the same for every request."""
 
-import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -11,6 +10,7 @@ from scepd.enroll.authorize import Authorization, authorize, identify
 from scepd.enroll.case import Asker, Case
 from scepd.enroll.context import Context
 from scepd.enroll.envelope import open_envelope
+from scepd.enroll.guessing import count_guess, is_besieged, let_guess
 from scepd.enroll.issue import answer_known, issue
 from scepd.enroll.lookup import get_cert, get_crl
 from scepd.enroll.poll import poll
@@ -23,7 +23,7 @@ from scepd.message.names import MessageType
 from scepd.message.request import verify_message
 from scepd.profile.access import IntuneRule, WebhookRule
 from scepd.records import Answered, Certificate, Identity, Outcome, Transaction
-from scepd.refusal import WRONG_CHALLENGE, Reason, Reject, Unavailable
+from scepd.refusal import Reason, Reject, Unavailable
 from scepd.x509.keys import spki_digest
 
 
@@ -98,7 +98,7 @@ def _recall(
 def _identify(
     context: Context, case: Case, csr: CertificationRequest, previous: Certificate | None, *, start: int = 0
 ) -> Answered | Suspended:
-    identity = _guess(context, case, lambda: identify(context, case, csr, previous, start=start))
+    identity = let_guess(context, case, lambda: identify(context, case, csr, previous, start=start))
     if isinstance(identity, int):
         return Suspended(case=case, csr=csr, previous=previous, index=identity)
     case.asker = Asker(identity, csr)
@@ -107,30 +107,11 @@ def _identify(
     return _authorize(context, case, csr, identity, previous)
 
 
-def _guess(context: Context, case: Case, act: Callable[[], Identity | int]) -> Identity | int:
-    """Let somebody try a challenge, not more often than may fail (threats S-30): over that the device comes again later."""
-    if context.guesses is None:
-        return act()
-    wait = context.guesses.blocked(profile=case.profile.name, key=case.key.requester)
-    if wait:
-        raise Unavailable("too many challenges failed", retry_after=math.ceil(wait))
-    try:
-        return act()
-    except Reject as refused:
-        _count_guess(context, case, refused)
-        raise
-
-
-def _count_guess(context: Context, case: Case, refused: Reject) -> None:
-    if context.guesses is not None and refused.reason in WRONG_CHALLENGE:
-        context.guesses.failed(profile=case.profile.name, key=case.key.requester)
-
-
 def resume(context: Context, suspended: Suspended, verdict: Verdict) -> Answered | Suspended:
     """Go on with a request after what it waited for was asked; raises `Reject` and `Unavailable` as `decide` does."""
     case, csr, previous = suspended.case, suspended.csr, suspended.previous
     if isinstance(verdict, Reject):
-        _count_guess(context, case, verdict)
+        count_guess(context, case, verdict)
         raise verdict
     if isinstance(verdict, Unavailable):
         return _leave_undecided(context, suspended, verdict)
@@ -165,6 +146,7 @@ def _authorize(
     *,
     undecided: bool = False,
 ) -> Answered:
+    undecided = undecided or is_besieged(context, case, previous)
     authorization = authorize(case.profile, csr, identity, previous, undecided=undecided)
     case.trail.step("authorized", identity.method)
     _refuse_unrecallable(context, case, authorization)

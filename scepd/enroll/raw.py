@@ -9,6 +9,7 @@ import attrs
 from scepd.enroll.authorize import authorize, identify
 from scepd.enroll.case import Asker, Trail
 from scepd.enroll.context import Context, Registration
+from scepd.enroll.guessing import is_besieged, let_guess
 from scepd.enroll.issue import answer_known, issue
 from scepd.enroll.notices import notices_of
 from scepd.enroll.possession import check_key, read_request
@@ -98,12 +99,13 @@ def _decide(context: Context, case: RawCase) -> Answered:
     known = recall(context, case.key, csr.wishes)
     if known is not None:
         return answer_known(context, case, known, csr.wishes)
-    identity = identify(context, case, csr, None)
+    identity = let_guess(context, case, lambda: identify(context, case, csr, None))
     if isinstance(identity, int) or profile.compliance is not None:
         raise Reject(Reason.challenge_invalid, "a bare request cannot wait for an answer from outside")
     case.asker = Asker(identity, csr)
     case.trail.step("authorized", identity.method)
-    return issue(context, case, csr, authorize(profile, csr, identity, None))
+    undecided = is_besieged(context, case, None)
+    return issue(context, case, csr, authorize(profile, csr, identity, None, undecided=undecided))
 
 
 def _reply(context: Context, case: RawCase, outcome: Issued | Pending) -> Answer:

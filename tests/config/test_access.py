@@ -414,6 +414,18 @@ def test_challenges_are_served_where_some_profile_takes_them(problem_of):
     assert problem_of(tables) == ("listener.tls.serves", "no profile takes one-time challenges")
 
 
+@pytest.mark.parametrize(
+    ("address", "tls", "is_told"),
+    [("0.0.0.0:8080", False, True), ("127.0.0.1:8080", False, False), ("[::1]:8080", False, False), ("0.0.0.0:8080", True, False)],
+)
+def test_S100_forwarded_certificates_in_clear_are_told(compiled, address, tls, is_told):
+    tables = with_listener(address=address, trusted_proxies="networks.txt", client_certificate_header="Client-Cert")
+    if tls:
+        tables["listener"]["plain"]["tls"] = tables["listener"]["tls"]["tls"]
+    told = [warning for warning in compiled(tables).warnings if "crosses a network" in warning.reason]
+    assert [warning.path for warning in told] == ["$.listener.plain.client_certificate_header"] * is_told
+
+
 @pytest.mark.parametrize("header", ["client_address_header", "client_certificate_header"])
 def test_S78_behind_the_PROXY_protocol_headers_are_the_clients(problem_of, header):
     value = "X-Forwarded-For" if "address" in header else "Client-Cert"

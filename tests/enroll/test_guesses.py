@@ -3,15 +3,18 @@
 import attrs
 import pytest
 
+from scepd.enroll.raw import respond_raw
 from scepd.enroll.respond import respond
 from scepd.message.algorithms import CryptoPolicy
 from scepd.profile.access import ClientCertificateGate, ClientCertificateRule
+from scepd.profile.model import RenewalRule
 from scepd.records import ClientIdentity, Origin
 from scepd.refusal import Reason, Reject, Unavailable
 from scepd.web.failures import FailureLimits
 from tests import make
 from tests.enroll.conftest import Device
 from tests.enroll.test_remote import HOOK, Asked, Site
+from tests.enroll.test_renewal import Holder
 from tests.world import ORIGIN, STATIC, default_profile, make_world
 
 GATE = ClientCertificateGate(trust="bundle.pem")
@@ -42,7 +45,7 @@ def test_S30_who_fails_too_often_comes_again_later(device, world):
 def test_S30_what_a_service_outside_refuses_counts_too(keys, tmp_path):
     refusing = Asked(Reject(Reason.challenge_backend_denied, "no"))
     site = Site(keys, tmp_path, refusing)
-    site.world.context.guesses = FailureLimits(per_profile=1, clock=Nanoseconds())
+    site.world.context.guesses = FailureLimits(per_key=1, clock=Nanoseconds())
     first = site.send(site.device.request(challenge="a"))
     later = [site.send(site.device.request(challenge="a", transaction_id=str(n))) for n in range(4)]
     assert first.reason == "challenge_backend_denied"
@@ -108,3 +111,42 @@ def test_C257_an_undecided_request_needs_a_challenge_that_is_kept_too(keys, tmp_
     site = Site(keys, tmp_path, Asked(Unavailable("down")), rule=rule, password_encryption=True, crypto=policy)
     answer = site.send(site.device.request(challenge="theirs", signer=curved))
     assert (answer.reason, site.world.store.transactions()) == ("reply_unprotectable", [])
+
+
+def test_S30_a_profile_that_is_guessed_at_locks_nobody_out_but_asks_a_person(device, world):
+    clock = Nanoseconds()
+    world.context.guesses = FailureLimits(per_profile=2, clock=clock)
+    for number in range(4):
+        body = device.request(challenge="wrong", transaction_id=str(number))
+        assert device.send(body).answer.reason == "challenge_invalid"
+    assert device.send(device.request(transaction_id="mine")).answer.outcome == "pending"
+    [transaction] = world.store.transactions()
+    assert "besieged" in [step.name for step in transaction.trail]
+    world.store.decide(transaction.id, approve=True, who="approver")
+    assert device.send(device.poll(transaction_id="mine")).answer.outcome == "issued"
+    clock.now += 60 * 10**9
+    assert device.send(device.request(transaction_id="later", signer=make.party("later"))).answer.outcome == "issued"
+
+
+def test_S30_a_renewal_guesses_nothing(keys, tmp_path):
+    world = make_world(keys, tmp_path, profiles=[default_profile(renewal=RenewalRule(earliest=0.0))])
+    holder = Holder(world)
+    world.context.guesses = FailureLimits(per_profile=1, clock=Nanoseconds())
+    for number in range(3):
+        holder.send(holder.request(challenge="wrong", transaction_id=str(number)))
+    assert holder.send(holder.renewal()).answer.outcome == "issued"
+
+
+def test_S30_C108_bare_requests_are_guesses_too(keys, tmp_path):
+    world = make_world(keys, tmp_path, profiles=[default_profile(insecurely_accept_raw_csr=True)])
+    world.context.guesses = FailureLimits(per_key=2, per_profile=5, clock=Nanoseconds())
+
+    def send(challenge, key="device"):
+        body = make.csr(challenge=challenge, private_key=make.key(key))
+        return respond_raw(world.context, world.profiles["default"], body, ORIGIN).answer
+
+    assert [send(f"wrong-{number}").status for number in range(3)] == [403, 403, 503]
+    assert send(STATIC, "other").outcome == "issued"
+    for number in range(3):
+        send("wrong", f"key-{number}")
+    assert send(STATIC, "third").status == 202

@@ -47,6 +47,7 @@ DOWN = {
     "cut": Reply(body=b'{"decision": "allow"}', cut=10),
     "slow": Reply(body=b'{"decision": "allow"}', wait=TIMEOUT + 1.0),
     "not strict": Reply(body=b'{"decision": "allow", "decision": "allow"}'),
+    "oversized": Reply(body=b'{"decision": "allow"}', endless=3),
     "redirect": Reply(status=302, headers={"Location": "https://localhost:1/"}),
 }
 
@@ -103,6 +104,15 @@ subject = {{ allow = ["CN"], patterns = {{ CN = "c-.*" }} }}
 issuer = "devices"
 challenge = [{{ method = "entity" }}]
 
+[profile.registration]
+issuer = "devices"
+challenge = [{{ method = "entity", mode = "open" }}, {{ method = "static", secret = {{ file = "static-challenge" }} }}]
+
+[profile.anybody]
+issuer = "devices"
+challenge = [{{ method = "none" }}]
+approval = "manual"
+
 [profile.signed]
 issuer = "devices"
 challenge = [{{ method = "signed", trust = "anchors.pem", audience = "{audience}" }}]
@@ -157,6 +167,7 @@ class Site:
         for receiver in (self.hook, self.compliance, self.notices):
             receiver.verdict, receiver.reply = {"decision": "allow"}, None
             receiver.received.clear()
+        self.intune.lies.replies.clear()
 
     def close(self):
         for receiver in (self.hook, self.compliance, self.notices, self.intune):
@@ -416,6 +427,18 @@ def test_C9_intune_validates_and_hears_of_both_ends(site):
     assert intune.SECRET not in site.server.log.read_text()
 
 
+@pytest.mark.parametrize("way", ["500", "silent", "not strict", "redirect", "oversized"])
+def test_C9_S84_intune_without_an_answer_puts_off_and_then_issues(site, way):
+    device = Device(site, "managed", "theirs", name=f"c-{secrets.token_hex(6)}")
+    word = secrets.choice(["token", "endpoints", "validateRequest"]) if way == "500" else "validateRequest"
+    site.intune.lies.replies[word] = DOWN[way]
+    site.intune.revoke_tokens()
+    assert device.is_put_off()
+    site.intune.lies.replies.clear()
+    first = device.enrol()
+    assert device.enrol() == first
+
+
 def test_the_compliance_hook_says_yes_no_and_nothing(site):
     client = Client(site, "compliant")
     status, words = client.enroll(STATIC)
@@ -455,6 +478,37 @@ def test_an_entity_enrols_once_and_again_after_reset(site):
     third = Device(site, "register", again["code"], name=first.name, party=make.party("other"))
     assert third.refusal()[0] == REFUSED
     assert Device(site, "register", again["code"]).refusal()[0] == REFUSED  # somebody unknown
+
+
+def test_E3_entities_are_entered_from_a_file(site):
+    first, second = Client(site, "register"), Client(site, "register")
+    file = site.server.directory / "entities.csv"
+    file.write_text(f"cn,code,O\n{first.name},,Example\n{second.name},a code of ours,Example\n")
+    made = json.loads(site.server.scepd("entity", "import", file, "--profile", "register", "--json").stdout)
+    codes = {row["cn"]: row["code"] for row in made}
+    assert codes[second.name] is None  # it was given
+    for client, code in ((first, codes[first.name]), (second, "a code of ours")):
+        status, words = client.enroll(code)
+        assert (status, client.has_certificate()) == (0, True), words
+
+
+def test_E4_a_registration_authority_enters_what_it_asks_for(site):
+    device = Device(site, "registration", STATIC)
+    assert device.enrol()
+    rows = json.loads(site.server.scepd("entity", "list", "--profile", "registration", "--json").stdout)
+    assert [(row["cn"], row["state"].lower()) for row in rows] == [(device.name, "generated")]
+    assert Device(site, "registration", "nobody-knows-this").refusal()[0] == REFUSED
+
+
+def test_N3_without_any_challenge_a_person_decides(site):
+    device = Device(site, "anybody", None)
+    assert device.read(device.send()).status is PkiStatus.PENDING
+    site.server.scepd("request", "approve", waiting(site, "anybody"))
+    assert device.enrol()
+    other = Device(site, "anybody", None)
+    assert other.read(other.send()).status is PkiStatus.PENDING
+    site.server.scepd("request", "reject", waiting(site, "anybody"))
+    assert other.refusal()[1] == "rejected_by_approver"
 
 
 def call_generator(site, authorization, *options, profile="/macs"):
@@ -518,6 +572,19 @@ def test_C9_a_signed_token_is_good_for_one_request(site):
     limited = [Device(site, "signed", token(site, name, sub="device 9"), name=name) for name in ("s1", "s2", "s3", "s4")]
     assert all(device.enrol() for device in limited[:3])
     assert limited[3].refusal() == (REFUSED, "challenge_device_limit")
+
+
+def test_S94_a_broken_trust_file_leaves_the_old_one_also_on_SIGHUP(site):
+    good = site.mdm.path.read_bytes()
+    site.mdm.path.write_bytes(good[: len(good) // 2])
+    try:
+        assert Device(site, "signed", token(site, "half"), name="half").enrol()
+        site.server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: site.server.log_lines("reload_failed"), patience=20, what=site.server.log)
+        assert Device(site, "signed", token(site, "still"), name="still").enrol()
+    finally:
+        site.mdm.path.write_bytes(good)
+    assert "anchors.pem" in site.server.log_lines("reload_failed")[-1] + "".join(site.server.log_lines("trust_not_renewed"))
 
 
 def test_a_client_certificate_is_who_enrols(site):
