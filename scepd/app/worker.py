@@ -196,8 +196,9 @@ class Worker:
             self.log.warn(event="refusals_lost", cause=trouble.cause)  # noqa: G010 - the name in twisted.logger
 
     def _tell_stall(self, stall: Stall) -> None:
-        milliseconds, stack = round(stall.seconds * 1000), " < ".join(stall.stack[:_STALL_FRAMES])
-        self.log.warn(event="reactor_stall", ms=milliseconds, stack=stack)  # noqa: G010 - the name in twisted.logger
+        stack = " < ".join(stall.stack[:_STALL_FRAMES])
+        milliseconds, cpu = round(stall.seconds * 1000), round(stall.cpu * 1000)
+        self.log.warn(event="reactor_stall", ms=milliseconds, cpu_ms=cpu, stack=stack)  # noqa: G010 - the name in twisted.logger
 
 
 def http_limits(limits: LimitSettings) -> HttpLimits:

@@ -17,10 +17,15 @@ _WAITING = frozenset({"doPoll", "doSelect", "doKEvent"})
 
 @attrs.frozen
 class Stall:
-    """A callback that kept the reactor: seconds, and the reactor thread's stack (innermost first) while it did."""
+    """A callback that kept the reactor: seconds, and the reactor thread's stack (innermost first) while it did.
+
+    `cpu` are the seconds of them in which the thread had a processor. Where that is little, the thread waited: in a call
+    that blocks, or because the machine was busy with others.
+    """
 
     seconds: float
     stack: tuple[str, ...]
+    cpu: float
 
 
 class StallDetector:
@@ -35,7 +40,7 @@ class StallDetector:
         self._report = report
         self._limit = limit
         self._period = limit / 2
-        self._beat = 0.0
+        self._beat = self._cpu = 0.0
         self._identity = 0
         self._seen: tuple[float, tuple[str, ...]] = (0.0, ())  # the beat that was late, and the stack then
         self._call: Any = None
@@ -45,7 +50,7 @@ class StallDetector:
     def start(self) -> None:
         """Begin; to be called on the reactor's thread."""
         self._identity = threading.get_ident()
-        self._beat = time.monotonic()
+        self._beat, self._cpu = time.monotonic(), time.thread_time()
         self._call = self._reactor.callLater(self._period, self._tick)
         self._stop.clear()
         self._thread = threading.Thread(target=self._watch, name="stall-detector", daemon=True)
@@ -66,9 +71,9 @@ class StallDetector:
         late = time.monotonic() - self._beat - self._period
         beat, stack = self._seen
         if beat == self._beat and stack and late > self._limit:
-            self._report(Stall(late, stack))
+            self._report(Stall(late, stack, time.thread_time() - self._cpu))
         if not self._stop.is_set():
-            self._beat = time.monotonic()
+            self._beat, self._cpu = time.monotonic(), time.thread_time()
             self._call = self._reactor.callLater(self._period, self._tick)
 
     def _watch(self) -> None:

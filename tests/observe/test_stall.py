@@ -35,6 +35,17 @@ def test_S125_a_blocking_callback_is_reported_with_its_stack(reactor):
     assert stalls
     assert any("blocking_callback" in line for stall in stalls for line in stall.stack)
     assert max(stall.seconds for stall in stalls) > 0.2
+    assert max(stall.cpu for stall in stalls) < 0.1  # it slept
+
+
+def test_S125_a_stall_tells_work_from_waiting(reactor):
+    def work():
+        end = time.thread_time() + 0.2
+        while time.thread_time() < end:
+            pass
+
+    stalls = run(reactor, work)
+    assert max(stall.cpu for stall in stalls) > 0.15
 
 
 def test_S125_a_waiting_reactor_and_short_callbacks_are_not_reported(reactor):
