@@ -13,6 +13,7 @@ from OpenSSL import SSL, crypto
 from service_identity.exceptions import VerificationError
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, TLSVersion, optionsForClientTLS, trustRootFromCertificates
 from twisted.web.client import Agent, ResponseDone, ResponseFailed
@@ -114,7 +115,7 @@ async def within(reactor: Any, seconds: float, coroutine: Coroutine[Any, Any, T]
     deadline = reactor.callLater(seconds, work.cancel)
     try:
         return await work
-    except (CancelledError, Unavailable) as error:
+    except (CancelledError, ConnectingCancelledError, Unavailable) as error:
         if deadline.active():
             raise
         raise Unavailable(f"{who}: no answer within {seconds:g} s") from error

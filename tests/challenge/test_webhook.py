@@ -21,7 +21,7 @@ from scepd.profile.access import WebhookRule
 from scepd.records import Identity, Notice, Secret
 from scepd.refusal import OperatorError, Reason, Reject, Unavailable
 from tests.challenge.remote import CHALLENGE, question
-from tests.emulators.https import HttpsServer, Reply
+from tests.emulators.https import BlackHole, HttpsServer, Reply
 from tests.emulators.reactor import Stage
 from tests.emulators.webhook import SECRET, WebhookReceiver
 from tests.store.building import BEGIN
@@ -210,6 +210,15 @@ def test_S84_retry_after_is_honoured_within_bounds(stage, receiver, method, aske
 def test_S84_nobody_listens(stage, receiver, method, asked):
     receiver.close()
     assert "refused" in unavailable(stage, method, asked)
+
+
+def test_S84_whoever_cannot_be_reached_is_no_answer(stage, receiver, method, asked):
+    receiver.close()
+    hole = BlackHole(receiver.port)
+    try:
+        assert "no answer within" in unavailable(stage, method, asked)
+    finally:
+        hole.close()
 
 
 def test_S84_a_certificate_of_another_authority_is_refused(stage, receiver, clock, asked):

@@ -144,6 +144,22 @@ class _Server(ThreadingHTTPServer):
         """A client may leave whenever it likes."""
 
 
+class BlackHole:
+    """A port at which every packet is lost, as behind a firewall: whoever connects hears nothing."""
+
+    def __init__(self, port=0):
+        self._server = socket.create_server(("127.0.0.1", port), backlog=0)
+        self.port = self._server.getsockname()[1]
+        self._waiting = [socket.socket() for _ in range(8)]  # they fill the queue of those that nobody accepts
+        for one in self._waiting:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", self.port))
+
+    def close(self):
+        for one in (*self._waiting, self._server):
+            one.close()
+
+
 class ConnectProxy:
     """An HTTP proxy on loopback that knows CONNECT alone; `status` is what it answers."""
 
