@@ -67,6 +67,7 @@ class LostAudit:
             profile=str(claim.get("profile", "")),
             subject=str(claim.get("subject", "")),
             names=tuple(claim.get("names", ())),
+            shard=int(claim.get("shard", 0)),
             digest=str(details["certificate"]),
         )
 

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from scepd.records import LostCertificate
+from scepd.records import LostCertificate, shard_at
 from scepd.refusal import OperatorError
 from scepd.x509.general_names import from_x509_general_name
 from scepd.x509.keys import spki_digest
@@ -67,10 +67,20 @@ def _read_certificate(
         not_after=certificate.not_valid_after_utc,
         subject=to_text(from_x509(certificate.subject)),
         names=tuple(_names(certificate)),
+        shard=_shard(certificate),
         digest=hashlib.sha256(der).hexdigest(),
         der=der,
         public_key=spki_digest(spki),
     )
+
+
+def _shard(certificate: x509.Certificate) -> int:
+    """Return the shard of the CRL that a certificate names."""
+    try:
+        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return 0
+    return next((shard_at(str(point.full_name[0].value)) for point in points if point.full_name), 0)
 
 
 def _is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -1,6 +1,7 @@
 """What a worker does beside the requests: it publishes from memory, hears news, and takes its turn at the duties."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Self
 
 import attrs
@@ -17,6 +18,7 @@ from scepd.app.news import Audience, News
 from scepd.app.outbox_duty import OutboxDuty
 from scepd.app.responder_duty import ResponderDuty
 from scepd.app.seal_duty import SealDuty
+from scepd.app.shard_duty import ShardDuty
 from scepd.app.tls_duty import TlsDuty
 from scepd.ca.publish import Publisher
 from scepd.ca.shelf import CrlShelf
@@ -72,7 +74,9 @@ class Background:
             *staff.publish_crls(shelf, pause, marks),
             housekeeping,
         ]
-        audience = Audience(publication.renew, shared.doorkeepers.switches, shared.halt, shared.prepared.hear)
+        audience = Audience(
+            publication.renew, shared.doorkeepers.switches, shared.halt, shared.prepared.hear, shared.shards
+        )
         node = settings.appliance.node
         marking = MarksDuty(
             marks=marks, node=node, lease=Lease(f"marks:{node}", names["duties"], clock), clerk=duty_clerk
@@ -149,21 +153,36 @@ class _Staff:
         for issuer in self.settings.issuers:
             if issuer.crl is None:
                 continue
-            yield CrlDuty(
-                publisher=Publisher(
-                    issuer=issuer.name,
-                    certificate=IssuerCertificate.load(issuer.certificate_der),
-                    terms=issuer.crl,
-                    shelf=shelf,
-                    pause=pause,
-                ),
-                lease=Lease(f"crl:{issuer.name}", self.holder, self.clock),
-                clerk=self.clerk,
-                lanes=self.lanes,
-                marks=marks,
-                published=PublishedCrl.within(self.settings.appliance.state, issuer.name),
-                clock=self.clock,
+            first = Publisher(
+                issuer=issuer.name,
+                certificate=IssuerCertificate.load(issuer.certificate_der),
+                terms=issuer.crl,
+                shelf=shelf,
+                urls=issuer.crl_urls,
+                pause=pause,
             )
+            lease = Lease(f"crl:{issuer.name}", self.holder, self.clock)
+            yield ShardDuty(
+                issuer=issuer.name,
+                size=issuer.crl.shard_size if issuer.crl_urls else None,
+                kept=issuer.crl.valid + issuer.crl.every,
+                clock=self.clock,
+                lease=lease,
+                clerk=self.clerk,
+                make=partial(self._publish_shard, first, lease, marks),
+            )
+
+    def _publish_shard(self, first: Publisher, lease: Lease, marks: MarkFile, shard: int) -> CrlDuty:
+        publisher = attrs.evolve(first, shard=shard)
+        return CrlDuty(
+            publisher=publisher,
+            lease=lease,
+            clerk=self.clerk,
+            lanes=self.lanes,
+            marks=marks,
+            published=PublishedCrl.within(self.settings.appliance.state, publisher.name),
+            clock=self.clock,
+        )
 
     def renew_responders(self) -> Iterator[Duty]:
         """Yield the duties of the issuers that OCSP answers for."""

@@ -18,6 +18,7 @@ from scepd.app.successions import successions_of
 from scepd.ca.local import LocalIssuer, Locations
 from scepd.ca.prepared import PreparedAnswers
 from scepd.ca.responder import Authorities, Responder, Responders
+from scepd.ca.shards import OpenShards
 from scepd.ca.shelf import CrlShelf
 from scepd.challenge.enclosure import Enclosures
 from scepd.challenge.passwords import ProfilePasswords
@@ -83,6 +84,7 @@ class Shared:
     authorities: Authorities  # for which OCSP answers
     crls: CrlShelf = attrs.field(factory=CrlShelf)
     prepared: PreparedAnswers = attrs.field(factory=PreparedAnswers)
+    shards: OpenShards = attrs.field(factory=OpenShards)
     guesses: Guesses | None = None
     halt: Halt = attrs.field(factory=Halt)
 
@@ -154,6 +156,7 @@ class Outfitter:
                 registrations=self._open_registrations(session),
                 responders=self._open_responders(session),
                 prepared=self._shared.prepared,
+                shards=self._shared.shards,
                 successions=self._successions,
                 challenges=self._shared.doorkeepers.methods,
                 passwords=self._passwords,

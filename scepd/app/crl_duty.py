@@ -66,21 +66,21 @@ class CrlDuty:
         except (Unavailable, TokenFault, OperatorError, SealError) as trouble:
             self._retry = self.monotonic() + self._pause
             self._pause = min(self._pause * 2, _LONGEST_PAUSE)
-            self._alarm(trouble, self.publisher.shelf.held(self.publisher.issuer))
+            self._alarm(trouble, self.publisher.shelf.held(self.publisher.name))
 
     async def _publish(self) -> None:
         drafted = await self.clerk.run(self._draft)
         if drafted is None:
             return
-        name = self.publisher.issuer
-        signature = await self.lanes.run(lambda lane: sign_crl(drafted.draft, lane.issuers[name].key))
+        issuer = self.publisher.issuer
+        signature = await self.lanes.run(lambda lane: sign_crl(drafted.draft, lane.issuers[issuer].key))
         crl = await self.clerk.run(lambda repository: self._store(repository, drafted, signature))
         if crl is not None:
             taken = self.monotonic() - drafted.begun
             self._rest = self.monotonic() + _REST * taken
             self.log.info(
                 event="crl_published",
-                issuer=name,
+                issuer=self.publisher.name,
                 number=crl.number,
                 entries=crl.entries,
                 next_update=crl.next_update.isoformat(),
@@ -94,14 +94,14 @@ class CrlDuty:
         now, generation = self.clock.now(), repository.generation()
         if not self.publisher.is_due(repository, now) and (generation == self._generation or begun < self._rest):
             return None
-        draft = self.publisher.draft(repository, now, above=self.marks.last_crl(self.publisher.issuer))
+        draft = self.publisher.draft(repository, now, above=self.marks.last_crl(self.publisher.name))
         if draft is None:
             self._generation = generation
             return None
         return _Drafted(draft, generation, begun)
 
     def _store(self, repository: Repository, drafted: _Drafted, signature: bytes) -> Crl | None:
-        name = self.publisher.issuer
+        name = self.publisher.name
         self.marks.reserve_crl(name, drafted.draft.number)  # a number that is lost does no harm
         crl = self.publisher.publish(repository, drafted.draft, signature, who=self.lease.holder)
         if crl is not None:
@@ -120,7 +120,7 @@ class CrlDuty:
         self.log.emit(
             LogLevel.critical if urgent else LogLevel.error,
             event="crl_overdue",
-            issuer=self.publisher.issuer,
+            issuer=self.publisher.name,
             cause=cause,
             hint=hint,
             valid_until=None if latest is None else latest.next_update.isoformat(),

@@ -11,9 +11,10 @@ from twisted.python.failure import Failure
 
 from scepd.app.clerk import Clerk
 from scepd.app.halt import Halt
+from scepd.ca.shards import OpenShards
 from scepd.ca.shelf import CrlShelf
 from scepd.profile.switches import Switches
-from scepd.records import Crl
+from scepd.records import Crl, crl_issuer, crl_name, crl_shard
 from scepd.store.read_only import Standstill
 from scepd.store.repository import Repository
 
@@ -33,13 +34,15 @@ class Reading:
 class Audience:
     """Whom the news concern: `renew` takes each CRL, `switches` which profiles are off, `halt` whether all stands still.
 
-    `hear` is told each generation, before anything else is read, in the clerk's thread.
+    `hear` is told each generation, before anything else is read, in the clerk's thread; `shards` which CRL new
+    certificates name: never one that is not there yet.
     """
 
     renew: Callable[[Crl], None]
     switches: Switches
     halt: Halt
     hear: Callable[[int], None] = lambda _generation: None
+    shards: OpenShards = attrs.field(factory=OpenShards)
 
 
 class News:
@@ -87,7 +90,8 @@ class News:
             return None
         self._audience.hear(generation)
         self._audience.switches.replace(frozenset(repository.disabled_profiles()))
-        found = (self._shelf.latest(repository, issuer) for issuer in self._issuers)
+        names = [crl_name(issuer, shard) for issuer in self._issuers for shard in repository.crl_shards(issuer)]
+        found = (self._shelf.latest(repository, name) for name in names)
         return Reading(generation, tuple(crl for crl in found if crl is not None), repository.standstill())
 
     def _tell(self, reading: Reading | None) -> None:
@@ -97,6 +101,7 @@ class News:
         self._generation = reading.generation
         for crl in reading.crls:
             self._audience.renew(crl)
+        self._audience.shards.replace({crl_issuer(crl.issuer): crl_shard(crl.issuer) for crl in reading.crls})
         self._audience.halt.hear(reading.standstill)
 
     def _fail(self, failure: Failure) -> None:

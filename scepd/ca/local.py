@@ -34,15 +34,16 @@ class LocalIssuer:
         *,
         now: datetime,
         random: Callable[[int], bytes],
+        shard: int = 0,
     ) -> tuple[int, Draft]:
-        """Return a fresh serial and the linted, placeholder-signed certificate that carries it.
+        """Return a fresh serial and the linted, placeholder-signed certificate that carries it, of a shard of the CRL.
 
         Raises `Reject(lint_failed)` where a rule of `x509.lint` fails, `Reject(validity_exhausted)` where the issuer
         ends too soon (RFC 5280 section 4.1; the token is not asked for anything).
         """
         serial = new_serial(random)
         draft = draft_certificate(
-            template, spki_der, self.certificate, serial=serial, now=now, locations=self.locations
+            template, spki_der, self.certificate, serial=serial, now=now, locations=self.locations.of_shard(shard)
         )
         self.check(draft.der)
         return serial, draft

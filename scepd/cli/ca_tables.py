@@ -45,6 +45,8 @@ def issuer_table(name: str, made: Mapping[str, Made], model: IssuerSettings) -> 
         table["crl"] = False
     elif model.crl != CrlSettings():
         table["crl"] = {"valid": duration(model.crl.valid), "every": duration(model.crl.every)}
+        if model.crl.shard_size != CrlSettings().shard_size:
+            table["crl"]["shard_size"] = model.crl.shard_size
     if "ocsp" in table:
         table["ocsp"] |= ocsp_terms(model.ocsp)
     for word in ("crl_urls", "ocsp_urls", "issuer_urls"):
@@ -86,6 +88,8 @@ def value(one: Any) -> str:
     match one:
         case bool():
             return "true" if one else "false"
+        case int():
+            return str(one)
         case datetime():
             return f"{one.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
         case Mapping():

@@ -140,7 +140,7 @@ def _compile_crl(section: CrlSection | bool, place: Place) -> CrlSettings | None
         # Relying parties refuse everything while there is no CRL that is valid (RFC 5280 section 6.3.3).
         hint = 'crl = { valid = "7d", every = "1d" }'
         (place / "every").problem("the next CRL would come only when the one before has ended", hint)
-    return CrlSettings(valid=section.valid, every=section.every)
+    return CrlSettings(valid=section.valid, every=section.every, shard_size=section.shard_size)
 
 
 def _compile_ocsp(section: OcspSection | None, responder: RaSettings | None, place: Place) -> OcspSettings | None:

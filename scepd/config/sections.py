@@ -120,6 +120,7 @@ class CrlSection:
 
     valid: Duration = timedelta(days=7)
     every: Duration = timedelta(days=1)
+    shard_size: Annotated[int, scalars.whole(2, 10_000_000)] = 100_000
 
 
 @attrs.frozen

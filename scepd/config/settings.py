@@ -104,10 +104,14 @@ class RaSettings:
 
 @attrs.frozen
 class CrlSettings:
-    """The CRL of an issuer: how long each is valid, and after how long the next follows (RFC 5280 section 5.1.2.5)."""
+    """The CRL of an issuer: how long each is valid, and after how long the next follows (RFC 5280 section 5.1.2.5).
+
+    Of so many certificates each has a CRL of their own, where certificates say where theirs is.
+    """
 
     valid: timedelta = timedelta(days=7)
     every: timedelta = timedelta(days=1)
+    shard_size: int = 100_000
 
 
 @attrs.frozen

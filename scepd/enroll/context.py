@@ -10,6 +10,7 @@ import attrs
 from scepd.ca.local import LocalIssuer
 from scepd.ca.prepared import PreparedAnswers
 from scepd.ca.responder import NO_RESPONDERS, Responders
+from scepd.ca.shards import OpenShards
 from scepd.challenge.enclosure import Enclosures
 from scepd.challenge.order import Methods
 from scepd.enroll.budget import Budget
@@ -84,6 +85,7 @@ class Context:
         {}
     )  # by profile name, of those that take PasswordRecipientInfo
     responders: Responders = NO_RESPONDERS
+    shards: OpenShards = attrs.field(factory=OpenShards)  # one of all lanes of the process
     prepared: PreparedAnswers = attrs.field(factory=PreparedAnswers)  # one of all lanes of the process
     switches: Switches = attrs.field(factory=Switches)  # one of all lanes of the process
     guesses: Guesses | None = None  # None: no limits

@@ -191,7 +191,8 @@ def _intent(context: Context, asking: Asking, wanted: Wanted, authorization: Aut
     template = authorization.template
     renewal = asking.profile.renewal
     now = context.clock.now()
-    serial, draft = issuer.draft(template, wanted.spki_der, now=now, random=context.random)
+    shard = context.shards.of(issuer.name)
+    serial, draft = issuer.draft(template, wanted.spki_der, now=now, random=context.random, shard=shard)
     asking.trail.step("drafted")
     context.checkpoint("before_intent")
     return Intent(
@@ -221,4 +222,5 @@ def _intent(context: Context, asking: Asking, wanted: Wanted, authorization: Aut
         notify=wanted.notify,
         enclosure=wanted.enclosure,
         grace=timedelta() if renewal is None else renewal.grace,
+        shard=shard,
     )

@@ -13,7 +13,7 @@ from scepd.enroll.renewal import find_previous
 from scepd.enroll.succession import generations
 from scepd.message.certificate import load_certificate
 from scepd.message.lookup import parse_issuer_and_serial
-from scepd.records import Certificate, CertificateState, Found, Outcome
+from scepd.records import Certificate, CertificateState, Found, Outcome, crl_name
 from scepd.refusal import WIRE, Reason, Reject, Unavailable
 
 
@@ -38,6 +38,8 @@ def get_cert(context: Context, case: Case) -> Outcome:
 def get_crl(context: Context, case: Case) -> Outcome:
     """Return the newest CRL of the issuer that is asked for; the serial number need not exist (C-230).
 
+    Where the CRL has shards it is that of the certificate, and of what does not exist the first one.
+
     Raises `Reject` as `get_cert`, `Unavailable` where no CRL is valid now (C-232).
     """
     if not case.profile.get_crl:
@@ -45,6 +47,8 @@ def get_crl(context: Context, case: Case) -> Outcome:
     _refuse_unprotectable(case)
     issuer_der, serial = _read(context, case)
     name = _issuer_meant(context, case, issuer_der, serial)
+    row = context.store.certificate(name, serial)
+    name = crl_name(name, 0 if row is None else row.shard)
     crl = context.crls.newest(context.store, name, context.clock.now())
     if crl is None:
         raise Unavailable(f"no CRL of {name} is valid now", retry_after=60)

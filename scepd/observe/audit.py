@@ -29,6 +29,7 @@ class Action(enum.Enum):
     certificate_released = "certificate_released"  # a hold was lifted
     clone_suspected = "clone_suspected"
     crl_published = "crl_published"
+    crl_shard_opened = "crl_shard_opened"  # certificates issued from now on name another CRL
     responder_certified = "responder_certified"  # a fresh certificate of an OCSP key
     challenge_added = "challenge_added"
     challenge_cancelled = "challenge_cancelled"

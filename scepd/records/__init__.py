@@ -44,6 +44,13 @@ from scepd.records.recovery import (
     LostRevocation,
     Recovered,
 )
+from scepd.records.shards import (
+    crl_issuer,
+    crl_name,
+    crl_shard,
+    shard_at,
+    shard_url,
+)
 from scepd.records.texts import (
     Secret,
     to_json,
@@ -101,5 +108,10 @@ __all__ = [
     "Transaction",
     "TransactionKey",
     "TransactionState",
+    "crl_issuer",
+    "crl_name",
+    "crl_shard",
+    "shard_at",
+    "shard_url",
     "to_json",
 ]

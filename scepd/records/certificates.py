@@ -57,7 +57,10 @@ class RevokedEntry:
 
 @attrs.frozen
 class Crl:
-    """A published CRL (RFC 5280 section 5): `number` rises by one with each; `entries` is how many it lists."""
+    """A published CRL (RFC 5280 section 5): `number` rises by one with each; `entries` is how many it lists.
+
+    `issuer` is the name of the CRL: its issuer's, or that of one of its shards (`records.crl_name`).
+    """
 
     issuer: str
     number: int
@@ -86,3 +89,4 @@ class Certificate:
     id: int = 0
     revocation: Revocation | None = None
     lineage: Lineage | None = None  # None: the first of its line
+    shard: int = 0  # of its issuer's CRL

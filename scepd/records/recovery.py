@@ -22,6 +22,7 @@ class LostCertificate:
     profile: str = ""
     subject: str = ""
     names: tuple[str, ...] = ()
+    shard: int = 0  # of its issuer's CRL
     digest: str = ""  # SHA-256 of the certificate, hexadecimal
     der: bytes | None = None
     not_before: datetime | None = None
@@ -36,6 +37,7 @@ class LostRevocation:
     entry: RevokedEntry
     not_after: datetime
     source: str  # "CRL 9", "audit n1/desk 12"
+    shard: int = 0  # of the issuer's CRL
 
 
 @attrs.frozen(kw_only=True)

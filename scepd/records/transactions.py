@@ -68,6 +68,7 @@ class Intent:
     grace: timedelta | None = None  # after the end of what it renews, in which it may still be issued; None: any time
     unique_key: bool = False  # refuse while another line of the profile has a live certificate of that key
     most_active: int | None = None  # live certificates that its holder may have in the profile
+    shard: int = 0  # of the CRL that the certificate names
     holder: str = ""  # whose certificates are counted, where most_active is set; a renewal keeps its line's
 
 

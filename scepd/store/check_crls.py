@@ -9,7 +9,7 @@ from sqlalchemy import Integer, bindparam, cast, exists, func, select
 
 from scepd.observe.audit import Action
 from scepd.observe.damage import Damage
-from scepd.records import CertificateState
+from scepd.records import CertificateState, crl_issuer, crl_shard
 from scepd.store.check_rows import Findings, judged, pages
 from scepd.store.engines import StoreConnection
 from scepd.store.ledger import certificate_target
@@ -66,7 +66,7 @@ def _faults(connection: StoreConnection, row: Any, issuers: Mapping[str, IssuerC
     window = [None if moment is None else time_text(moment) for moment in (crl.last_update_utc, crl.next_update_utc)]
     if [text and text[:19] for text in window] != [row.this_update[:19], row.next_update[:19]]:
         yield f"its bytes are of {window[0]}, good until {window[1]}"
-    issuer = issuers.get(row.issuer)
+    issuer = issuers.get(crl_issuer(row.issuer))
     if issuer is None:
         yield "its issuer is not known"
     elif not _is_signed_by(crl, issuer.certificate):
@@ -77,13 +77,14 @@ def _check_entries(connection: StoreConnection, row: Any) -> Iterator[Findings]:
     crl = x509.load_der_x509_crl(row.der)
     listed = {entry.serial_number for entry in crl}
     moment = datetime.fromisoformat(row.this_update)
+    issuer = crl_issuer(row.issuer)
     ended = _REVOKED.where(
-        _C.issuer == row.issuer, _C.revoked < time_text(moment - _SLACK), _C.not_after > row.this_update
+        _C.issuer == issuer, _C.shard == crl_shard(row.issuer), _C.revoked < time_text(moment - _SLACK), _C.not_after > row.this_update
     )
     for certificate in pages(connection, ended, _C.id):
         missing = int(certificate.serial, 16) not in listed
         where, words = (
-            f"certificate {row.issuer} {certificate.serial}",
+            f"certificate {issuer} {certificate.serial}",
             f"is revoked, and CRL {row.number} does not list it",
         )
         yield [Damage(where, words, _NEXT)] if missing else []
@@ -92,11 +93,12 @@ def _check_entries(connection: StoreConnection, row: Any) -> Iterator[Findings]:
 
 
 def _entry_fault(connection: StoreConnection, row: Any, serial: int) -> Iterator[Damage]:
-    found = connection.first(_STATE, {"authority": row.issuer, "number": serial_text(serial)})
-    where = f"certificate {row.issuer} {serial_text(serial)}"
+    issuer = crl_issuer(row.issuer)
+    found = connection.first(_STATE, {"authority": issuer, "number": serial_text(serial)})
+    where = f"certificate {issuer} {serial_text(serial)}"
     if found is None:
         yield Damage(where, f"is on CRL {row.number}, and is not known here", "compare with a backup")
-    elif found[0] != CertificateState.REVOKED.value and not _was_released(connection, row.issuer, serial):
+    elif found[0] != CertificateState.REVOKED.value and not _was_released(connection, issuer, serial):
         yield Damage(where, f"is on CRL {row.number}, and is {found[0]} here", f"scepd cert show {serial_text(serial)}")
 
 

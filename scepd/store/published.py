@@ -2,13 +2,13 @@
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import attrs
 from cryptography import x509
 
-from scepd.records import Crl
+from scepd.records import Crl, crl_name
 from scepd.refusal import Unavailable
 
 DIRECTORY = "published"
@@ -50,14 +50,24 @@ class PublishedCrl:
             raise Unavailable(f"{self.path} cannot be read: {error}") from error
 
 
+def published_names(state: Path, issuers: Iterable[str]) -> Iterator[str]:
+    """Yield the names of the CRLs that may be kept: one for each issuer, and one for each further shard that has a file."""
+    for issuer in issuers:
+        yield issuer
+        for path in sorted((state / DIRECTORY).glob(f"{issuer}.*.crl")):
+            name = path.name.removesuffix(".crl")
+            if name == crl_name(issuer, int(suffix) if (suffix := name.rpartition(".")[2]).isdecimal() else 0):
+                yield name
+
+
 def newest_published(state: Path, issuers: Iterable[str]) -> dict[str, Crl]:
     """Return the CRLs that are kept, by issuer; what cannot be read is left out."""
     kept = {}
-    for issuer in issuers:
+    for name in published_names(state, issuers):
         with contextlib.suppress(Unavailable):
-            crl = PublishedCrl.within(state, issuer).read()
+            crl = PublishedCrl.within(state, name).read()
             if crl is not None:
-                kept[issuer] = crl
+                kept[name] = crl
     return kept
 
 

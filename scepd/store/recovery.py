@@ -171,7 +171,7 @@ class Recoveries(Standings, Revocations, Crls):
     def _revoke_lost(self, lost: LostRevocation, who: str, now: datetime) -> bool:
         """Revoke again what was revoked, also a serial that nothing else is known of."""
         entry = lost.entry
-        unknown = LostCertificate(lost.issuer, entry.serial, entry.revocation.at, lost.not_after)
+        unknown = LostCertificate(lost.issuer, entry.serial, entry.revocation.at, lost.not_after, shard=lost.shard)
         self._add_lost(unknown, who, now)
         found = self.certificate(lost.issuer, entry.serial)
         before = None if found is None else found.revocation
@@ -260,4 +260,5 @@ def _lost_values(lost: LostCertificate, now: datetime) -> dict[str, Any]:
         "created": time_text(now),
         "der": lost.der,
         "issued": None if lost.der is None else time_text(lost.issued),
+        "shard": lost.shard,
     }

@@ -39,6 +39,7 @@ from scepd.store.recovery import Recoveries
 from scepd.store.responders import Responders
 from scepd.store.rows import serial_text, time_text, trail_text, transaction_of
 from scepd.store.seals import Seals
+from scepd.store.shards import Shards
 from scepd.store.switches import Switches
 from scepd.store.texts import Texts
 from scepd.store.tickets import Tickets
@@ -49,6 +50,7 @@ class Repository(
     Recoveries,
     Petitions,
     Responders,
+    Shards,
     Leases,
     Tickets,
     Outbox,

@@ -67,6 +67,7 @@ _ENTRIES = (
     select(_C.id, _C.serial, _C.revoked, _C.revocation_reason, _C.invalid_since)
     .where(
         _C.issuer == bindparam("authority"),
+        _C.shard == bindparam("part"),
         sql.is_in(_C.state, CertificateState.REVOKED),
         _C.id > bindparam("last"),
         _C.not_after > bindparam("ends_after"),
@@ -137,13 +138,18 @@ class Revocations(Writer):
                 self._announce()
         return revoked
 
-    def revoked_entries(self, issuer: str, *, ends_after: datetime) -> Iterator[RevokedEntry]:
-        """Yield what a CRL lists, in the order of issue: certificates that are valid, or were, until later than that time.
+    def revoked_entries(self, issuer: str, *, ends_after: datetime, shard: int = 0) -> Iterator[RevokedEntry]:
+        """Yield what the CRL of a shard lists, in the order of issue: what is valid, or was, until later than that time.
 
         Read a page at a time, not as one state of the store: what is revoked meanwhile may be in it or not, and has
         then raised `generation` since the first page.
         """
-        values: dict[str, Any] = {"authority": issuer, "ends_after": time_text(ends_after), "last": 0}
+        values: dict[str, Any] = {
+            "authority": issuer,
+            "part": shard,
+            "ends_after": time_text(ends_after),
+            "last": 0,
+        }
         while page := self._connection.rows(_ENTRIES, values):
             for _, serial, revoked, reason, invalid_since in page:
                 revocation = revocation_of(revoked, reason, invalid_since)

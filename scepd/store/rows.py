@@ -91,6 +91,7 @@ SELECT_CERTIFICATE: Select[Any] = select(
     _C.predecessor,
     _C.renewals,
     _C.first_issued,
+    _C.shard,
 )
 
 SELECT_CHALLENGE: Select[Any] = select(*CHALLENGE.c)
@@ -191,7 +192,7 @@ def transaction_of(row: Sequence[Any]) -> Transaction:
 def certificate_of(row: Sequence[Any]) -> Certificate:
     """Return the record of a SELECT_CERTIFICATE row."""
     number, issuer, serial, state, profile, subject, names, public_key, not_before, not_after, *row = row
-    der, transaction, created, revoked, reason, invalid_since, predecessor, renewals, first_issued = row
+    der, transaction, created, revoked, reason, invalid_since, predecessor, renewals, first_issued, shard = row
     return Certificate(
         issuer=issuer,
         serial=int(serial, 16),
@@ -208,6 +209,7 @@ def certificate_of(row: Sequence[Any]) -> Certificate:
         id=number,
         revocation=revocation_of(revoked, reason, invalid_since),
         lineage=_lineage(predecessor, renewals, first_issued),
+        shard=shard,
     )
 
 

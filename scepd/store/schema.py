@@ -18,7 +18,7 @@ from sqlalchemy import (
 from scepd.records import CertificateState, ChallengeState, TransactionState
 
 # The version of the tables that this program writes, and by which `store.version` decides whether it may read a store.
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 METADATA = MetaData(
     naming_convention={
@@ -168,6 +168,8 @@ CERTIFICATE = Table(
     Column("subject_folded", Text),
     # Whose live certificates are counted, only where a profile bounds them.
     Column("holder", Text),
+    # Of the issuer's CRL: fixed at issuance, since the certificate names it.
+    Column("shard", Integer, nullable=False, server_default="0"),
     # The reservation that precedes each signature (threat S-103).
     UniqueConstraint("issuer", "serial"),
     UniqueConstraint("transaction"),
@@ -186,6 +188,7 @@ CERTIFICATE = Table(
     Index(
         "ix_certificate_revoked",
         "issuer",
+        "shard",
         "id",
         "state",  # without it in the index the row would be read for it
         "not_after",
@@ -276,6 +279,18 @@ RESPONDER = Table(
     Column("der", LargeBinary, nullable=False),
     Column("created", Text, nullable=False),
     Index(None, "issuer"),
+)
+
+# The shards of each issuer's CRL, from the second on; the first needs no row before it is counted. `counted` is the last
+# certificate row that `certificates` and `ends` know of.
+CRL_SHARD = Table(
+    "crl_shard",
+    METADATA,
+    Column("issuer", Text, primary_key=True),
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("certificates", Integer, nullable=False),
+    Column("counted", Integer, nullable=False),
+    Column("ends", Text, nullable=False),
 )
 
 # Who does a duty that only one process may do, and until when.

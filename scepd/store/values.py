@@ -114,6 +114,7 @@ def certificate_values(intent: Intent, number: int, now: datetime) -> dict[str, 
         "transaction": number,
         "created": time_text(now),
         "holder": intent.holder or None,
+        "shard": intent.shard,
         **lineage_values(intent.lineage),
     }
 
@@ -178,7 +179,8 @@ def waiting(petition: Petition, number: int, owner: str, now: datetime) -> Trans
 
 def claim_details(intent: Intent, draft_digest: str) -> Mapping[str, Any]:
     """Return what the audit keeps of an intent: enough to tell which bytes were about to be signed, for whom."""
-    return {**_request_details(intent), "serial": serial_text(intent.serial), "draft": draft_digest}
+    shard = {"shard": intent.shard} if intent.shard else {}
+    return {**_request_details(intent), "serial": serial_text(intent.serial), "draft": draft_digest, **shard}
 
 
 def petition_details(petition: Petition) -> Mapping[str, Any]:

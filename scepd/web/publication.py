@@ -10,7 +10,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from scepd.ports import Clock
-from scepd.records import Crl
+from scepd.records import Crl, crl_issuer
 from scepd.web.request import ScepRequest
 from scepd.web.respond import Response, refuse, send
 
@@ -37,13 +37,14 @@ class Publication:
 
     def __init__(self, certificates: Mapping[str, bytes], crls: Iterable[str] = ()) -> None:
         """Take the CA certificate of each issuer, and the names of the issuers that publish CRLs."""
-        self._published: dict[bytes, Published | None] = {_crl_path(issuer): None for issuer in crls}
+        self._issuers = frozenset(crls)
+        self._published: dict[bytes, Published | None] = {_crl_path(issuer): None for issuer in self._issuers}
         for issuer, der in certificates.items():
             self._published[b"/ca/%b.cer" % issuer.encode()] = _certificate(der)
 
     def renew(self, crl: Crl) -> None:
-        """Serve this CRL from now on, where its issuer publishes any."""
-        if _crl_path(crl.issuer) in self._published:
+        """Serve this CRL from now on, where its issuer publishes any; that of a new shard too."""
+        if crl_issuer(crl.issuer) in self._issuers:
             self._published[_crl_path(crl.issuer)] = _crl(crl)
 
     def has(self, path: bytes) -> bool:

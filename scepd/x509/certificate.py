@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from scepd.message import tlv
-from scepd.records import Attribute, GeneralName, Name, Template
+from scepd.records import Attribute, GeneralName, Name, Template, shard_url
 from scepd.refusal import OperatorError, Reason, Reject, Unavailable
 from scepd.x509.draft import Draft, IssuerPublicKey
 from scepd.x509.issuer import IssuerCertificate, Letterhead, issuing_digest, write_extension
@@ -54,6 +54,12 @@ class Locations:
     crl_urls: tuple[str, ...] = ()
     ocsp_urls: tuple[str, ...] = ()
     issuer_urls: tuple[str, ...] = ()
+
+    def of_shard(self, shard: int) -> "Locations":
+        """Return what a certificate of that shard says: its own CRL, everything else as all others."""
+        if not shard:
+            return self
+        return attrs.evolve(self, crl_urls=tuple(shard_url(url, shard) for url in self.crl_urls))
 
 
 def new_serial(random: Callable[[int], bytes]) -> int:

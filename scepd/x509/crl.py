@@ -1,7 +1,7 @@
 """CRLs of ours, as drafts: written by our own DER writer, since a builder's time grows with the square of the entries."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -16,7 +16,7 @@ from scepd.message import tlv
 from scepd.records import Revocation, RevocationReason, RevokedEntry
 from scepd.x509.draft import EC_ALGORITHMS, RSA_ALGORITHMS, IssuerPublicKey, PrivateKey, SealError, split
 from scepd.x509.fields import contents, elements
-from scepd.x509.issuer import IssuerCertificate
+from scepd.x509.issuer import IssuerCertificate, write_extension
 from scepd.x509.unreadable import own_hashes
 
 _VERSION_2 = tlv.integer(1)
@@ -52,11 +52,12 @@ def draft_crl(
     number: int,
     this_update: datetime,
     next_update: datetime,
+    scope: bytes = b"",
 ) -> CrlDraft:
     """Write a full CRL of version 2 with the issuer's name octet for octet (RFC 5280 section 5.1, C-285, C-290).
 
     `entries` is read once, in its order, and holds up the caller as long as it likes: a large CRL is drafted in slices
-    by an iterator that pauses. Raises ValueError for a number or times that no CRL can carry.
+    by an iterator that pauses. `scope` is what `scope_extension` returned, where it covers a shard alone. Raises ValueError for a number or times that no CRL can carry.
     """
     this_update, next_update = (moment.astimezone(UTC).replace(microsecond=0) for moment in (this_update, next_update))
     if number < 0 or number.bit_length() >= _MOST_NUMBER_OCTETS * 8:
@@ -73,10 +74,29 @@ def draft_crl(
         tlv.time(next_update),
         tlv.write(tlv.SEQUENCE, *listed) if count else b"",  # C-291: absent, never empty
         # Neither is critical, and no CRL may lack them (RFC 5280 section 5.2).
-        tlv.explicit(0, tlv.sequence(letterhead.authority_key_der, _extension(_CRL_NUMBER, tlv.integer(number)))),
+        tlv.explicit(
+            0, tlv.sequence(letterhead.authority_key_der, _extension(_CRL_NUMBER, tlv.integer(number)), scope)
+        ),
     )
     digest = hashlib.new(issuer.digest.name.lower(), tbs).digest()
     return CrlDraft(tbs, letterhead.algorithm_der, digest, number, this_update, next_update, count)
+
+
+def scope_extension(urls: Sequence[str]) -> bytes:
+    """Return the IssuingDistributionPoint of a CRL that covers the certificates that name those URLs, and no others.
+
+    Critical (RFC 5280 section 5.2.5, C-294): who does not understand it must not take the CRL for the whole.
+    """
+    point = x509.IssuingDistributionPoint(
+        full_name=[x509.UniformResourceIdentifier(url) for url in urls],
+        relative_name=None,
+        only_contains_user_certs=False,
+        only_contains_ca_certs=False,
+        only_some_reasons=None,
+        indirect_crl=False,
+        only_contains_attribute_certs=False,
+    )
+    return write_extension(point, critical=True)
 
 
 def sign_crl(draft: CrlDraft, key: PrivateKey) -> bytes:

@@ -20,8 +20,10 @@ from scepd.app.halt import Halt
 from scepd.app.leases import Lease
 from scepd.app.marks_duty import MarksDuty
 from scepd.app.news import Audience, News
+from scepd.app.shard_duty import ShardDuty
 from scepd.ca.local import LocalIssuer
 from scepd.ca.publish import Publisher
+from scepd.ca.shards import OpenShards
 from scepd.ca.shelf import CrlShelf
 from scepd.hsm.faults import TokenFault
 from scepd.profile.model import Profile, RenewalRule
@@ -29,7 +31,7 @@ from scepd.profile.switches import Switches
 from scepd.records import CertificateState, Revocation, RevocationReason, TransactionState
 from scepd.refusal import OperatorError, Unavailable
 from scepd.store.marks import MarkFile
-from scepd.store.published import PublishedCrl
+from scepd.store.published import PublishedCrl, newest_published
 from scepd.store.read_only import go_on
 from tests.store.building import (
     BEGIN,
@@ -39,6 +41,7 @@ from tests.store.building import (
     add_challenge,
     after,
     enrol,
+    make_crl,
     make_petition,
     open_repository,
     prepare,
@@ -442,6 +445,76 @@ def test_news_tells_of_each_crl_once_and_of_a_fault_once(town, log):
     news.stop()
     news.stop()
     assert not reactor.getDelayedCalls()
+
+
+def test_news_tell_which_shard_is_filled_once_it_has_a_crl(town):
+    reactor, shards, told = FakeReactor(), OpenShards(), []
+    audience = Audience(lambda crl: told.append(crl.issuer), Switches(), Halt(), shards=shards)
+    news = News(reactor, Inline(town.store), CrlShelf(), ["main", "empty"], audience)
+    news.start()
+    assert (shards.of("main"), shards.of("empty")) == (0, 0)
+    town.enrol()
+    town.store.deal_shards("main", 1, who="alpha/0.duties")
+    town.store.add_crl(make_crl(town.ca, 1), who="alpha/0.duties")
+    reactor.advance(0.25)
+    assert shards.of("main") == 0  # nobody could fetch the CRL of the next one yet
+    town.store.add_crl(make_crl(town.ca, 1, name="main.1"), who="alpha/0.duties")
+    reactor.advance(0.25)
+    assert shards.of("main") == 1
+    assert told[-2:] == ["main", "main.1"]
+    news.stop()
+
+
+def test_C294_S106_the_duty_of_an_issuer_publishes_each_shard(town, log):
+    worker, url = Worker(town, 0), "http://pki.example.net/crl/main.crl"
+
+    def make(shard):
+        publisher = attrs.evolve(worker.duty.publisher, shard=shard, urls=(url,))
+        published = PublishedCrl.within(town.directory, publisher.name)
+        return attrs.evolve(worker.duty, publisher=publisher, published=published)
+
+    duty = ShardDuty(
+        issuer="main", size=2, kept=timedelta(days=8), clock=town.clock, lease=worker.duty.lease, clerk=worker.clerk,
+        make=make, monotonic=town.seconds,
+    )  # fmt: skip
+
+    def attend():
+        done = []
+        Deferred.fromCoroutine(duty.attend()).addBoth(done.append)
+        assert done == [None]
+
+    town.enrol("r0")
+    attend()
+    assert (worker.number, town.store.latest_crl_number("main.1")) == (1, 0)
+    town.enrol("r1", transaction_id="two")
+    attend()
+    assert not log("crl_shard_opened")  # counted a moment ago
+    town.wait(5)
+    attend()
+    assert [event["shard"] for event in log("crl_shard_opened")] == [1]
+    assert (worker.number, town.store.latest_crl_number("main.1")) == (2, 1)
+    serial = town.enrol("r2", transaction_id="three", shard=1).serial
+    town.revoke(serial)
+    town.wait(1)
+    attend()
+    assert (worker.number, town.store.latest_crl_number("main.1")) == (2, 2)
+    assert town.marks.last_crl("main.1") == 2
+    kept = newest_published(town.directory, ["main", "empty"])
+    assert {name: crl.number for name, crl in kept.items()} == {"main": 2, "main.1": 2}
+
+
+def test_without_a_place_in_the_certificates_there_is_one_shard(town):
+    worker = Worker(town, 0)
+    duty = ShardDuty(
+        issuer="main", size=None, kept=timedelta(days=8), clock=town.clock, lease=worker.duty.lease,
+        clerk=worker.clerk, make=lambda _shard: worker.duty, monotonic=town.seconds,
+    )  # fmt: skip
+    town.enrol()
+    for _ in range(2):
+        Deferred.fromCoroutine(duty.attend())
+        town.wait(60)
+    assert town.store.crl_shards("main") == (0,)
+    assert worker.number == 1
 
 
 def test_a_clerk_works_in_its_own_thread_and_tries_to_open_the_store_again(town):

@@ -210,6 +210,7 @@ WRONG = [
     (f"{ISSUER}.insecurely_ca_is_ra", NOT_FLAG),
     (f"{ISSUER}.crl", NOT_TABLE_OR_FALSE),
     (f"{ISSUER}.crl.valid", NOT_DURATION),
+    (f"{ISSUER}.crl.shard_size", whole(2, 10_000_000)),
     (f"{ISSUER}.ocsp", NOT_TABLE),
     (f"{ISSUER}.ocsp.key", [*NOT_KEY_URI, ("pkcs11:token=scepd;object=devices-ca", "is the same key as that of"), ("pkcs11:token=scepd;object=devices-ra-sign", "is the same key as that of")]),
     (f"{ISSUER}.ocsp.certificate", [*NOT_TEXT, ("absent.pem", "does not exist"), ("devices-ca.pem", "is a CA certificate"), ("devices-ra-sign.pem", "may not sign OCSP answers"), ("devices-2-ocsp.pem", "is not signed by")]),

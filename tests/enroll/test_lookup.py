@@ -11,7 +11,7 @@ from scepd.message.certificate import load_certificate
 from scepd.message.certrep import read_certs_only, read_crls_only
 from scepd.message.enveloped import decrypt
 from scepd.profile.model import ApprovalRule, RenewalRule
-from scepd.records import Crl, Revocation, RevocationReason
+from scepd.records import Crl, Revocation, RevocationReason, crl_name
 from scepd.x509.crl import draft_crl, seal_crl, sign_crl
 from tests import make
 from tests.enroll.conftest import ANYTHING, Device
@@ -49,12 +49,12 @@ def seeker(world):
     return Seeker(world)
 
 
-def add_crl(world, *, number=1, end=timedelta(days=7), issuer="devices"):
+def add_crl(world, *, number=1, end=timedelta(days=7), issuer="devices", shard=0):
     held = world.context.issuers[issuer]
     update = world.clock.time
     draft = draft_crl([], held.certificate, number=number, this_update=update, next_update=update + end)
     der = seal_crl(draft, sign_crl(draft, held.key), held.certificate)
-    assert world.store.add_crl(Crl(issuer, number, update, update + end, der, 0), who="test")
+    assert world.store.add_crl(Crl(crl_name(issuer, shard), number, update, update + end, der, 0), who="test")
     return der
 
 
@@ -159,6 +159,17 @@ def test_C230_older_clients_name_the_ca_certificate_itself(keys, tmp_path):
     seeker = Seeker(world)
     own = load_certificate(keys.ca_der)
     assert seeker.found(seeker.ask(own.serial, message_type=22)) == ([], [der])
+
+
+def test_C229_C294_where_there_are_shards_the_crl_is_that_of_the_certificate(keys, tmp_path):
+    world = make_world(keys, tmp_path)
+    world.context.shards.replace({"devices": 3})
+    seeker = Seeker(world)
+    (row,) = world.issued()
+    assert row.shard == 3
+    first, fourth = add_crl(world), add_crl(world, number=2, shard=3)
+    assert seeker.found(seeker.ask(message_type=22)) == ([], [fourth])
+    assert seeker.found(seeker.ask(0x4711, message_type=22)) == ([], [first])
 
 
 def test_C232_without_a_valid_crl_the_answer_is_503(seeker, world):

@@ -245,3 +245,13 @@ def test_S70_a_reader_that_leaves_in_the_middle_is_logged_once(log):
     slow.client.close()
     (line,) = [event for event in log if event.get("event") == "scep_request"]
     assert (line["outcome"], line["gone"]) == ("served", True)
+
+
+def test_C294_a_new_shards_crl_is_served_as_soon_as_it_is_known_and_nobody_elses():
+    town = Town(crl())
+    assert town.ask("/crl/devices.1.crl").status == 404
+    town.publication.renew(crl(der=b"of the second shard", issuer="devices.1"))
+    town.publication.renew(crl(der=b"of nobody", issuer="quiet.1"))
+    assert town.ask("/crl/devices.1.crl").body == b"of the second shard"
+    assert town.ask().body == SMALL
+    assert town.ask("/crl/quiet.1.crl").status == 404

@@ -14,7 +14,7 @@ from scepd.message import tlv
 from scepd.message.algorithms import Digest
 from scepd.records import Attribute, GeneralName
 from scepd.refusal import OperatorError, Reason, Reject, Unavailable
-from scepd.x509.certificate import IssuerCertificate, draft_ca_certificate, draft_ra_certificate, new_serial
+from scepd.x509.certificate import IssuerCertificate, Locations, draft_ca_certificate, draft_ra_certificate, new_serial
 from scepd.x509.draft import seal, split
 from scepd.x509.fields import contents, elements, tbs_fields
 from scepd.x509.lint import lint
@@ -457,3 +457,9 @@ def test_C315_the_tls_feature_is_written_as_rfc_7633_says():
     with pytest.raises(x509.ExtensionNotFound):
         x509.load_der_x509_certificate(leaf()).extensions.get_extension_for_class(x509.TLSFeature)
     assert tlv.oid(TLS_FEATURE) == TLS_FEATURE_DER
+
+
+def test_C294_a_certificate_names_the_crl_of_its_shard_alone():
+    where = Locations(("http://pki.example.net/crl/main.crl",), ("http://pki.example.net/ocsp",), ())
+    assert where.of_shard(0) is where
+    assert where.of_shard(2) == Locations(("http://pki.example.net/crl/main.2.crl",), ("http://pki.example.net/ocsp",))

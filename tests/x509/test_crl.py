@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from scepd.message import tlv
 from scepd.message.algorithms import Digest
 from scepd.records import Revocation, RevocationReason, RevokedEntry
-from scepd.x509.crl import draft_crl, listed_entries, may_sign_crls, seal_crl, sign_crl
+from scepd.x509.crl import draft_crl, listed_entries, may_sign_crls, scope_extension, seal_crl, sign_crl
 from scepd.x509.draft import SealError, split
 from scepd.x509.issuer import IssuerCertificate
 from tests.x509.material import NOW, SERIAL, ca_der, ca_key, certificate, issuer, leaf, openssl, pem, usage
@@ -25,8 +25,9 @@ def entry(serial=SERIAL, reason=RevocationReason.superseded, at=NOW - timedelta(
     return RevokedEntry(serial, Revocation(at, reason, invalid_since))
 
 
-def draft(*entries, by=None, number=7, now=NOW, until=None):
-    return draft_crl(iter(entries), by or issuer(), number=number, this_update=now, next_update=until or now + WEEK)
+def draft(*entries, by=None, number=7, now=NOW, until=None, **fields):
+    until = until or now + WEEK
+    return draft_crl(iter(entries), by or issuer(), number=number, this_update=now, next_update=until, **fields)
 
 
 def crl_der(*entries, kind="rsa", **fields):
@@ -236,3 +237,16 @@ def test_C284_C290_openssl_verifies_the_crl_and_the_certificate_against_it(kind,
     )  # fmt: skip
     assert (code != 0) is revoked
     assert ("certificate revoked" in said) is revoked
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_C294_a_scope_is_a_critical_distribution_point_and_nothing_more(kind):
+    urls = ["http://pki.example.net/crl/x.1.crl", "http://mirror.example.net/x.1.crl"]
+    crl = parsed(entry(), kind=kind, scope=scope_extension(urls))
+    found = crl.extensions.get_extension_for_class(x509.IssuingDistributionPoint)
+    assert found.critical
+    assert [name.value for name in found.value.full_name] == urls
+    flags = ("only_contains_user_certs", "only_contains_ca_certs", "indirect_crl", "only_contains_attribute_certs")
+    assert not any(getattr(found.value, flag) for flag in flags)
+    assert found.value.only_some_reasons is None
+    assert len(crl.extensions) == 3
