@@ -13,16 +13,15 @@ from sqlalchemy import bindparam, func, select
 
 from scepd.observe.audit import Action
 from scepd.records import CertificateState, RevocationReason
-from scepd.refusal import Reject
 from scepd.store.check_rows import Findings, judged, pages
 from scepd.store.engines import StoreConnection
 from scepd.store.ledger import certificate_target, transaction_target
 from scepd.store.rows import fold
 from scepd.store.schema import AUDIT, CERTIFICATE, TRANSACTION
-from scepd.x509.general_names import general_names_from_extension
+from scepd.x509.general_names import general_names_of
 from scepd.x509.issuer import IssuerCertificate
 from scepd.x509.keys import spki_digest
-from scepd.x509.lint import lint
+from scepd.x509.lint import Kind, lint
 from scepd.x509.names import from_x509, to_text
 
 _C = CERTIFICATE.c
@@ -32,6 +31,7 @@ _before = CERTIFICATE.alias("before")
 _MAY_LACK_BYTES = frozenset({CertificateState.FAILED, CertificateState.REVOKED})
 _REASONS = frozenset(reason.value for reason in RevocationReason)
 _SIGNED = frozenset({Action.certificate_issued.value, Action.certificate_unclaimed.value})
+_WITHOUT_TRANSACTION = frozenset({Action.own_certificate_claimed.value, Action.recovered.value})
 
 _CERTIFICATES = select(
     *CERTIFICATE.c,
@@ -80,27 +80,39 @@ def check_certificates(connection: StoreConnection, known: Known) -> Iterator[Fi
 
 def _faults(connection: StoreConnection, row: Any, known: Known) -> Iterator[str]:
     state = CertificateState(row.state)
-    if row.transaction_row is None and not (row.transaction is None and _was_brought_back(connection, row)):
+    origin = _origin(connection, row)
+    if origin is None:
         yield f"belongs to no transaction that is there (row {row.transaction})"
     if (row.der is None) != (state is CertificateState.RESERVED) and state not in _MAY_LACK_BYTES:
         yield f"is {state.value} {'without' if row.der is None else 'with'} its bytes"
     if row.subject_folded != fold(row.subject):
         yield f"its subject {row.subject} is compared as {row.subject_folded}"
-    if row.public_key in known.own_keys:
+    if row.public_key in known.own_keys and row.transaction is not None:
         yield "its public key is one of the appliance's own"
     yield from _revocation_faults(state, row)
     yield from _lineage_faults(row)
     if row.der is not None:
         certificate = x509.load_der_x509_certificate(row.der)
         yield from _content_faults(row, certificate)
-        yield from _origin_faults(row, certificate, known)
-        yield from _audit_faults(connection, row)
+        yield from _signature_faults(row, certificate, known)
+        yield from _audit_faults(row, origin or {})
 
 
-def _was_brought_back(connection: StoreConnection, row: Any) -> bool:
-    """Return whether it was lost with a store, and recovered from an export or a CRL: without bytes and transaction."""
+def _origin(connection: StoreConnection, row: Any) -> Mapping[str | None, str] | None:
+    """Return the digests of the certificate that the audit trail tells of, with their actions; None where it has no origin.
+
+    Without a transaction it is of a key of our own, or it was lost with a store and brought back.
+    """
+    if row.transaction is not None:
+        acts = connection.rows(_ACTS, {"of": transaction_target(row.transaction)})
+        # After an older store was restored, a number may be that of a lost transaction too.
+        signed = {json.loads(details).get("certificate"): action for action, details in acts if action in _SIGNED}
+        return None if row.transaction_row is None else signed
     acts = connection.rows(_ACTS, {"of": certificate_target(row.issuer, int(row.serial, 16))})
-    return row.der is None and any(action == Action.recovered.value for action, _ in acts)
+    if not _WITHOUT_TRANSACTION & {action for action, _ in acts}:
+        return None
+    told = {json.loads(details).get("certificate"): action for action, details in acts}
+    return {digest: action for digest, action in told.items() if digest}
 
 
 def _revocation_faults(state: CertificateState, row: Any) -> Iterator[str]:
@@ -127,7 +139,7 @@ def _content_faults(row: Any, certificate: x509.Certificate) -> Iterator[str]:
         yield f"its serial number is {certificate.serial_number:x}"
     if to_text(from_x509(certificate.subject)) != row.subject:
         yield f"its subject is {to_text(from_x509(certificate.subject))}, on record {row.subject}"
-    names = _names(certificate)
+    names = [f"{name.kind}:{name.value}" for name in general_names_of(certificate)]
     if names != json.loads(row.names):
         yield f"its names are {', '.join(names) or 'none'}, on record {row.names}"
     spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -140,18 +152,7 @@ def _content_faults(row: Any, certificate: x509.Certificate) -> Iterator[str]:
         yield f"its validity is {window[0]} to {window[1]}"
 
 
-def _names(certificate: x509.Certificate) -> list[str]:
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        found = general_names_from_extension(extension.value.public_bytes())
-    except x509.ExtensionNotFound:
-        return []
-    except Reject as refused:
-        raise ValueError(refused.detail) from refused
-    return [f"{name.kind}:{name.value}" for name in found]
-
-
-def _origin_faults(row: Any, certificate: x509.Certificate, known: Known) -> Iterator[str]:
+def _signature_faults(row: Any, certificate: x509.Certificate, known: Known) -> Iterator[str]:
     if row.draft is not None and _tbs(row.draft) != certificate.tbs_certificate_bytes:
         yield "is not the draft that was recorded before it was signed"
     issuer = known.issuers.get(row.issuer)
@@ -160,15 +161,19 @@ def _origin_faults(row: Any, certificate: x509.Certificate, known: Known) -> Ite
     elif not is_signed_by(certificate, issuer.certificate):
         yield "its issuer's key did not sign it"
     else:
-        for finding in lint(row.der, issuer, "leaf"):
-            yield f"breaks the lint rule {finding.rule}: {finding.detail}"
+        yield from _lint_faults(row, issuer)
 
 
-def _audit_faults(connection: StoreConnection, row: Any) -> Iterator[str]:
+def _lint_faults(row: Any, issuer: IssuerCertificate) -> Iterator[str]:
+    """Lint as what it is: a device's, or, of our own keys, one of the kinds that ceremonies make."""
+    kinds: tuple[Kind, ...] = ("leaf",) if row.transaction is not None else ("ra", "tls", "ocsp", "ca", "leaf")
+    judgements = [lint(row.der, issuer, kind) for kind in kinds]
+    for finding in min(judgements, key=len):
+        yield f"breaks the lint rule {finding.rule}: {finding.detail}"
+
+
+def _audit_faults(row: Any, signed: Mapping[str | None, str]) -> Iterator[str]:
     """Hold the bytes against the audit row of their issue; that there is one at all is asked elsewhere."""
-    acts = connection.rows(_ACTS, {"of": transaction_target(row.transaction or 0)})
-    # After an older store was restored, a number may be that of a lost transaction too.
-    signed = {json.loads(details).get("certificate"): action for action, details in acts if action in _SIGNED}
     if signed and hashlib.sha256(row.der).hexdigest() not in signed:
         yield f"is not the certificate of audit row {next(iter(signed.values()))}"
 

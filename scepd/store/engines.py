@@ -112,7 +112,7 @@ class StoreConnection:
         """Open the connection under the lock, since the first change to WAL mode has no busy handler."""
         self._dialect = engine.dialect
         self._driver = engine.dialect.loaded_dbapi
-        self._prepared: dict[Executable, _Prepared] = {}
+        self._prepared: dict[tuple[Executable, tuple[str, ...] | None], _Prepared] = {}
         self._lock = _open_lock(Path(str(engine.url.database)))
         try:
             with self._locked():
@@ -159,13 +159,15 @@ class StoreConnection:
             raise Unavailable(f"store: {error.orig}") from error
 
     def _prepare(self, statement: Executable, values: Values) -> _Prepared:
-        prepared = self._prepared.get(statement)
+        # An INSERT is another one for each set of columns that it is given.
+        names = tuple(values) if isinstance(statement, Insert) else None
+        prepared = self._prepared.get((statement, names))
         if prepared is None:
-            names = list(values) if isinstance(statement, Insert) else None
-            compiled: SQLCompiler = cast("Any", statement).compile(dialect=self._dialect, column_keys=names)
+            columns = None if names is None else list(names)
+            compiled: SQLCompiler = cast("Any", statement).compile(dialect=self._dialect, column_keys=columns)
             pick = _picker(compiled.positiontup or ()) if compiled.positional else None
-            fixed = {name: value for name, value in compiled.params.items() if value is not None}
-            prepared = self._prepared[statement] = _Prepared(compiled.string, pick, fixed)
+            fixed = {name: value for name, value in compiled.params.items() if name not in values and value is not None}
+            prepared = self._prepared[statement, names] = _Prepared(compiled.string, pick, fixed)
         return prepared
 
     def _run(self, text: str, parameters: Any = ()) -> Any:

@@ -15,6 +15,7 @@ from scepd.store.ledger import Act, certificate_target
 from scepd.store.rows import fold, serial_text, time_text
 from scepd.store.schema import CERTIFICATE
 from scepd.store.writer import Writer
+from scepd.x509.general_names import general_names_of
 from scepd.x509.keys import spki_digest
 from scepd.x509.names import from_x509, to_text
 
@@ -53,7 +54,7 @@ class OwnCertificates(Writer):
                 "state": CertificateState.RESERVED.value,
                 "profile": "",
                 "subject": subject,
-                "names": to_json([]),
+                "names": to_json([f"{name.kind}:{name.value}" for name in general_names_of(draft)]),
                 "public_key": spki_digest(spki),
                 "subject_folded": fold(subject),
                 "not_before": time_text(draft.not_valid_before_utc),

@@ -32,6 +32,17 @@ def general_names_from_extension(value_der: bytes) -> tuple[GeneralName, ...]:
         raise Reject(Reason.name_refused, f"unreadable alternative name: {error}") from None
 
 
+def general_names_of(certificate: x509.Certificate) -> tuple[GeneralName, ...]:
+    """Return the names of a certificate of ours. Raises ValueError where they are not such as we certify."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        return general_names_from_extension(extension.value.public_bytes())
+    except x509.ExtensionNotFound:
+        return ()
+    except Reject as refused:
+        raise ValueError(refused.detail) from refused
+
+
 def _read(element: tlv.Element) -> GeneralName:
     tag = element.tag
     if tag == _IP:

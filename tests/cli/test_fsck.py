@@ -81,7 +81,7 @@ def shelf(model, elliptic, tmp_path):
 def test_nothing_found_is_0_with_the_numbers(shelf):
     result = shelf.run()
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("the store is sound: certificates 7, transactions 8, challenges 5, crls 2, audit rows")
+    assert result.stdout.startswith("the store is sound: certificates 8, transactions 8, challenges 5, crls 2, audit rows")
     report = json.loads(shelf.run("--json").stdout)
     assert (report["ok"], report["seals"], report["findings"]) == (True, 2, [])
 
@@ -95,7 +95,7 @@ def test_G22_a_finding_is_one_line_with_what_where_and_try_and_the_status_is_1(s
     assert result.exit_code == 1
     expected = f"certificate main {serial}: its subject is CN=r1, on record CN=evil?[2J · scepd cert show {serial}\n"
     assert result.stdout == expected
-    assert result.stderr.startswith("1 finding: certificates 7")
+    assert result.stderr.startswith("1 finding: certificates 8")
     (finding,) = json.loads(shelf.run("--json").stdout)["findings"]
     assert (finding["where"], finding["try"]) == (f"certificate main {serial}", f"scepd cert show {serial}")
 

@@ -11,7 +11,7 @@ import attrs
 from scepd.ca.ceremony import Ceremony
 from scepd.observe.signature import audit_keys
 from scepd.observe.trail import Trail
-from scepd.records import Identity, Revocation, RevocationReason, Ticket
+from scepd.records import GeneralName, Identity, Revocation, RevocationReason, Ticket
 from scepd.refusal import Reason
 from scepd.store.check import Inspection
 from scepd.store.check_certificate import Known
@@ -121,11 +121,21 @@ def _ended(store, issuer, devices, clock):
     moment = clock.now()
     end = moment.replace(microsecond=0) + timedelta(days=30)
     store.add_responder_certificate("main", certify_responder(issuer, moment), not_after=end, who="ann")
+    tls = certify_tls(issuer, moment)
+    store.reserve_own("main", tls)
+    store.keep_own("main", tls)
     for number in (1, 2):
         clock.moment += timedelta(minutes=5)
         store.add_crl(make_crl(issuer, number, clock.moment, serials=serials), who="alpha/0")
     clock.moment += timedelta(minutes=5)
     store.release("main", held.serial, who="ann")
+
+
+def certify_tls(issuer, moment):
+    """Return a certificate of the appliance's own listener."""
+    ca, key = IssuerCertificate.load(issuer.der), Device.make().key.public_key()
+    names = [GeneralName("dns", "pki.example.net"), GeneralName("ip", "192.0.2.1")]
+    return Ceremony(issuer.key, moment, os.urandom).certify_tls(ca, names, key, timedelta(days=30))
 
 
 def certify_responder(issuer, moment):

@@ -7,11 +7,12 @@ import stat
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 
 from scepd.refusal import OperatorError, Reason, Reject, Unavailable
-from scepd.store.engines import StoreConnection, open_engine
+from scepd.store.engines import Conflict, StoreConnection, open_engine
 from scepd.store.rows import time_text
+from scepd.store.schema import LEASE
 
 from .building import URL, Clock, add_challenge, make_intent, open_repository
 
@@ -200,3 +201,16 @@ def test_a_row_gone_from_under_a_transaction_is_unavailable(directory, repositor
     other.close()
     with pytest.raises(Unavailable, match="is gone"):
         repository.record(claimed, b"der", ())
+
+
+def test_an_insert_with_fewer_columns_leaves_the_others_empty(directory):
+    connection = StoreConnection(open_engine(URL, directory))
+    add = insert(LEASE)
+    with connection.write():
+        connection.change(add, {"name": "one", "holder": "a", "until": "x"})
+        with pytest.raises(Conflict, match="NOT NULL"):
+            connection.change(add, {"name": "two", "holder": "a"})
+        connection.change(add, {"until": "y", "name": "three", "holder": "b"})
+    rows = connection.rows(select(LEASE.c.name, LEASE.c.holder, LEASE.c.until).order_by(LEASE.c.name))
+    assert rows == [("one", "a", "x"), ("three", "b", "y")]
+    connection.close()

@@ -10,7 +10,7 @@ from scepd.observe.audit import Action
 from scepd.store.ledger import Act
 
 from .building import Clock, Device, make_crl, open_repository, sign
-from .damaged import NOW, make_town
+from .damaged import NOW, certify_tls, make_town
 
 BEFORE = "2026-03-01T12:00:00.123456+00:00"
 OLD = "2026-02-01T12:00:00.000000+00:00"
@@ -111,6 +111,9 @@ KINDS = {
     "index missing": ("DROP INDEX ix_certificate_predecessor", "table certificate: has no index ix_certificate_predecessor"),
     "table missing": ("DROP TABLE lease", "table lease: is missing"),
     "column missing": ("ALTER TABLE refusal DROP COLUMN request_id", "table refusal: has no column request_id"),
+    "own certificate nobody made": ("DELETE FROM audit WHERE action LIKE 'own_%'", "belongs to no transaction that is there (row None)"),
+    "own certificate exchanged": ("own exchanged", "is not the certificate of audit row own_certificate_issued"),
+    "own certificate of no kind": ("own lint", "breaks the lint rule"),
     "responder end": (f"UPDATE responder SET not_after = '{OLD}'", "responder row 1 of main: it ends"),
     "responder issuer": ("UPDATE responder SET issuer = 'other'", "responder row 1 of other: its issuer is not known"),
     "responder unreadable": ("UPDATE responder SET der = x'00'", "responder row 1 of main: cannot be read"),
@@ -199,6 +202,16 @@ def forge_responder(town):
     town.plant(("UPDATE responder SET der = ?", (der[:-1] + bytes([der[-1] ^ 1]),)))
 
 
+def exchange_own(town):
+    der = certify_tls(town.issuer, NOW - timedelta(minutes=30))
+    town.plant(("UPDATE certificate SET der = ? WHERE profile = ''", (der,)))
+
+
+def spoil_own(town):
+    der = sign(town.issuer, Device.make("CN=pki.example.net"), 5)
+    town.plant(("UPDATE certificate SET der = ? WHERE profile = ''", (der,)))
+
+
 def second_successor(town):
     town.plant(
         "DROP INDEX ix_certificate_predecessor",
@@ -240,6 +253,8 @@ SPECIAL = {
     "exchanged": exchange,
     "forged CRL": forge_crl,
     "forged responder": forge_responder,
+    "own exchanged": exchange_own,
+    "own lint": spoil_own,
     "two successors": second_successor,
     "own key": own_key,
     "index": edit_index,

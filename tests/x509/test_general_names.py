@@ -1,16 +1,24 @@
 """Subject alternative names as requests wish for them, and as certificates carry them."""
 
 import ipaddress
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scepd.message import tlv
 from scepd.records import GeneralName
 from scepd.refusal import Reason, Reject
-from scepd.x509.general_names import from_x509_general_name, general_names_from_extension, to_x509_general_name
+from scepd.x509.general_names import (
+    from_x509_general_name,
+    general_names_from_extension,
+    general_names_of,
+    to_x509_general_name,
+)
 
 UPN = "1.3.6.1.4.1.311.20.2.3"
 
@@ -122,3 +130,22 @@ def test_S54_directory_names_are_not_certified():
         from_x509_general_name(x509.DirectoryName(x509.Name([])))
     with pytest.raises(ValueError, match="not certified"):
         from_x509_general_name(x509.OtherName(x509.ObjectIdentifier("1.2.3"), b"\x05\0"))
+
+
+def certificate_with(*names):
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([])
+    moment = datetime(2026, 3, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), 1, moment, moment + timedelta(days=1))
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(key, hashes.SHA256())
+
+
+def test_names_are_read_from_a_certificate():
+    address = x509.IPAddress(ipaddress.ip_address("192.0.2.7"))
+    found = general_names_of(certificate_with(x509.DNSName("r1.example.com"), address))
+    assert found == (GeneralName("dns", "r1.example.com"), GeneralName("ip", "192.0.2.7"))
+    assert general_names_of(certificate_with()) == ()
+    with pytest.raises(ValueError, match="alternative name"):
+        general_names_of(certificate_with(x509.DNSName("a b")))
