@@ -26,7 +26,7 @@ from scepd.config.settings import IssuerSettings, OcspSettings, Settings
 from scepd.enroll.context import Context, Guesses, Registration
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.keys import Opening, open_decryption_key, open_signing_key, parse_uri
-from scepd.hsm.probe import KeyCheck, check_keys, probe_signing_key
+from scepd.hsm.probe import KeyCheck, check_keys, probe_decryption_key, probe_signing_key
 from scepd.hsm.token import Session, Token
 from scepd.message.certificate import load_certificate
 from scepd.message.certrep import ReplySigner
@@ -60,9 +60,11 @@ class Belongings(Context):
         self.session.close()
 
     def probe(self) -> None:
-        """Sign with each reply key, and once a day read what every key may do; raises `TokenFault`."""
+        """Sign and decrypt with the RA's keys, and once a day prove every key anew; raises `TokenFault`."""
         for registration in self.registrations.values():
             probe_signing_key(registration.signer.key, self.random(_PROBE_OCTETS))
+            for key in registration.decryption:
+                probe_decryption_key(key, self.random(_PROBE_OCTETS))
         if self.monotonic() - self.keys_read >= _DAY:
             self._read_keys_again()
 

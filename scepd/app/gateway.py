@@ -5,12 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from scepd.app.belongings import Belongings, Outfitter
 from scepd.config.settings import HsmSettings, Settings
+from scepd.hsm.calls import Calls
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.lanes import Lanes
 from scepd.hsm.module import load_module
@@ -23,6 +26,7 @@ T = TypeVar("T")
 
 _FIRST_PAUSE = 0.5  # seconds
 _LONGEST_PAUSE = 2.0  # seconds
+_LOOK = 0.25  # seconds between two looks for a call that does not return
 _PIN_MEMORY = "failed-logins.json"
 
 
@@ -51,7 +55,7 @@ class Gateway:
         settings: Settings,
         outfitter: Outfitter,
         *,
-        open_token: Callable[[], Token],
+        open_token: "TokenOpener",
         fail: Callable[[], None],
         on_return: Callable[[], None] = lambda: None,
     ) -> None:
@@ -60,6 +64,8 @@ class Gateway:
         self._settings = settings
         self._outfitter = outfitter
         self._open_token = open_token
+        self._watch = LoopingCall(self._look)
+        self._watch.clock = reactor
         self._fail = fail
         self._on_return = on_return
         self._token: Token | None = None
@@ -67,6 +73,7 @@ class Gateway:
         self._pause = _FIRST_PAUSE
         self._retry: Any = None
         self._stopped = False
+        self._stuck = False
 
     @property
     def state(self) -> str:
@@ -81,6 +88,8 @@ class Gateway:
 
     async def open(self) -> None:
         """Try to open token and lanes; on failure return all the same and try again later."""
+        if not self._watch.running:
+            self._watch.start(_LOOK, now=False)
         try:
             if self._token is None:
                 self._token = await in_thread(self._reactor, self._open_token)
@@ -89,11 +98,13 @@ class Gateway:
             self._try_later(trouble)
 
     async def close(self) -> None:
-        """Finish what waits and end the lanes."""
+        """Finish what waits and end the lanes; those of a stuck module are left where they are."""
         self._stopped = True
+        if self._watch.running:
+            self._watch.stop()
         if self._retry is not None and self._retry.active():
             self._retry.cancel()
-        if self._lanes is not None:
+        if self._lanes is not None and not self._stuck:
             await self._lanes.stop()
 
     async def _start_lanes(self, token: Token) -> None:
@@ -140,6 +151,19 @@ class Gateway:
                 return
         await self.open()
 
+    def _look(self) -> None:
+        limit = self._settings.hsm.call_limit.total_seconds()
+        function = self._open_token.calls.stuck(limit)
+        if function is None or self._stuck:
+            return
+        # The thread cannot be ended, and nobody knows what the module still holds: only a new process is clean.
+        self._stuck = True
+        cause = f"{function} has not returned for {limit:g} s"
+        if self._lanes is None or self._lanes.state == "dead":
+            self._die(cause)
+        else:
+            self._lanes.give_up(cause)
+
     def _break(self, failure: Failure) -> None:
         self.log.failure("the token cannot be opened", failure, event="token_fault")
         self._fail()
@@ -149,17 +173,23 @@ class Gateway:
         self._fail()
 
 
-def opener(settings: Settings, pin: Secret | None, store_key: bytes) -> Callable[[], Token]:
-    """Return the function that loads the module and logs in, for a thread other than the reactor's."""
+@attrs.frozen
+class TokenOpener:
+    """Loads the module and logs in, in a thread other than the reactor's; `calls` are those that the module makes."""
 
-    def open_token() -> Token:
-        if pin is None:
+    settings: Settings
+    pin: Secret | None
+    store_key: bytes = attrs.field(repr=False)
+    calls: Calls = attrs.field(factory=Calls)
+
+    def __call__(self) -> Token:
+        """Open the token. Raises `OperatorError`, `TokenFault`."""
+        if self.pin is None:
             raise OperatorError("the worker was given no PIN", "restart scepd")
-        module = load_module(str(settings.hsm.module))
-        memory = pin_memory(settings.appliance.state, store_key)
-        return Token.open(module, token_settings(settings.hsm), pin, memory=memory)
-
-    return open_token
+        hsm = self.settings.hsm
+        module = load_module(str(hsm.module), self.calls)
+        memory = pin_memory(self.settings.appliance.state, self.store_key)
+        return Token.open(module, token_settings(hsm), self.pin, memory=memory)
 
 
 def in_thread(reactor: Any, function: Callable[[], T]) -> Deferred[T]:

@@ -17,7 +17,7 @@ from scepd.app.checkpoint import Checkpoints
 from scepd.app.clock import UtcClock
 from scepd.app.endpoints import default_key, make_endpoints
 from scepd.app.gates import anchors_of
-from scepd.app.gateway import Gateway, opener
+from scepd.app.gateway import Gateway, TokenOpener
 from scepd.app.generator import Generator
 from scepd.app.halt import Halt
 from scepd.app.listeners import adopt, approach_of, check_listener, make_factory
@@ -82,12 +82,11 @@ class Worker:
         clock = UtcClock()
         shared = Shared.make(settings, store_key, clock, self._failures, self._halt)
         outfitter = Outfitter(settings, parcel.slot, store_key, Checkpoints(parcel.checkpoints), shared)
-        open_token = opener(settings, parcel.pin, store_key)
         self._gateway = Gateway(
             self._reactor,
             settings,
             outfitter,
-            open_token=open_token,
+            open_token=TokenOpener(settings, parcel.pin, store_key),
             fail=self._fail,
             on_return=lambda: self.recover(parcel.slot),
         )

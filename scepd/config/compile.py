@@ -200,6 +200,7 @@ def compile_hsm(section: HsmSection, surroundings: Surroundings, place: Place) -
         lanes=section.lanes,
         deadline=section.deadline,
         queue=section.queue,
+        call_limit=section.call_limit,
         softhsm2_conf=softhsm2_conf,
         environment=section.environment,
     )

@@ -55,6 +55,7 @@ class HsmSection:
     lanes: Annotated[int, scalars.whole(1, 64)] = 1
     deadline: Duration = timedelta(seconds=10)
     queue: Annotated[int, scalars.whole(1, 10_000)] = 64
+    call_limit: Duration = timedelta(seconds=10)
     softhsm2_conf: Text | None = None
     environment: Environment = ()
 

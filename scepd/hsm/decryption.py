@@ -8,10 +8,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pkcs11 import MGF, Mechanism, exceptions
 
 from scepd.hsm import mechanisms
-from scepd.hsm.faults import decryption_fault
+from scepd.hsm.faults import decryption_fault, describe
 from scepd.hsm.signing import Recorder
 from scepd.hsm.token import Session
 from scepd.message.algorithms import OAEP_SHA1, OAEP_SHA256, PKCS1V15, Digest, KeyTransport
+from scepd.refusal import Unavailable
 
 # The bare private-key operation: octets of the modulus' size in, what the token made of them out; b"" where it
 # refuses the ciphertext.
@@ -63,7 +64,8 @@ class RsaDecryptionKey:
         """Return a content key of `length` octets, pseudo-random where anything is wrong with the encrypted one.
 
         One token call whatever comes in (threats S-10, S-11; the idea of RFC 5246 section 7.4.7.1). Raises
-        `TokenFault` only for what cannot depend on the ciphertext: a lost session or device.
+        `TokenFault` and `Unavailable` only for what cannot depend on the padding: a lost session or device, plain RSA
+        that fails.
         """
         rejected = mechanisms.rejection_key(self.secret, encrypted_key, length)
         ciphertext, fits = mechanisms.fit_ciphertext(encrypted_key, self._modulus, self._size, self._substitute)
@@ -86,17 +88,25 @@ class TokenDecryption:
     recorder: Recorder | None = None
 
     def __call__(self, ciphertext: bytes, transport: KeyTransport) -> bytes:
-        """Return the token's result, b"" for an error that may speak of the ciphertext. Raises `TokenFault`."""
+        """Return the token's result, b"" for an error that may speak of the ciphertext.
+
+        Plain RSA has no padding to find fault with, and takes every ciphertext that `fit_ciphertext` lets through: its
+        errors speak of the token, and the requester is told to come again. They open no circuit (the timed probe does),
+        so that nobody can take the token out of service with a ciphertext. Raises `TokenFault`, `Unavailable`.
+        """
         self.session.guard()
         mechanism, parameter = self._mechanism(transport)
         if self.recorder is not None:
             self.recorder(f"C_Decrypt {mechanism.name}", len(ciphertext))
         try:
-            return bytes(self.key.decrypt(ciphertext, mechanism=mechanism, mechanism_param=parameter))
+            with self.session.call("C_Decrypt"):
+                return bytes(self.key.decrypt(ciphertext, mechanism=mechanism, mechanism_param=parameter))
         except exceptions.PKCS11Error as error:
             fault = decryption_fault(error)
             if fault is not None:
                 raise fault from error
+            if self.raw:
+                raise Unavailable(f"the token did not decrypt: {describe(error)}", retry_after=1) from error
             return b""
 
     def _mechanism(self, transport: KeyTransport) -> tuple[Mechanism, Any]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -13,11 +14,12 @@ from pkcs11 import Attribute, Mechanism, ObjectClass
 
 from scepd.hsm.attributes import KeyRules, check, key_type, read
 from scepd.hsm.decryption import TRANSPORTS, RsaDecryptionKey, TokenDecryption
+from scepd.hsm.faults import TokenFault
 from scepd.hsm.signing import EcTokenKey, Recorder, RsaTokenKey, TokenSigner, sign_and_verify
 from scepd.hsm.token import Session
 from scepd.hsm.uri import KeyName, parse_uri
 from scepd.message.algorithms import KeyTransport
-from scepd.refusal import OperatorError
+from scepd.refusal import OperatorError, Unavailable
 
 __all__ = [
     "EcTokenKey",
@@ -69,9 +71,11 @@ def signing_key_for(
 ) -> RsaTokenKey | EcTokenKey:
     """Return the key of a public key that has no certificate yet, such as a CA's before its ceremony."""
     found = find_key(session, name)
-    check(found, str(name), "sign", opening.rules)
+    with session.call("C_GetAttributeValue"):
+        check(found, str(name), "sign", opening.rules)
+        kind = key_type(found)
     signer = TokenSigner(session, found, opening.recorder)
-    kind, wanted = key_type(found), "RSA" if isinstance(public_key, rsa.RSAPublicKey) else "EC"
+    wanted = "RSA" if isinstance(public_key, rsa.RSAPublicKey) else "EC"
     if kind != wanted:
         raise _mismatch(name, f"is {kind}, the certificate's key {wanted}")
     key: RsaTokenKey | EcTokenKey
@@ -98,15 +102,18 @@ def open_decryption_key(
             "scepd hsm keygen LABEL --role decrypt --type rsa:2048",
         )
     found = find_key(session, name)
-    check(found, str(name), "decrypt", opening.rules)
-    if key_type(found) != "RSA":
-        raise _mismatch(name, f"is {key_type(found)}, the certificate's key RSA")
+    with session.call("C_GetAttributeValue"):
+        check(found, str(name), "decrypt", opening.rules)
+        kind = key_type(found)
+    if kind != "RSA":
+        raise _mismatch(name, f"is {kind}, the certificate's key RSA")
     raw_allowed = opening.raw and Mechanism.RSA_X_509 in session.token.mechanisms
     for raw in (True, False) if raw_allowed else (False,):
         operation = TokenDecryption(session, found, raw, opening.recorder)
         key = RsaDecryptionKey(public_key, operation, raw, fallback_secret)
         working = frozenset(transport for transport in TRANSPORTS if _unwraps(key, transport, opening.random))
         if working:
+            _refuse_less(session, (str(name), opening.raw), working)
             return attrs.evolve(key, transports=working)
     raise _mismatch(name, "does not decrypt what is encrypted to its certificate")
 
@@ -123,7 +130,8 @@ def find_key(session: Session, name: KeyName) -> Any:
     if not found:
         problem = f"no private key {name} on token '{session.token.settings.token_label}'; seen: {_seen(session)}"
         raise OperatorError(problem, "scepd hsm list; correct key =; or make it: scepd hsm keygen LABEL --role sign")
-    identity = read(found[0], Attribute.ID)
+    with session.call("C_GetAttributeValue"):
+        identity = read(found[0], Attribute.ID)
     if len(found) == 1 and identity:
         found = session.find({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.ID: identity})
     if len(found) > 1:
@@ -183,12 +191,30 @@ def _probe_signature(key: RsaTokenKey | EcTokenKey, name: KeyName, data: bytes) 
 
 
 def _unwraps(key: RsaDecryptionKey, transport: KeyTransport, random: Callable[[int], bytes]) -> bool:
-    content_key = random(_PROBE_OCTETS)
+    """Return whether a content key comes back; what fails is tried once more, since a token may falter."""
+    for _attempt in range(2):
+        with suppress(Unavailable):
+            if decrypts(key, transport, random(_PROBE_OCTETS)):
+                return True
+    return False
+
+
+def decrypts(key: RsaDecryptionKey, transport: KeyTransport, content_key: bytes) -> bool:
+    """Return whether the key unwraps what is encrypted to its certificate. Raises `TokenFault`, `Unavailable`."""
     scheme: padding.AsymmetricPadding = padding.PKCS1v15()
     if transport.oaep is not None:
         algorithm = transport.oaep.hash
         scheme = padding.OAEP(mgf=padding.MGF1(algorithm), algorithm=algorithm, label=None)
-    return key.unwrap(key.public_key.encrypt(content_key, scheme), transport, _PROBE_OCTETS) == content_key
+    return key.unwrap(key.public_key.encrypt(content_key, scheme), transport, len(content_key)) == content_key
+
+
+def _refuse_less(session: Session, key: tuple[str, bool], working: frozenset[KeyTransport]) -> None:
+    """Refuse a key that did more in this process before: a token in trouble must not pass for one that cannot."""
+    known = session.token.abilities.setdefault(key, working)
+    if known - working:
+        lost = ", ".join(sorted(str(transport) for transport in known - working))
+        raise TokenFault("device", f"key {key[0]} does not decrypt {lost} any more")
+    session.token.abilities[key] = working
 
 
 def _mismatch(name: KeyName, fact: str) -> OperatorError:

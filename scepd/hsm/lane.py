@@ -52,6 +52,7 @@ class Lane(Generic[C]):
     away: threading.Event  # set by the first lane that meets a device fault, cleared when the circuit closes
     context: C | None = None
     since: float | None = None
+    job: Job | None = None  # what it works on
     undropped: Exception | None = None  # why the last context could not be closed
     rebuilt: int = 0  # contexts made anew after a session fault
     orders: "SimpleQueue[str]" = attrs.field(factory=SimpleQueue)  # what to do while the circuit is open
@@ -74,6 +75,7 @@ class Lane(Generic[C]):
         if self.monotonic() > job.expires or not job.wanted():
             job.settle(False, Unavailable("waited too long for a lane"))
             return
+        self.job = job
         try:
             result = self._run(job.function)
         except TokenFault as fault:
@@ -84,6 +86,14 @@ class Lane(Generic[C]):
             job.settle(False, error)
         else:
             job.settle(True, result)
+        finally:
+            self.job = None
+
+    def abandon(self) -> None:
+        """Settle with 503 what the lane works on: nobody waits any longer for a thread that may never return."""
+        job = self.job
+        if job is not None:
+            job.settle(False, Unavailable("the token does not answer"))
 
     def build(self) -> Exception | None:
         """Make the context in this thread; return what went wrong instead of raising it."""

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.lane import C, Job, Lane
-from scepd.hsm.recovery import Care, Recovery
+from scepd.hsm.recovery import Care, Recovery, Thrift
 from scepd.records import Standing
 from scepd.refusal import Unavailable
 
@@ -75,10 +75,15 @@ class Lanes(Generic[C]):
     _ended: "Deferred[None] | None" = attrs.field(default=None, init=False)
     _first_error: Exception | None = attrs.field(default=None, init=False)
     _unbuilt: int = attrs.field(default=0, init=False)
+    _thrift: Thrift = attrs.field(init=False)
     _probed: float = attrs.field(default=0.0, init=False)
     _probing: bool = attrs.field(default=False, init=False)
     _timer: Any = attrs.field(default=None, init=False)
     _log: Logger = attrs.field(factory=lambda: Logger(namespace="scepd.hsm.lanes"), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Count logins over all recoveries."""
+        self._thrift = Thrift(self.care, self.monotonic)
 
     def start(self) -> "Deferred[None]":
         """Start the threads; fires when every context is made, fails with the first error where one is not."""
@@ -114,6 +119,10 @@ class Lanes(Generic[C]):
         heappush(self._ranked, (standing, next(self._numbers), job))
         self._queue.put(self._perform_best)
         return deferred
+
+    def give_up(self, cause: str) -> None:
+        """Take no more work and refuse all there is, also what a lane is stuck in; `on_dead` is told."""
+        self._die(cause)
 
     def stop(self) -> "Deferred[None]":
         """Take no more work, finish what waits, end the threads; fires when the last has ended."""
@@ -194,7 +203,7 @@ class Lanes(Generic[C]):
         self._log.error("The token is away: {cause}", cause=fault.cause)
         while self._waiting:
             self._waiting.popleft().refuse("the token is away")
-        self._recovery = Recovery(self._lanes, self.recover, self.care, self.monotonic, self._stopping)
+        self._recovery = Recovery(self._lanes, self.recover, self.care, self.monotonic, self._stopping, self._thrift)
         for _ in self._lanes:
             self._queue.put(self._recovery.park)
         threading.Thread(target=self._mend, args=(self._recovery,), name="recovery", daemon=True).start()
@@ -230,6 +239,8 @@ class Lanes(Generic[C]):
         self._state = _DEAD
         while self._waiting:
             self._waiting.popleft().refuse("the token is away")
+        for lane in self._lanes:
+            lane.abandon()
         self._log.critical("This process cannot use the token any more: {cause}", cause=cause)
         self.on_dead(cause)
 

@@ -11,6 +11,7 @@ import attrs
 import pkcs11
 from pkcs11 import exceptions
 
+from scepd.hsm.calls import Calls
 from scepd.hsm.faults import TokenFault, describe
 from scepd.refusal import OperatorError
 
@@ -57,6 +58,7 @@ class Module:
     generation: int = 0
     threads: bool = False  # operating-system locking granted: several threads may work at once
     process: int = attrs.field(factory=os.getpid)
+    calls: Calls = attrs.field(factory=Calls)
 
     def guard(self) -> None:
         """Refuse use in a forked child, whose copy of the module's state is worthless."""
@@ -75,16 +77,18 @@ class Module:
             return
         # python-pkcs11 initialises with NULL, which promises the module a single thread; SoftHSM then
         # works without its mutexes and crashes under two threads.
-        finalised = self.functions.finalize(None)
-        if finalised not in (_OK, _NOT_INITIALISED):
-            raise TokenFault("device", f"C_Finalize: {finalised:#x}")
+        with self.calls.of("C_Finalize"):
+            finalised = self.functions.finalize(None)
         arguments = _InitializeArguments(flags=_OS_LOCKING)
-        outcome = self.functions.initialize(ctypes.cast(ctypes.pointer(arguments), ctypes.c_void_p))
-        self.threads = outcome == _OK
-        if outcome in (_CANNOT_LOCK, _ARGUMENTS_BAD):
-            outcome = self.functions.initialize(None)
+        with self.calls.of("C_Initialize"):
+            outcome = self.functions.initialize(ctypes.cast(ctypes.pointer(arguments), ctypes.c_void_p))
+            self.threads = outcome == _OK
+            if outcome in (_CANNOT_LOCK, _ARGUMENTS_BAD):
+                outcome = self.functions.initialize(None)
         if outcome != _OK:
-            raise TokenFault("device", f"C_Initialize: {outcome:#x}")
+            # Whether C_Finalize worked is told by C_Initialize: it refuses where the module is initialised still.
+            before = "" if finalised in (_OK, _NOT_INITIALISED) else f", after C_Finalize: {finalised:#x}"
+            raise TokenFault("device", f"C_Initialize: {outcome:#x}{before}")
 
     def finalise(self) -> None:
         """Let go of the module, at the end of the process: logs out and closes every session."""
@@ -97,10 +101,11 @@ class Module:
 
     def _reinitialise_plainly(self) -> None:
         """Let python-pkcs11 do it, with C_Initialize(NULL): p11-kit's client has locks of its own."""
-        with contextlib.suppress(exceptions.PKCS11Error):  # a connection that is gone needs no farewell
-            self.library.finalize()
+        with contextlib.suppress(exceptions.PKCS11Error), self.calls.of("C_Finalize"):
+            self.library.finalize()  # a connection that is gone needs no farewell
         try:
-            self.library.initialize()
+            with self.calls.of("C_Initialize"):
+                self.library.initialize()
         except exceptions.PKCS11Error as error:
             raise TokenFault("device", f"C_Initialize: {describe(error)}") from error
         self.threads = True
@@ -112,23 +117,25 @@ class Module:
         return f"{self.library.library_description} {major}.{minor}".strip()
 
 
-def load_module(path: str) -> Module:
-    """Load the module, initialised with CKF_OS_LOCKING_OK.
+def load_module(path: str, calls: Calls | None = None) -> Module:
+    """Load the module, initialised with CKF_OS_LOCKING_OK; `calls` is where its calls are noted.
 
     Loading it again in the same process re-initialises it; sessions of the earlier Module are gone then.
     Raises `OperatorError` where the path is unsafe or the module refuses, `TokenFault` where it cannot work now: a
     volume that is not mounted yet, a daemon that has not started.
     """
     _check_path(Path(path))
+    calls = calls or Calls()
     try:
-        library = pkcs11.lib(path)
+        with calls.of("C_Initialize"):
+            library = pkcs11.lib(path)
     except (exceptions.GeneralError, exceptions.FunctionFailed, exceptions.DeviceError) as error:
         raise TokenFault(
             "device", f"{path} does not initialise: {describe(error)}; is its token store there?"
         ) from error
     except exceptions.PKCS11Error as error:
         raise OperatorError(f"PKCS#11 module {path} does not load ({describe(error)})", _hint_for(error)) from error
-    module = Module(path=path, library=library, functions=_function_list(path))
+    module = Module(path=path, library=library, functions=_function_list(path), calls=calls)
     try:
         module.reinitialise()
     except TokenFault as fault:

@@ -1,9 +1,11 @@
-"""The memory of failed logins: one bad PIN is tried once, whatever number of processes and restarts."""
+"""The memory of failed logins: one bad PIN is tried once, and an unclear one ever more seldom, whatever restarts."""
 
 import fcntl
 import hmac
 import json
+import math
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,8 +18,11 @@ from scepd.hsm.faults import TokenFault
 from scepd.records import Secret
 from scepd.refusal import OperatorError
 
-_UNCLEAR_LIMIT = 3  # logins that ended in an error which says nothing of the PIN
-_UNCLEAR_SPAN = timedelta(minutes=10)
+_UNCLEAR_LIMIT = 3  # logins in a row that end in an error which says nothing of the PIN, before the next one waits
+_WAITS = (timedelta(seconds=10), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
+_DEVICE_WAIT = timedelta(seconds=10)  # at most, where the device was away and so looked at no PIN
+_LOCK_PATIENCE = 30.0  # seconds for the login of another process
+_LOCK_PAUSE = 0.05  # seconds
 
 
 def _utc_now() -> datetime:
@@ -40,13 +45,14 @@ class PinMemory:
     def attempt(self, pin: Secret, token: str) -> Iterator["Attempt"]:
         """Hold the file's lock around one login, so that processes which start together make one attempt.
 
-        `token` tells tokens apart (their serial). Raises `OperatorError` where this PIN may not be tried.
+        `token` tells tokens apart (their serial). Raises `OperatorError` where this PIN may not be tried, `TokenFault`
+        where it may not be tried yet.
         """
         descriptor = os.open(
             self.path.with_name(self.path.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600
         )
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor)
             attempt = Attempt(self, self.digest(pin, token), token)
             attempt.check()
             yield attempt
@@ -85,6 +91,20 @@ class PinMemory:
             os.close(directory)
 
 
+def _lock(descriptor: int) -> None:
+    """Take the lock; raise `TokenFault` where another process does not come back from its login."""
+    deadline = time.monotonic() + _LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TokenFault("device", "another process has not come back from its login") from None
+            time.sleep(_LOCK_PAUSE)
+        else:
+            return
+
+
 @attrs.frozen
 class Attempt:
     """One login under the lock."""
@@ -106,19 +126,27 @@ class Attempt:
                 f"the token refused this PIN at {found.get('at')}; it is not tried again",
                 f"correct the PIN; if the token's PIN was set to this one meanwhile: rm {self.memory.path}",
             )
-        if found.get("unclear", 0) >= _UNCLEAR_LIMIT and self._age(found) < _UNCLEAR_SPAN:
-            raise TokenFault("device", f"the last {_UNCLEAR_LIMIT} logins failed without a verdict; the next one waits")
+        count = int(found.get("unclear", 0))
+        wait = timedelta(seconds=float(found.get("wait", 0))) - self._age(found)
+        if count >= _UNCLEAR_LIMIT and wait > timedelta():
+            seconds = math.ceil(wait.total_seconds())
+            raise TokenFault("device", f"the last {count} logins failed without a verdict; the next one in {seconds} s")
 
     def refused(self) -> None:
-        """Remember that the token refused the PIN."""
+        """Remember that the token refused the PIN, or that it takes none: locked, expired."""
         self._remember({"digest": self.digest, "at": self._at(), "refused": True})
 
-    def unclear(self) -> None:
-        """Remember an error that may or may not have counted as a failed login."""
+    def unclear(self, *, away: bool = False) -> None:
+        """Remember an error that may have counted as a failed login; `away`: of a device that cannot have counted it.
+
+        The first few may be followed by another try at once. From then on each waits longer than the one before.
+        """
         found = self.memory.read().get(self.token, {})
-        same = found.get("digest") == self.digest and self._age(found) < _UNCLEAR_SPAN
-        count = int(found.get("unclear", 0)) if same else 0
-        self._remember({"digest": self.digest, "at": self._at(), "unclear": count + 1})
+        count = 1 + (int(found.get("unclear", 0)) if found.get("digest") == self.digest else 0)
+        longest = _DEVICE_WAIT if away else _WAITS[-1]
+        wait = min(_WAITS[min(max(count - _UNCLEAR_LIMIT, 0), len(_WAITS) - 1)], longest)
+        entry = {"digest": self.digest, "at": self._at(), "unclear": count, "wait": wait.total_seconds()}
+        self._remember(entry)
 
     def accepted(self) -> None:
         """Forget this token's failures: its counter is back at zero too."""

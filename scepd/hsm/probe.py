@@ -12,15 +12,18 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scepd.hsm.attributes import KeyRules, Role
 from scepd.hsm.attributes import check as check_attributes
+from scepd.hsm.calls import Calls
+from scepd.hsm.decryption import TRANSPORTS, RsaDecryptionKey
 from scepd.hsm.faults import TokenFault
-from scepd.hsm.keys import Opening, RsaTokenKey, find_key, open_decryption_key, open_signing_key
+from scepd.hsm.keys import Opening, RsaTokenKey, decrypts, find_key, open_decryption_key, open_signing_key
 from scepd.hsm.module import load_module
 from scepd.hsm.pin import PinMemory
 from scepd.hsm.signing import sign_and_verify
 from scepd.hsm.token import Session, Token, TokenSettings
 from scepd.hsm.uri import parse_uri
+from scepd.ports import DecryptionKey
 from scepd.records import Secret
-from scepd.refusal import OperatorError
+from scepd.refusal import OperatorError, Unavailable
 
 SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -81,7 +84,13 @@ class Report:
 
 
 def self_test(
-    settings: TokenSettings, pin: Secret, keys: Sequence[KeyCheck], *, memory: PinMemory | None, lanes: int = 1
+    settings: TokenSettings,
+    pin: Secret,
+    keys: Sequence[KeyCheck],
+    *,
+    memory: PinMemory | None,
+    lanes: int = 1,
+    calls: Calls | None = None,
 ) -> Report:
     """Load the module, log in once, check and probe every key, and sign from two threads where lanes > 1.
 
@@ -90,7 +99,7 @@ def self_test(
     """
     report = Report()
     try:
-        module = load_module(settings.module)
+        module = load_module(settings.module, calls)
         report.module = module.description
         token = Token.open(module, settings, pin, memory=memory)
         report.token = token.description
@@ -105,10 +114,12 @@ def self_test(
 
 
 def check_keys(session: Session, keys: Sequence[KeyCheck]) -> None:
-    """Read every key's attributes again. Raises `OperatorError` for a key that may not be used, `TokenFault`."""
+    """Find every key again: one object, its attributes, a probe held against its certificate (threats S-119, S-120).
+
+    Raises `OperatorError` for a key that may not be used, `TokenFault`.
+    """
     for key in keys:
-        name = parse_uri(key.uri)
-        check_attributes(find_key(session, name), str(name), key.role, key.rules)
+        _open(session, key)
 
 
 def probe_signing_key(key: SigningKey, data: bytes) -> None:
@@ -117,6 +128,18 @@ def probe_signing_key(key: SigningKey, data: bytes) -> None:
         sign_and_verify(key, data)
     except InvalidSignature as error:
         raise TokenFault("device", "the token's signature does not verify") from error
+
+
+def probe_decryption_key(key: DecryptionKey, content_key: bytes) -> None:
+    """Unwrap what is encrypted to the key's own certificate, for the timed probe of a lane. Raises `TokenFault`."""
+    assert isinstance(key, RsaDecryptionKey)  # a token's, as lanes have them
+    transport = next(transport for transport in TRANSPORTS if key.supports(transport))
+    try:
+        works = decrypts(key, transport, content_key)
+    except Unavailable as trouble:
+        raise TokenFault("device", trouble.cause) from trouble
+    if not works:
+        raise TokenFault("device", "the token does not decrypt what is encrypted to its key")
 
 
 def _check_key(session: Session, key: KeyCheck, report: Report) -> None:

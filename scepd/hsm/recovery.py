@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -14,19 +14,48 @@ from scepd.hsm.lane import Lane
 from scepd.refusal import OperatorError
 
 _FIRST_PAUSE = 0.1  # seconds
+_ENOUGH = 20  # doublings
 _BUILD = "build"
 _LEAVE = "leave"
 
 
 @attrs.frozen
 class Care:
-    """How lanes are watched: time between probes, the longest that one call may take, and the patience of recovery."""
+    """How lanes are watched: time between probes, the longest that one work may take, and the patience of recovery.
+
+    `longest_pause` is between two looks for a token that is away. One that is there and fails again and again is logged
+    in to `logins` times at once, and from then on each `login_every`.
+    """
 
     probe_interval: timedelta = timedelta(seconds=10)
     hard_limit: timedelta = timedelta(seconds=60)
     longest_pause: timedelta = timedelta(seconds=1.5)
-    give_up: timedelta = timedelta(minutes=5)
+    give_up: timedelta = timedelta(minutes=1)
     tick: timedelta = timedelta(seconds=0.25)
+    logins: int = 5
+    login_every: timedelta = timedelta(seconds=5)
+
+
+@attrs.define
+class Thrift:
+    """The logins that all recoveries of a process may still make; a new one is granted each `care.login_every`."""
+
+    care: Care
+    monotonic: Callable[[], float]
+    _spent: float = 0.0
+    _at: float = 0.0
+
+    def wait(self) -> float:
+        """Return the seconds until another login may be made."""
+        now, every = self.monotonic(), self.care.login_every.total_seconds()
+        self._spent = max(0.0, self._spent - (now - self._at) / every)
+        self._at = now
+        return max(0.0, self._spent - self.care.logins + 1) * every
+
+    def spend(self) -> None:
+        """Note that one was made."""
+        self.wait()
+        self._spent += 1
 
 
 @attrs.define(eq=False)
@@ -38,6 +67,7 @@ class Recovery:
     care: Care
     monotonic: Callable[[], float]
     stopping: threading.Event
+    thrift: Thrift
     since: float | None = None  # when the present call into the token began
     _parked: threading.Semaphore = attrs.field(factory=lambda: threading.Semaphore(0))
     _built: "SimpleQueue[Exception | None]" = attrs.field(factory=SimpleQueue)
@@ -71,8 +101,8 @@ class Recovery:
 
     def _heal(self) -> str | None:
         begun, cause = self.monotonic(), "stopped"
-        for pause in self._pauses():
-            if self.stopping.wait(pause):
+        for turn in itertools.count():
+            if self.stopping.wait(self._pause(turn)):
                 return "stopped"
             try:
                 self._try_once()
@@ -86,9 +116,9 @@ class Recovery:
                 break
         return cause
 
-    def _pauses(self) -> Iterator[float]:
-        longest = self.care.longest_pause.total_seconds()
-        return (min(_FIRST_PAUSE * 2**turn, longest) for turn in itertools.count())
+    def _pause(self, turn: int) -> float:
+        look = min(_FIRST_PAUSE * 2.0 ** min(turn, _ENOUGH), self.care.longest_pause.total_seconds())
+        return max(look, self.thrift.wait())
 
     def _try_once(self) -> None:
         self.since = self.monotonic()
@@ -96,6 +126,7 @@ class Recovery:
             self.recover()
         finally:
             self.since = None
+        self.thrift.spend()
         for lane in self.lanes:
             lane.orders.put(_BUILD)
         errors = [error for _ in self.lanes if (error := self._next_built()) is not None]

@@ -47,7 +47,8 @@ class TokenSigner:
         if self.recorder is not None:
             self.recorder(f"C_Sign {mechanism.name}", len(data))
         try:
-            return bytes(self.key.sign(data, mechanism=mechanism, mechanism_param=parameter))
+            with self.session.call("C_Sign"):
+                return bytes(self.key.sign(data, mechanism=mechanism, mechanism_param=parameter))
         except exceptions.PKCS11Error as error:
             raise signing_fault(error) from error
 

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import attrs
@@ -10,8 +11,9 @@ from pkcs11 import Attribute, Mechanism, TokenFlag, exceptions
 
 from scepd.hsm.faults import TokenFault, describe, fault_of, is_device
 from scepd.hsm.module import Module
-from scepd.hsm.pin import PinMemory
+from scepd.hsm.pin import Attempt, PinMemory
 from scepd.hsm.quirks import PORTABLE, Quirks, quirks_of
+from scepd.message.algorithms import KeyTransport
 from scepd.records import Secret
 from scepd.refusal import OperatorError
 
@@ -40,6 +42,10 @@ class Session:
     token: "Token"
     generation: int
 
+    def call(self, function: str) -> AbstractContextManager[None]:
+        """Note a call into the module for as long as it takes (`hsm.calls`)."""
+        return self.token.module.calls.of(function)
+
     def guard(self) -> None:
         """Refuse use after a re-initialisation or in a forked child: handles of before mean other objects now."""
         module = self.token.module
@@ -51,7 +57,8 @@ class Session:
         """Return the objects with those attributes. Raises `TokenFault`."""
         self.guard()
         try:
-            return list(self.handle.get_objects(dict(attributes)))
+            with self.call("C_FindObjects"):
+                return list(self.handle.get_objects(dict(attributes)))
         except exceptions.PKCS11Error as error:
             raise fault_of(error) from error
 
@@ -59,8 +66,8 @@ class Session:
         """Close the session where it still exists."""
         if self.generation != self.token.module.generation:
             return
-        with contextlib.suppress(exceptions.PKCS11Error):  # a dead session needs no closing
-            self.handle.close()
+        with contextlib.suppress(exceptions.PKCS11Error), self.call("C_CloseSession"):
+            self.handle.close()  # a dead session needs no closing
 
 
 @attrs.define(eq=False)
@@ -76,6 +83,8 @@ class Token:
     _anchor: Any = None  # pkcs11.Session that holds the login
     mechanisms: frozenset[Mechanism] = frozenset()
     quirks: Quirks = PORTABLE
+    # Of decryption keys by name and whether plain RSA was tried, as `hsm.keys` saw them.
+    abilities: dict[tuple[str, bool], frozenset[KeyTransport]] = attrs.field(factory=dict)
 
     @classmethod
     def open(
@@ -108,7 +117,8 @@ class Token:
         """Open a session for a lane; it shares the login. Raises `TokenFault`."""
         self.module.guard()
         try:
-            handle = self._token.open(rw=writable)
+            with self.module.calls.of("C_OpenSession"):
+                handle = self._token.open(rw=writable)
         except exceptions.PKCS11Error as error:
             raise fault_of(error) from error
         return Session(handle, self, self.module.generation)
@@ -140,16 +150,22 @@ class Token:
         found = find_token(self.module, self.settings)
         _refuse_locked(found, self.settings.token_label)
         try:
-            found.open().close()  # what fails here fails without touching the PIN counter
-            self.mechanisms = frozenset(found.slot.get_mechanisms())
+            with self.module.calls.of("C_OpenSession"):
+                found.open().close()  # what fails here fails without touching the PIN counter
+            with self.module.calls.of("C_GetMechanismList"):
+                self.mechanisms = frozenset(found.slot.get_mechanisms())
         except exceptions.PKCS11Error as error:
             raise fault_of(error) from error
         if self.memory is None:
-            self._anchor = _open_with_pin(found, self._pin, None)
+            self._anchor = self._open_with_pin(found, None)
         else:
             with self.memory.attempt(self._pin, found.serial.decode(errors="replace")) as attempt:
-                self._anchor = _open_with_pin(found, self._pin, attempt)
+                self._anchor = self._open_with_pin(found, attempt)
         self._token = found
+
+    def _open_with_pin(self, found: Any, attempt: Attempt | None) -> Any:
+        with self.module.calls.of("C_Login"):
+            return _open_with_pin(found, self._pin, attempt)
 
 
 def find_token(module: Module, settings: TokenSettings) -> Any:
@@ -175,7 +191,9 @@ def tokens(module: Module) -> Iterator[Any]:
     """Yield the initialised tokens of every slot. Raises `TokenFault`."""
     module.guard()
     try:
-        for token in module.library.get_tokens():
+        with module.calls.of("C_GetSlotList, C_GetTokenInfo"):
+            found = list(module.library.get_tokens())
+        for token in found:
             if token.flags & TokenFlag.TOKEN_INITIALIZED:
                 yield token
     except exceptions.PKCS11Error as error:
@@ -194,7 +212,7 @@ def _refuse_locked(token: Any, label: str) -> None:
         raise OperatorError(f"token '{label}' has no user PIN yet", hint)
 
 
-def _open_with_pin(token: Any, pin: Secret, attempt: Any) -> Any:
+def _open_with_pin(token: Any, pin: Secret, attempt: Attempt | None) -> Any:
     """Return the session that holds the login, and tell `attempt` what the token said of the PIN."""
     try:
         session = token.open(user_pin=pin.reveal())
@@ -205,13 +223,15 @@ def _open_with_pin(token: Any, pin: Secret, attempt: Any) -> Any:
             attempt.refused()
         problem = f"token '{token.label}' refused the PIN ({describe(error)})"
         raise OperatorError(problem, "correct the PIN; this one is not tried again") from error
-    except exceptions.PinLocked as error:
-        raise OperatorError(
-            f"the user PIN of token '{token.label}' is locked", "let the security officer reset it"
-        ) from error
+    except (exceptions.PinLocked, exceptions.PinExpired) as error:
+        if attempt is not None:
+            attempt.refused()
+        state = "locked" if isinstance(error, exceptions.PinLocked) else "expired"
+        problem = f"the user PIN of token '{token.label}' is {state}"
+        raise OperatorError(problem, "let the security officer set a new one; this one is not tried again") from error
     except exceptions.PKCS11Error as error:
-        if attempt is not None and not is_device(error):
-            attempt.unclear()
+        if attempt is not None:
+            attempt.unclear(away=is_device(error))
         raise fault_of(error) from error
     if attempt is not None:
         attempt.accepted()

@@ -14,6 +14,7 @@ from scepd.hsm.decryption import RsaDecryptionKey, TokenDecryption
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.keys import Opening
 from scepd.message.algorithms import OAEP_SHA1, OAEP_SHA256, PKCS1V15
+from scepd.refusal import Unavailable
 
 from .test_mechanisms import block
 from .tokens import SECRET
@@ -190,13 +191,44 @@ SESSION = (
 DEVICE = (exceptions.DeviceError, exceptions.DeviceRemoved, exceptions.TokenNotPresent, exceptions.UserNotLoggedIn)
 
 
-@pytest.mark.parametrize("raw", [True, False])
-@pytest.mark.parametrize("code", IMPLICIT, ids=lambda code: code.__name__)
-def test_S11_an_error_that_may_speak_of_the_ciphertext_is_a_rejection(bench, code, raw):
+def broken(bench, code, *, raw):
     key = bench.decryption()
-    broken = attrs.evolve(key, operation=TokenDecryption(bench.token.session(), BrokenKey(code()), raw), raw=raw)
+    return attrs.evolve(key, operation=TokenDecryption(bench.token.session(), BrokenKey(code()), raw), raw=raw)
+
+
+@pytest.mark.parametrize("code", IMPLICIT, ids=lambda code: code.__name__)
+def test_S11_an_error_that_may_speak_of_the_ciphertext_is_a_rejection(bench, code):
+    key = broken(bench, code, raw=False)
     encrypted = vectors(key.public_key)["valid"]
-    assert broken.unwrap(encrypted, PKCS1V15, 16) == mechanisms.rejection_key(SECRET, encrypted, 16)
+    assert key.unwrap(encrypted, PKCS1V15, 16) == mechanisms.rejection_key(SECRET, encrypted, 16)
+
+
+@pytest.mark.parametrize("code", IMPLICIT, ids=lambda code: code.__name__)
+def test_S11_S116_an_error_of_plain_rsa_speaks_of_the_token_and_is_the_same_for_every_ciphertext(bench, code):
+    key, said = broken(bench, code, raw=True), set()
+    for encrypted in vectors(key.public_key).values():
+        with pytest.raises(Unavailable) as caught:
+            key.unwrap(encrypted, PKCS1V15, 16)
+        said.add(caught.value.cause)
+    assert len(said) == 1
+
+
+def test_S116_a_key_that_falters_while_it_is_opened_loses_no_transport(bench, monkeypatch):
+    whole, times = bench.decryption(), [1]
+    plain = TokenDecryption.__call__
+
+    def falter(self, ciphertext, transport):
+        if times[0]:
+            times[0] -= 1
+            raise Unavailable("not now")
+        return plain(self, ciphertext, transport)
+
+    monkeypatch.setattr(TokenDecryption, "__call__", falter)
+    again = bench.decryption()
+    assert (again.raw, again.transports) == (whole.raw, whole.transports)
+    times[0] = 2
+    with pytest.raises(TokenFault, match="does not decrypt"):
+        bench.decryption()
 
 
 @pytest.mark.parametrize("code", [*SESSION, *DEVICE], ids=lambda code: code.__name__)

@@ -1,6 +1,7 @@
 """The memory of failed logins."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -76,8 +77,34 @@ def test_S117_logins_without_a_verdict_are_put_off(tmp_path):
         pass
     times[0] += timedelta(minutes=11)
     with memory.attempt(Secret("x"), "A") as attempt:
-        attempt.unclear()
-    assert memory.read()["A"]["unclear"] == 1
+        attempt.accepted()
+    assert memory.read() == {}
+
+
+@pytest.mark.parametrize(("away", "most"), [(False, 12), (True, 364)])
+def test_S117_a_token_that_never_gives_a_verdict_is_asked_ever_more_seldom(tmp_path, away, most):
+    times = [datetime(2026, 1, 1, tzinfo=UTC)]
+    memory, logins, gaps, last = PinMemory(tmp_path / "pin.json", b"k" * 32, lambda: times[0]), 0, [], times[0]
+    while times[0] < datetime(2026, 1, 1, 1, tzinfo=UTC):  # an hour of restarts, one a second
+        with suppress(TokenFault), PinMemory(memory.path, memory.key, memory.now).attempt(Secret("x"), "A") as attempt:
+            attempt.unclear(away=away)
+            logins += 1
+            gaps.append((times[0] - last).total_seconds())
+            last = times[0]
+        times[0] += timedelta(seconds=1)
+    assert logins <= most
+    assert gaps[:3] == [0, 1, 1]
+    assert max(gaps) == (10 if away else 600)
+
+
+def test_S117_another_login_that_does_not_come_back_is_not_waited_for_for_ever(memory, monkeypatch):
+    monkeypatch.setattr("scepd.hsm.pin._LOCK_PATIENCE", 0.2)
+    with memory.attempt(Secret("x"), "A"):
+        with pytest.raises(TokenFault) as caught, memory.attempt(Secret("x"), "A"):
+            pass
+        assert "another process" in caught.value.cause
+    with memory.attempt(Secret("x"), "A"):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -87,8 +114,9 @@ def test_S117_logins_without_a_verdict_are_put_off(tmp_path):
         (exceptions.PinLenRange(), {"refused": True}),
         (exceptions.PinInvalid(), {"refused": True}),
         (exceptions.GeneralError(), {"unclear": 1}),
-        (exceptions.DeviceRemoved(), {}),
-        (exceptions.PinLocked(), {}),
+        (exceptions.DeviceRemoved(), {"unclear": 1}),
+        (exceptions.PinLocked(), {"refused": True}),
+        (exceptions.PinExpired(), {"refused": True}),
     ],
     ids=lambda value: type(value).__name__,
 )

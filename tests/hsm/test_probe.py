@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 
+import attrs
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from scepd.hsm.faults import TokenFault
-from scepd.hsm.probe import KeyCheck, Report, check_keys, probe_signing_key, self_test
+from scepd.hsm.probe import KeyCheck, Report, check_keys, probe_decryption_key, probe_signing_key, self_test
 from scepd.records import Secret
-from scepd.refusal import OperatorError
+from scepd.refusal import OperatorError, Unavailable
 
 from .run import finish, start
 from .tokens import PIN
@@ -72,8 +73,8 @@ def test_one_lane_needs_no_threads(bench, tmp_path):
 def test_S114_a_module_without_locking_is_refused_for_two_lanes(bench, monkeypatch):
     from scepd.hsm import module, probe
 
-    def without_locking(path):
-        loaded = module.load_module(path)
+    def without_locking(path, calls):
+        loaded = module.load_module(path, calls)
         loaded.threads = False
         return loaded
 
@@ -130,7 +131,24 @@ def test_S119_attributes_are_read_again_for_every_key(bench):
     with pytest.raises(OperatorError, match="may not sign"):
         check_keys(session, [*keys, other_role])
     with pytest.raises(OperatorError, match="no private key"):
-        check_keys(session, [*keys, KeyCheck("pkcs11:object=gone", "sign", b"")])
+        check_keys(session, [*keys, KeyCheck("pkcs11:object=gone", "sign", bench.certificates["ca"])])
+    swapped = KeyCheck("pkcs11:object=ra-sign", "sign", bench.certificates["ca"])
+    with pytest.raises(OperatorError, match="certificate's key EC"):
+        check_keys(session, [*keys, swapped])
+
+
+def test_S116_S120_the_timed_probe_decrypts(bench):
+    key = bench.decryption()
+    probe_decryption_key(key, b"k" * 16)
+    other = attrs.evolve(key, public_key=bench.public_key("ra-sign"))
+    with pytest.raises(TokenFault, match="does not decrypt"):
+        probe_decryption_key(other, b"k" * 16)
+
+    def refuse(_ciphertext, _transport):
+        raise Unavailable("the token did not decrypt: GeneralError")
+
+    with pytest.raises(TokenFault, match="GeneralError"):
+        probe_decryption_key(attrs.evolve(key, operation=refuse), b"k" * 16)
 
 
 def test_a_token_store_that_is_not_there_yet_may_heal(tmp_path):

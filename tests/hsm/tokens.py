@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 from scepd.hsm.generate import generate_ec, generate_rsa
 from scepd.hsm.keys import KeyName, open_decryption_key, open_signing_key
 from scepd.hsm.module import Module, load_module
+from scepd.hsm.pin import PinMemory
 from scepd.hsm.token import Token, TokenSettings
 from scepd.records import Secret
 from tests.tokens import CHOSEN, Made, scratch
@@ -94,9 +95,9 @@ def prepare(directory: Path) -> Prepared:
     return Prepared(directory, {label: certificate_for(key, label) for label, key in public.items()}, made)
 
 
-def open_token(module: Module, made: Made) -> Token:
-    settings = TokenSettings(str(made.module), made.label)
-    return Token.open(module, settings, Secret(made.pin_file.read_text().strip()))
+def open_token(module: Module, made: Made, memory: PinMemory | None = None) -> Token:
+    settings = TokenSettings(module.path, made.label)
+    return Token.open(module, settings, Secret(made.pin_file.read_text().strip()), memory=memory)
 
 
 @attrs.define
@@ -136,12 +137,15 @@ class Bench:
             CHOSEN.bring_back(self.directory)
 
 
-def open_bench(prepared: Prepared, directory: Path) -> Bench:
-    """Log in to a copy of the prepared token; where tokens cannot be copied, to the prepared one."""
+def open_bench(prepared: Prepared, directory: Path, path: str | None = None, memory: PinMemory | None = None) -> Bench:
+    """Log in to a copy of the prepared token; where tokens cannot be copied, to the prepared one.
+
+    `path`: another module that stands before the token's own.
+    """
     if CHOSEN.name == "softhsm2":
         shutil.copytree(prepared.directory / "tokens", directory / "tokens")
         configure(directory)
     else:
         directory = prepared.directory
-    module = load_module(str(prepared.made.module))
-    return Bench(directory, prepared.certificates, module, open_token(module, prepared.made))
+    module = load_module(path or str(prepared.made.module))
+    return Bench(directory, prepared.certificates, module, open_token(module, prepared.made, memory))

@@ -1,69 +1,15 @@
-"""A token with moods: the server's own behind `slow_token.c`, compiled for the run; and the watch on how fast a server answers."""
+"""A server whose token has faults (`tests.faulty_token`); and the watch on how fast a server answers."""
 
 import statistics
-import subprocess
 import threading
 import time
 import tomllib
 from contextlib import contextmanager
-from pathlib import Path
 
-import attrs
-
+from tests.faulty_token import Board
 from tests.live.device import get
 
-SOURCE = Path(__file__).with_name("slow_token.c")
 PAUSE = 0.01  # seconds between two requests of the watch
-
-
-@attrs.frozen
-class Moods:
-    """What the token of one server does next."""
-
-    directory: Path
-
-    def slow(self, seconds):
-        """Let every signature and decryption wait."""
-        (self.directory / "delay").write_text(str(int(seconds * 1000)))
-
-    def quick(self):
-        """Let them wait no more."""
-        (self.directory / "delay").unlink()
-
-    def lose(self, what):
-        """Lose one "session" or all "sessions" of the worker that signs next."""
-        (self.directory / f"lose-{what}").touch()
-
-    def holds(self, what):
-        """Whether that loss is still to come."""
-        return (self.directory / f"lose-{what}").exists()
-
-    @property
-    def logins(self):
-        """The token's answers to C_Login so far, as text of the return codes."""
-        path = self.directory / "logins"
-        return path.read_text().split() if path.exists() else []
-
-
-def compile_module(directory):
-    """Compile the module; its directory must not be writable by others."""
-    path = directory / "slow_token.so"
-    command = [
-        "cc",
-        "-Wall",
-        "-Werror",
-        "-Wno-cast-function-type",
-        "-O1",
-        "-shared",
-        "-fPIC",
-        "-o",
-        path,
-        SOURCE,
-        "-ldl",
-    ]
-    subprocess.run(command, check=True, timeout=60)
-    path.chmod(0o755)
-    return path
 
 
 def module_of(server):
@@ -71,14 +17,13 @@ def module_of(server):
     return tomllib.loads(server.config.read_text())["hsm"]["module"]
 
 
-def give_moods(server, module, monkeypatch):
-    """Put the module between a server and its token; returns its moods."""
-    moods = Moods(server.directory / "moods")
-    moods.directory.mkdir(exist_ok=True)
-    monkeypatch.setenv("SLOW_TOKEN_MODULE", module_of(server))
-    monkeypatch.setenv("SLOW_TOKEN_MOODS", str(moods.directory))
+def give_board(server, module, monkeypatch):
+    """Put the faulty module between a server and its token; returns its board."""
+    board = Board(server.directory / "board")
+    monkeypatch.setenv("FAULTY_TOKEN_MODULE", module_of(server))
+    monkeypatch.setenv("FAULTY_TOKEN_BOARD", str(board.path))
     server.edit(r'^module = ".*"', f'module = "{module}"')
-    return moods
+    return board
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.faulty_token import OK, PIN_INCORRECT, compile_module
 from tests.live.device import Fleet, tail
 from tests.live.killing import ready_pids, wait_ready, wait_until, workers
-from tests.live.moods import compile_module, give_moods, module_of, percentile, watched
+from tests.live.moods import give_board, module_of, percentile, watched
 from tests.live.server import BIN, copy_of, environment, run
 
 pytestmark = pytest.mark.live
@@ -19,7 +20,6 @@ pytestmark = pytest.mark.live
 ENOUGH = 200  # requests of which the 99th percentile is taken
 QUICK = 50  # milliseconds
 WRONG = "00-wrong"  # as long as any token takes one
-OK, PIN_INCORRECT = "0", "0xa0"  # CKR_OK, CKR_PIN_INCORRECT
 
 
 @pytest.fixture(scope="module")
@@ -124,10 +124,10 @@ def failed_start(server):
 
 
 def test_wrong_pin_is_tried_once_in_ten_starts(make_server, module, monkeypatch):
-    moods = []
-    fleet = make_server(prepare=lambda server: moods.append(give_moods(server, module, monkeypatch)), start=False)
-    server, [moods] = fleet.server, moods
-    # Two witnesses: our module counts what the token answers, OpenSC's spy in front of it writes down every call.
+    boards = []
+    fleet = make_server(prepare=lambda server: boards.append(give_board(server, module, monkeypatch)), start=False)
+    server, [board] = fleet.server, boards
+    # Two witnesses: our module keeps what the token answers, OpenSC's spy in front of it writes down every call.
     spied = spy_on(server, module, monkeypatch)
     right = server.pin.read_text()
     server.pin.write_text(f"{WRONG}\n")
@@ -137,11 +137,11 @@ def test_wrong_pin_is_tried_once_in_ten_starts(make_server, module, monkeypatch)
         [error] = errors
         assert "PIN" in error
         assert not any("Traceback" in line or WRONG in line for line in lines)
-        assert moods.logins == [PIN_INCORRECT], f"logins after start {attempt}"
+        assert board.logins == [PIN_INCORRECT], f"logins after start {attempt}"
         assert spied.read_text().count("C_Login\n") == 1, f"logins after start {attempt}"
     server.pin.write_text(right)
     server.start()
-    assert set(moods.logins[1:]) == {OK}
+    assert set(board.logins[1:]) == {OK}
     fleet.enrol(fleet.device())
 
 
@@ -164,9 +164,9 @@ def change_pin(server, old, new):
 
 
 def test_pin_changed_under_a_running_service_is_tried_once_by_all_its_workers(make_server, module, monkeypatch, capsys):
-    moods = []
-    fleet = make_server(prepare=lambda server: moods.append(give_moods(server, module, monkeypatch)))
-    server, [moods] = fleet.server, moods
+    boards = []
+    fleet = make_server(prepare=lambda server: boards.append(give_board(server, module, monkeypatch)))
+    server, [board] = fleet.server, boards
     device, right = fleet.device(), server.pin.read_text().strip()
     change_pin(server, right, WRONG)
     for _ in range(3):  # every worker is replaced three times, each time with the PIN that was right
@@ -180,27 +180,27 @@ def test_pin_changed_under_a_running_service_is_tried_once_by_all_its_workers(ma
             assert is_unavailable(fleet.send(device)), "an enrolment without a login"
             time.sleep(0.05)
     assert_quick(seconds, capsys, "refused PIN")
-    assert [answer for answer in moods.logins if answer != OK] == [PIN_INCORRECT]
+    assert [answer for answer in board.logins if answer != OK] == [PIN_INCORRECT]
     change_pin(server, WRONG, right)
     (server.directory / "state" / "failed-logins.json").unlink()  # as the refusal's hint says
     fleet.enrol(device)
     wait_ready(server)
-    assert [answer for answer in moods.logins if answer != OK] == [PIN_INCORRECT]
+    assert [answer for answer in board.logins if answer != OK] == [PIN_INCORRECT]
 
 
-@pytest.mark.parametrize("what", ["session", "sessions"])
+@pytest.mark.parametrize("what", ["lose-session", "lose-sessions"])
 def test_lost_sessions_heal_within_one_retry(make_server, module, monkeypatch, what):
-    moods = []
-    fleet = make_server(prepare=lambda server: moods.append(give_moods(server, module, monkeypatch)))
-    server, [moods] = fleet.server, moods
+    boards = []
+    fleet = make_server(prepare=lambda server: boards.append(give_board(server, module, monkeypatch)))
+    server, [board] = fleet.server, boards
     before = sorted(ready_pids(server))
     for _ in range(4):
         device = fleet.device()
-        moods.lose(what)
+        board.strike("Sign", what)
         reply = fleet.send(device)
-        assert not moods.holds(what)
+        assert not board.waits("Sign")
         if is_unavailable(reply):
-            assert what == "sessions", "the lane replaces one lost session within the request"
+            assert what == "lose-sessions", "the lane replaces one lost session within the request"
             time.sleep(int(reply.retry_after))
             reply = fleet.send(device)
             assert reply.status == 200, f"not healed within one retry\n{tail(server)}"
@@ -209,14 +209,14 @@ def test_lost_sessions_heal_within_one_retry(make_server, module, monkeypatch, w
 
 
 def test_slow_token_means_503_past_the_deadline_and_costs_getcacaps_nothing(make_server, module, monkeypatch, capsys):
-    moods = []
+    boards = []
 
     def prepare(server):
-        moods.append(give_moods(server, module, monkeypatch))
+        boards.append(give_board(server, module, monkeypatch))
         server.edit(r"^\[hsm\]", '[hsm]\nlanes = 2\ndeadline = "1s"')
 
     fleet = make_server(workers=1, prepare=prepare)
-    server, [moods] = fleet.server, moods
+    server, [board] = fleet.server, boards
     [pid] = ready_pids(server)
     devices = [fleet.device() for _ in range(12)]
     replies = {}
@@ -225,13 +225,14 @@ def test_slow_token_means_503_past_the_deadline_and_costs_getcacaps_nothing(make
         replies[number] = fleet.send(devices[number], timeout=60)
 
     with watched(server) as seconds:
-        moods.slow(2)
+        for function in ("Sign", "Decrypt"):
+            board.strike(function, "delay", value=1000, times=None)
         threads = [threading.Thread(target=send, args=(number,)) for number in range(len(devices))]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(60)
-        moods.quick()
+        board.heal()
         while len(seconds) < ENOUGH:
             time.sleep(0.05)
     refused = [reply for reply in replies.values() if is_unavailable(reply)]
