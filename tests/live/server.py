@@ -111,8 +111,9 @@ class Server:
         text = self.config.read_text()
         if "[limits]" not in text:
             text += "\n[limits]\n"
-        missing = [name for name in ("network", "key") if not re.search(rf"^failures_per_{name} =", text, re.MULTILINE)]
-        lines = "".join(f"failures_per_{name} = 0\n" for name in missing)
+        names = ("failures_per_network", "failures_per_key", "requests_after_failure")
+        missing = [name for name in names if not re.search(rf"^{name} =", text, re.MULTILINE)]
+        lines = "".join(f"{name} = 0\n" for name in missing)
         self.config.write_text(text.replace("[limits]\n", f"[limits]\n{lines}", 1))
 
     def stop(self, *, wait=20.0):

@@ -23,15 +23,9 @@ pytestmark = pytest.mark.live
 TARGET = "/scep/bans?operation=PKIOperation"
 TODAY = datetime.now(UTC)
 DATES = {"begin": TODAY - timedelta(days=1), "end": TODAY + timedelta(days=30)}
-# Each guess is one here: no limit comes before it.
 CONFIG = """
 [log]
 format = "{style}"
-
-[limits]
-failures_per_network = 0
-failures_per_key = 0
-requests_after_failure = 0
 
 [listener.behind]
 address = "127.0.0.1:{behind}"

@@ -115,6 +115,7 @@ class Fleet:
 def server(template, place):
     server = copy_of(template, place / "guessed")
     server.edit(r"^workers = \d+", "workers = 2")
+    server.lifts_limits = False  # those that everybody has
     (server.directory / "networks.txt").write_text("127.0.0.1\n")
     secret = server.directory / "hex-challenge"
     secret.write_text(CHALLENGE)

@@ -39,10 +39,6 @@ QUEUE = f"[hsm]\nqueue = {2 * RIVALS}"
 CONFIG = """
 [limits]
 connections_per_address = 1000
-# Everybody who loses a race has failed: here it is many races, and all from one address.
-failures_per_network = 0
-failures_per_key = 0
-requests_after_failure = 0
 
 [profile.race]
 issuer = "devices"
