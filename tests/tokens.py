@@ -24,7 +24,7 @@ LABEL = "scepd"
 def call(*command, text="", **environment):
     """Run a tool of the distribution; its output is shown when it fails."""
     done = subprocess.run(
-        [str(part) for part in command], input=text, capture_output=True, text=True, check=False, timeout=60,
+        [str(part) for part in command], input=text, capture_output=True, text=True, check=False, timeout=120,
         env={**os.environ, **environment},
     )  # fmt: skip
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"

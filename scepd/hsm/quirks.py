@@ -11,13 +11,11 @@ import attrs
 class Quirks:
     """How one kind of token differs; `hashes` name the digests of CKM_SHAn_RSA_PKCS where only these sign.
 
-    `states_usage`: the public half's template may say what the key is for. `remark`: what an operator must know at
-    every start.
+    `states_usage`: the public half's template may say what the key is for.
     """
 
     hashes: frozenset[str] | None = None
     states_usage: bool = True
-    remark: str | None = None
 
 
 PORTABLE = Quirks()
@@ -29,7 +27,6 @@ _BY_LIBRARY = {
     "TPM2.0 Cryptoki": Quirks(
         hashes=frozenset({"SHA1", "SHA256", "SHA384", "SHA512"}),
         states_usage=False,
-        remark="a TPM: one lane per worker, no MD5 signatures",
     ),
 }
 

@@ -16,6 +16,7 @@ import attrs
 from tests.tokens import CHOSEN, SoftHsm
 
 BIN = Path(sys.executable).parent
+PATIENCE = float(os.environ.get("PATIENCE", "1"))  # a busy machine starts a server in minutes
 STATIC = "a-static-challenge-for-many-uses"
 
 
@@ -29,7 +30,7 @@ def free_port():
 def run(*command, check=True, timeout=60, **options):
     """Run a command and return its result; its output is shown when it fails."""
     result = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=timeout, check=False, **options
+        [str(part) for part in command], capture_output=True, text=True, timeout=timeout * PATIENCE, check=False, **options
     )
     if check and result.returncode != 0:
         raise AssertionError(f"{command} ended with {result.returncode}\n{result.stdout}\n{result.stderr}")
@@ -97,7 +98,7 @@ class Server:
                 stderr=log,
                 cwd=self.directory,
             )
-        deadline = time.monotonic() + wait
+        deadline = time.monotonic() + wait * PATIENCE
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise AssertionError(f"scepd ended with {self.process.returncode}:\n{self.log.read_text()[-4000:]}")
