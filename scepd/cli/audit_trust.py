@@ -43,7 +43,7 @@ def trusted_keys(settings: Settings | None, paths: Sequence[Path], seals: Path |
     given = tuple(map(_read, paths))
     if own is None:
         return Trusted(given, seals)
-    return Trusted((own.public_key_der, *given), own.seals if seals is None and not elsewhere else seals)
+    return Trusted((*own.public_keys, *given), own.seals if seals is None and not elsewhere else seals)
 
 
 def seal_lines(trusted: Trusted) -> SealLines | None:

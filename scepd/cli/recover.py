@@ -88,7 +88,7 @@ def _evidence(settings: Settings) -> Evidence:
         state=settings.appliance.state,
         node=settings.appliance.node,
         issuers={issuer.name: issuer.certificate_der for issuer in settings.issuers},
-        audit_keys=None if audit is None else audit_keys([audit.public_key_der]),
+        audit_keys=None if audit is None else audit_keys(audit.public_keys),
         seals=None if audit is None else audit.seals,
         replayable=tuple(
             profile.name for profile in settings.profiles if any(isinstance(rule, SignedRule) for rule in profile.challenge)

@@ -1,5 +1,6 @@
 """Compiling [audit]: the key that seals the audit trail and signs ceremony records, and where the seals go."""
 
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from scepd.config.fields import Duration, KeyUri, Text, required
 from scepd.config.files import read_public
 from scepd.config.problems import Place, Refused
 from scepd.config.secret import Surroundings
-from scepd.config.settings import AuditSettings
+from scepd.config.settings import AuditSettings, IssuerSettings
 
 _SEALS = "audit-seals.jsonl"
 _SMALLEST_RSA = 2048  # bits
@@ -26,6 +27,7 @@ class AuditSection:
 
     key: KeyUri | None = attrs.field(default=None, metadata=required('key = "pkcs11:token=scepd;object=scepd-audit"'))
     public_key: Text | None = attrs.field(default=None, metadata=required('public_key = "scepd-audit.pem"'))
+    previous: tuple[Text, ...] = ()
     seal_every: Duration = timedelta(hours=1)
     seals: Text | None = None
 
@@ -38,17 +40,45 @@ def compile_audit(
         return None
     if section.seal_every > _LONGEST_PAUSE:
         (place / "seal_every").problem("leaves what was done unsealed for more than a week", 'seal_every = "1h"')
-    public = _read_public_key(section, surroundings, place / "public_key")
+    public = _read_public_key(section.public_key, surroundings, place / "public_key")
+    previous = [
+        _read_public_key(name, surroundings, place / "previous" / index) for index, name in enumerate(section.previous)
+    ]
     if section.key is None or public is None:
         return None
     seals = state / _SEALS if section.seals is None else surroundings.resolve(section.seals)
-    return AuditSettings(section.key, public, section.seal_every, seals)
+    former = tuple(key for key in previous if key is not None)
+    return AuditSettings(section.key, public, section.seal_every, seals, former)
 
 
-def _read_public_key(section: AuditSection, surroundings: Surroundings, place: Place) -> bytes | None:
-    if section.public_key is None:
+def judge_audit_key(audit: AuditSettings | None, issuers: Iterable[IssuerSettings | None], place: Place) -> None:
+    """Refuse an audit key that is another key too: whoever may use that one could seal what never happened (S-119)."""
+    if audit is None:
+        return
+    for issuer in issuers:
+        for der in () if issuer is None else _certificates(issuer):
+            key = x509.load_der_x509_certificate(der).public_key()
+            if key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == audit.public_key_der:
+                assert issuer is not None  # it has certificates
+                (place / "public_key").problem(
+                    f"is a key of issuer {issuer.name}, and the audit key does nothing else",
+                    "scepd hsm keygen scepd-audit --role sign --type ec:P-256",
+                )
+                return
+
+
+def _certificates(issuer: IssuerSettings) -> Iterator[bytes]:
+    yield issuer.certificate_der
+    yield issuer.ra_sign.certificate_der
+    yield from (recipient.certificate_der for recipient in issuer.recipients)
+    if issuer.ocsp is not None:
+        yield issuer.ocsp.certificate_der
+
+
+def _read_public_key(name: str | None, surroundings: Surroundings, place: Place) -> bytes | None:
+    if name is None:
         return None
-    path = surroundings.resolve(section.public_key)
+    path = surroundings.resolve(name)
     try:
         return load_audit_key(read_public(path), path)
     except Refused as refused:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from scepd.config.agreement import judge_agreement
-from scepd.config.audit import compile_audit
+from scepd.config.audit import compile_audit, judge_audit_key
 from scepd.config.blocked import compile_blocked_keys
 from scepd.config.files import check_directory, check_file
 from scepd.config.gates import judge_gates
@@ -72,6 +72,7 @@ def compile_settings(raw: Mapping[str, Any], surroundings: Surroundings, place: 
     judge_agreement(root, issuers, place)
     judge_renewals(listeners, issuers, place / "listener")
     judge_gates(root, place)
+    judge_audit_key(audit, issuers.values(), place / "audit")
     log = _compile_log(root.log, surroundings, place)
     if hsm is None or store is None or place.found:
         return None

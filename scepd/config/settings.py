@@ -79,6 +79,12 @@ class AuditSettings:
     public_key_der: bytes
     seal_every: timedelta
     seals: Path
+    previous_der: tuple[bytes, ...] = ()  # SubjectPublicKeyInfos of keys that sealed before
+
+    @property
+    def public_keys(self) -> tuple[bytes, ...]:
+        """The keys whose seals are believed, the current one first."""
+        return (self.public_key_der, *self.previous_der)
 
 
 @attrs.frozen

@@ -140,6 +140,7 @@ def good() -> dict[str, bytes]:
         "pix-ca.pem": pem(certificate("rsa-pix", name="PIX CA", ca=True, usages=(*CA_USAGES, *RA_USAGES))),
         "tls.pem": pem(certificate("ec-tls", name="pki", dns=("pki.example.net", "*.example.org"), **issued)),
         "scepd-audit.pem": public_pem("ec-audit"),
+        "scepd-audit-old.pem": public_pem("ec-audit-old"),
         # Those who say who may enrol.
         "factory.pem": pem(certificate("ec-factory", name="Factory CA", ca=True, usages=CA_USAGES)),
         "factory.crl": crl("ec-factory", "Factory CA"),

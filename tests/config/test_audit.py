@@ -36,6 +36,19 @@ def test_a_certificate_of_the_audit_key_does_too(compiled, site):
     assert (settings.audit.seal_every, str(settings.audit.seals)) == (timedelta(minutes=5), "/logs/seals.jsonl")
 
 
+def test_keys_that_sealed_before_are_believed(compiled):
+    audit = compiled(with_audit(previous=["scepd-audit-old.pem"])).audit
+    assert [load_der_public_key(der) for der in audit.public_keys] == [
+        key(name).public_key() for name in ("ec-audit", "ec-audit-old")
+    ]
+
+
+@pytest.mark.parametrize("file", ["devices-ca.pem", "devices-ra-sign.pem", "devices-ra-decrypt.pem"])
+def test_S119_a_key_that_does_something_else_is_no_audit_key(refused, file):
+    (problem,) = refused(with_audit(public_key=file))
+    assert (problem.path, problem.reason[:25]) == ("$.audit.public_key", "is a key of issuer device")
+
+
 def test_commands_that_need_no_issuer_know_it(site):
     path = write_configuration(site, {name: table for name, table in with_audit().items() if name != "issuer"})
     assert load_premises(path, environ={}).audit.key == AUDIT["key"]
@@ -52,6 +65,7 @@ def test_commands_that_need_no_issuer_know_it(site):
         ({"public_key": "odd.pem"}, b"nothing", "$.audit.public_key", "no readable PEM public key or certificate"),
         ({"public_key": "odd.pem"}, public_pem("ed-audit"), "$.audit.public_key", "neither an RSA nor an EC key"),
         ({"public_key": "odd.pem"}, public_pem("small-audit"), "$.audit.public_key", "RSA key of 1024 bits"),
+        ({"previous": ["absent.pem"]}, None, "$.audit.previous[0]", "does not exist"),
         ({"seal_every": "8d"}, None, "$.audit.seal_every", "more than a week"),
     ],
 )

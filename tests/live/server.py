@@ -151,7 +151,7 @@ class Server:
 
         audit = load(self.config).audit
         copies = SealFile(audit.seals).lines() if audit.seals.exists() else None
-        trail = Trail(audit_keys([audit.public_key_der]), copies)
+        trail = Trail(audit_keys(audit.public_keys), copies)
         with opened(self) as (repository, issuers):
             assert check_store(repository, issuers, trail=trail) == []
 

@@ -224,6 +224,16 @@ def test_a_seal_signs_all_heads_its_number_and_the_seal_before_it(sealed):
     assert parse_seal(second.to_json()) == second
 
 
+def test_S124_seals_go_on_under_a_new_key_and_those_of_the_old_one_stay_good(sealed):
+    new = Sealer(sealed.sealer.file)
+    new.seal(sealed.repository)
+    heads = sealed.repository.audit_heads()
+    both = Trail(audit_keys([new.spki, sealed.sealer.spki]), sealed.sealer.file.lines())
+    assert list(verify(sealed.repository.audit_trail(), heads, both)) == []
+    found = list(verify(sealed.repository.audit_trail(), heads, Trail(audit_keys([new.spki]))))
+    assert [damage.where for damage in found] == ["seal 1", "seal 2", "seal 3"]
+
+
 def test_nothing_new_is_nothing_to_seal(sealed):
     sealed.sealer.seal(sealed.repository)
     assert sealed.repository.draft_seal() is None
