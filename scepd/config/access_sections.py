@@ -42,7 +42,7 @@ class ChallengeSection:
     proxy: Annotated[str, read_proxy] | None = None
     audience: Text | None = None
     lifetime: Duration | None = None
-    per_device: Annotated[int, scalars.whole(1, 10_000)] | None = None
+    per_device: Annotated[int, scalars.whole(0, 10_000)] | None = None
     window: Duration | None = None
 
 

@@ -88,6 +88,9 @@ def _judge_asking(
         )
     if "publication" in listener.serves:
         place.doubt("who fetches a CRL here is asked for a certificate", "serve publication from a plain listener")
+    if "challenges" in listener.serves:
+        reason = "no certificate is judged where challenges are handed out: the token alone lets in"
+        place.doubt(reason, "serve challenges from a listener of their own")
     others = (other for key, other in listeners.items() if key != name and "scep" in other.serves)
     ungated = [key for key, profile in profiles.items() if profile.client_certificate is None]
     if "scep" in listener.serves and ungated and all(other.client_certificates != "off" for other in others):

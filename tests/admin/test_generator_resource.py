@@ -15,6 +15,7 @@ from scepd.web.tree import Tree
 from tests.live.http_wire import request
 from tests.web.conftest import lines  # noqa: F401 - a fixture
 from tests.web.harness import Setting
+from tests.web.test_fail2ban import banned
 from tests.world import STORE_KEY
 
 PATH = "/api/v1/challenges/routers"
@@ -97,6 +98,13 @@ def test_S30_guesses_at_tokens_end_before_the_store_is_asked(front, lines):  # n
     front.answering = None  # nothing is asked any more
     assert front.call().status == 429
     assert front.call(host="192.0.2.8", path="/api/v1/challenges?x").status != 429  # whoever else comes
+
+
+def test_S30_S37_who_guesses_tokens_is_banned_and_who_a_page_has_sent_is_not(front, lines, tmp_path):  # noqa: F811
+    front.call(token="guess", host="198.51.100.7")
+    front.call(b"", "Origin: https://evil.example", token="guess", host="198.51.100.8")
+    front.call(host="198.51.100.9")
+    assert banned(tmp_path, lines) == ["198.51.100.7"]
 
 
 def test_S37_the_body_is_bounded(front):

@@ -402,6 +402,17 @@ def test_S37_challenges_travel_under_TLS_unless_it_is_said(compiled, problem_of,
     assert compiled(tables).insecure == ("listener.plain.insecurely_plain_challenges",)
 
 
+def test_C9_a_device_may_have_no_limit(routers):
+    (rule,) = routers(challenge=[{**SIGNED, "per_device": 0}]).challenge
+    assert rule.per_device == 0
+
+
+def test_S37_a_certificate_is_nothing_to_the_generator(compiled):
+    tables = gated()
+    tables["listener"]["mtls"]["serves"] = ["scep", "challenges"]
+    assert "the token alone" in [warning.reason for warning in compiled(tables).warnings][-1]
+
+
 @pytest.mark.parametrize(("name", "serves"), [("plain", ["scep"]), ("tls", ["scep", "challenges"])])
 def test_S37_a_switch_for_nothing_is_told(problem_of, name, serves):
     path, _reason = problem_of(with_listener(name, serves=serves, insecurely_plain_challenges=True))

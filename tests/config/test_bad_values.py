@@ -403,7 +403,7 @@ WRONG_CHALLENGES = [
     *(({**SIGNED, "trust": value}, "trust", reason) for value, reason in [*NOT_TEXT, ("absent.pem", "cannot be read"), ("hsm-pin", "nothing that is valid now")]),
     *(({**SIGNED, "audience": value}, "audience", reason) for value, reason in NOT_TEXT),
     *(({**SIGNED, "lifetime": value}, "lifetime", reason) for value, reason in [*NOT_DURATION, ("25h", "longer than a day")]),
-    *(({**SIGNED, "per_device": value}, "per_device", reason) for value, reason in whole(1, 10_000)),
+    *(({**SIGNED, "per_device": value}, "per_device", reason) for value, reason in whole(0, 10_000)),
     *(({**SIGNED, "window": value}, "window", reason) for value, reason in NOT_DURATION),
     *((without(SIGNED, key), key, "is missing") for key in ("trust", "audience")),
     ({**SIGNED, "secret": {"file": "webhook-key"}}, "secret", "method signed does nothing with it"),

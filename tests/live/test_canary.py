@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import json
 import os
 import secrets
 import signal
@@ -22,7 +23,7 @@ from tests import make
 from tests.live.device import certificate
 from tests.live.killing import wait_until as wait_for_words
 from tests.live.processes import descendants, read_process
-from tests.live.server import BIN, copy_of, run
+from tests.live.server import BIN, copy_of, free_port, run
 
 pytestmark = pytest.mark.live
 FORMATS = ["logfmt", "text", "json"]
@@ -142,6 +143,7 @@ class Life:
 
     server: object
     secrets: dict
+    generator_port: int
     signatures: dict = attrs.field(factory=dict)
 
     def secret(self, name):
@@ -182,6 +184,26 @@ class Life:
         assert self.status(self.body("accents", self.secrets["accents"])) is PkiStatus.FAILURE
         self.by_get()
         self.malformed()
+        self.generator()
+
+    def generator(self):
+        """A token of the generator, the challenge that it gets, and secrets where they do not belong."""
+        made = self.server.scepd("challenge", "token", "new", "mdm", "--profile", "default", "--json").stdout
+        self.secrets["token"] = json.loads(made)["token"]
+        status, answer = self.call("Bearer " + self.secrets["token"], b"")
+        assert status == 200
+        self.secrets["generated"] = json.loads(answer)["challenge"]
+        assert self.call("Bearer " + self.secret("wrong-token"), b"")[0] == 401
+        assert self.call("Bearer " + self.secrets["token"], self.secret("no-json").encode())[0] == 400
+
+    def call(self, authorization, body):
+        connection = http.client.HTTPConnection("127.0.0.1", self.generator_port, timeout=20)
+        headers = {"Authorization": authorization, "Content-Type": "application/json"}
+        connection.request("POST", "/api/v1/challenges/default", body, headers)
+        answer = connection.getresponse()
+        outcome = answer.status, answer.read()
+        connection.close()
+        return outcome
 
     def by_get(self):
         """A challenge inside a GET, well and badly formed, and as bare text in the query."""
@@ -231,13 +253,15 @@ def haunted(request, template, place):
     server = copy_of(template, place / f"canary-{style}")
     temporary = server.directory / "tmp"
     temporary.mkdir()
-    life = Life(server, {})
+    life = Life(server, {}, free_port())
     (server.directory / "static-challenge").write_text(life.secret("static"))
     for name in ("hsm-pin", "hsm-so-pin"):
         life.secrets[name] = (server.pin.parent / name).read_text().strip()
     server.edit(r"^workers = \d+", "workers = 2")
     with server.config.open("a") as config:
         config.write(f'\n[log]\nformat = "{style}"\nlevel = "debug"\n')
+        config.write(f'\n[listener.generator]\naddress = "127.0.0.1:{life.generator_port}"\nserves = ["challenges"]\n')
+        config.write("insecurely_plain_challenges = true\n")  # what is written to a wire is not what is searched
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(temporary))
         life.secrets["wrong-pin"] = wrong_pin(server)
@@ -268,7 +292,7 @@ def gather_words(server):
     wait_for_words(lambda: "challenge_invalid" in server.scepd("request", "list", "--json").stdout)
     commands = [
         ("request", "list", "--json"), ("cert", "list", "--json"), ("challenge", "list", "--json"),
-        ("status", "--json"), ("check",), ("challenge", "list"), ("request", "list"),
+        ("status", "--json"), ("check",), ("challenge", "list"), ("request", "list"), ("challenge", "token", "list"),
     ]  # fmt: skip
     return {command: "".join(attrs_of(server.scepd(*command, check=False))) for command in commands}
 
@@ -293,7 +317,7 @@ def test_S33_S113_C153_no_canary_in_logs_store_or_files(haunted):
 
 def test_S33_S113_the_log_told_of_every_request_nonetheless(haunted):
     log = haunted.server.log.read_text()
-    assert log.count("scep_request") == 19  # each request of `Life`
+    assert log.count("scep_request") == 22  # each request of `Life`
     for word in ("challenge_invalid", "malformed", "issued", "rejected", "wrong-bmp"):
         assert word in log, word
 
