@@ -18,6 +18,11 @@ from scepd.refusal import OperatorError
 
 _CERTIFICATE = re.compile(r"certificate (?P<issuer>[^ ]+) (?P<serial>[0-9a-f]{1,64})")
 
+_CLAIMS = frozenset({Action.transaction_claimed.value, Action.own_certificate_claimed.value})
+_SIGNED = frozenset(
+    {Action.certificate_issued.value, Action.certificate_unclaimed.value, Action.own_certificate_issued.value}
+)
+
 
 @attrs.define
 class LostAudit:
@@ -43,9 +48,9 @@ class LostAudit:
 
     def _learn(self, row: AuditRow, details: Mapping[str, Any]) -> None:
         certificate = _CERTIFICATE.fullmatch(row.target)
-        if row.action == Action.transaction_claimed.value:
+        if row.action in _CLAIMS:
             self._claims[row.target] = details
-        elif row.action in (Action.certificate_issued.value, Action.certificate_unclaimed.value):
+        elif row.action in _SIGNED:
             self._learn_certificate(row, details)
         elif row.action == Action.profile_disabled.value:
             self.profiles_off.add(row.target.removeprefix("profile "))

@@ -6,18 +6,18 @@ from typing import Any
 
 import click
 
-from scepd.ca.plan import KINDS, Plan, PlannedKey, Purpose, Step, write_moment
+from scepd.ca.performance import read_certificate
+from scepd.ca.plan import KINDS, Plan, PlannedKey, PlannedSigner, Purpose, Step, kind_of, write_moment
 from scepd.cli import ca_tables
-from scepd.cli.ca_keys import end_of, responder_subject, signer_of
+from scepd.cli.ca_keys import responder_subject
 from scepd.cli.ca_options import as_duration, file_option, key_uri
-from scepd.cli.ca_plan import find_issuer, subject_of
-from scepd.cli.ceremony import ceremony_options, hold, manner_of
-from scepd.cli.configured import load_settings
+from scepd.cli.ceremony import Manner, ceremony_options, hold, manner_of
 from scepd.cli.init_ceremony import ra_subject
 from scepd.hsm.attributes import Roles
 from scepd.records import Name
 from scepd.refusal import OperatorError
-from scepd.x509.names import from_text, to_text
+from scepd.x509.issuer import IssuerCertificate
+from scepd.x509.names import from_text, from_x509, to_text
 
 _ROLES: dict[str, Roles] = {"ra": "both", "ra-sign": "sign", "ra-decrypt": "decrypt", "ocsp": "sign", "tls": "sign"}
 _TITLES = {
@@ -60,9 +60,7 @@ def certify(issuer: str, purpose: Purpose, output: str, **wishes: Any) -> None:
     scepd ca certify devices --as tls --request pki.csr --name dns:pki.example.net --output tls.pem
     """  # noqa: D301 - \b is for click
     manner = manner_of(wishes)
-    settings = load_settings(manner.config)
-    found = find_issuer(settings, issuer)
-    _, table = ca_tables.find_table(manner.config, issuer)
+    signer, ca = _signer(issuer, manner)
     if (wishes["key"] is None) == (wishes["request"] is None):
         raise OperatorError("one key is certified: in the token, or by a request", "--key LABEL or --request FILE")
     key = None
@@ -71,19 +69,30 @@ def certify(issuer: str, purpose: Purpose, output: str, **wishes: Any) -> None:
         uri = key_uri(wishes["key"], manner)
         key = PlannedKey(uri=uri, kind=kind, role=_ROLES[purpose], fresh=not wishes["existing"])
     validity = wishes["validity"] or _VALIDITIES.get(purpose)
-    end = end_of(found) if validity is None else min(datetime.now(UTC) + validity, end_of(found))
+    end = ca.not_after if validity is None else min(datetime.now(UTC) + validity, ca.not_after)
     step = Step(
         makes=purpose,
         key=key,
         request="" if wishes["request"] is None else Path(wishes["request"]).read_text("ascii"),
-        subject=_subject(purpose, subject_of(found), wishes["subject"]),
+        subject=_subject(purpose, from_x509(ca.certificate.subject), wishes["subject"]),
         names=wishes["names"],
         not_after=write_moment(end),
-        signer=signer_of(found, (manner.config.parent / table["certificate"]).absolute()),
+        signer=signer,
         issuer=issuer,
         output=output,
     )
     hold(Plan(title=f"Certify {_TITLES[purpose]} of the issuer {issuer}", steps=(step,)), manner)
+
+
+def _signer(issuer: str, manner: Manner) -> tuple[PlannedSigner, IssuerCertificate]:
+    """Return who signs, from the lines of [issuer.NAME] alone: an issuer that waits for its RA keys has no settings yet."""
+    _, table = ca_tables.find_table(manner.config, issuer)
+    if not isinstance(table.get("key"), str) or not isinstance(table.get("certificate"), str):
+        raise OperatorError(f"[issuer.{issuer}] names no key and certificate", "scepd ca create; scepd ca import")
+    path = (manner.config.parent / table["certificate"]).absolute()
+    ca = IssuerCertificate.load(read_certificate(path))
+    both = table.get("insecurely_ca_is_ra") is True and kind_of(ca.public_key).startswith("rsa:")
+    return PlannedSigner(uri=table["key"], certificate=str(path), kind=kind_of(ca.public_key), both_roles=both), ca
 
 
 def _subject(purpose: Purpose, ca: Name, written: str | None) -> str:

@@ -10,20 +10,18 @@ import click
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepd.app.gateway import token_settings
+from scepd.ca.plan import KINDS, Plan, PlannedKey, Step
+from scepd.cli.ca_options import key_uri
+from scepd.cli.ceremony import ceremony_options, hold, manner_of
 from scepd.cli.configured import config_option, json_option, load_settings, load_token
 from scepd.cli.output import FAILED, Failure, show_json, show_rows, three_parts
 from scepd.cli.probe import memory_of, obtain_pin, probe
 from scepd.config.settings import Premises, Settings
-from scepd.hsm.attributes import KeyRules, Role, Roles
-from scepd.hsm.attributes import check as check_attributes
+from scepd.hsm.attributes import Roles
 from scepd.hsm.faults import TokenFault
-from scepd.hsm.generate import CURVES, RSA_BITS, generate_ec, generate_rsa
-from scepd.hsm.keys import KeyName, PublicKey, find_key
-from scepd.hsm.listing import list_keys, list_tokens
+from scepd.hsm.listing import list_keys, list_mechanisms, list_tokens
 from scepd.hsm.module import load_module
-from scepd.hsm.token import Session, Token
-
-_KINDS = (*(f"rsa:{bits}" for bits in RSA_BITS), *(f"ec:{curve}" for curve in CURVES))
+from scepd.hsm.token import Token
 
 
 @click.group(short_help="What is on the token; new keys.")
@@ -40,15 +38,20 @@ def hsm() -> None:
 
 @hsm.command("list", short_help="The private keys of the token, or the module's tokens.")
 @click.option("--tokens", is_flag=True, help="List the module's tokens instead; needs no PIN.")
+@click.option("--mechanisms", is_flag=True, help="List the token's RSA and elliptic mechanisms instead.")
 @config_option
 @json_option
-def list_token(tokens: bool, config: Path, as_json: bool) -> None:
+def list_token(tokens: bool, mechanisms: bool, config: Path, as_json: bool) -> None:
     """List the private keys with what they may do, and the URI that names each in the configuration."""
     premises = load_token(config)
     with told_faults():
         if tokens:
             rows = [attrs.asdict(row) for row in list_tokens(load_module(str(premises.hsm.module)))]
             show_rows(rows, ("label", "serial", "model", "flags"), as_json=as_json, empty="no tokens")
+            return
+        if mechanisms:
+            found = [{"mechanism": f"CKM_{word}"} for word in list_mechanisms(log_in(premises).session())]
+            show_rows(found, ("mechanism",), as_json=as_json, empty="no mechanisms")
             return
         rows = [attrs.asdict(row) for row in list_keys(log_in(premises).session())]
     show_rows(rows, ("label", "kind", "usage", "access", "uri"), as_json=as_json, empty="no private keys")
@@ -62,10 +65,10 @@ def list_token(tokens: bool, config: Path, as_json: bool) -> None:
     required=True,
     help="The one thing that it may do; both, for a single RA key or a CA that is its own RA.",
 )
-@click.option("--type", "kind", type=click.Choice(_KINDS), default="rsa:2048", show_default=True, help="Its kind.")
-@config_option
+@click.option("--type", "kind", type=click.Choice(KINDS), default="rsa:2048", show_default=True, help="Its kind.")
+@ceremony_options
 @json_option
-def generate_key(label: str, role: Roles, kind: str, config: Path, as_json: bool) -> None:
+def generate_key(label: str, role: Roles, kind: str, as_json: bool, **wishes: Any) -> None:
     """Make a key pair called LABEL in the token, never to leave it; print its configuration line and public key.
 
     \b
@@ -74,13 +77,13 @@ def generate_key(label: str, role: Roles, kind: str, config: Path, as_json: bool
     """  # noqa: D301 - \b is for click
     if role != "sign" and not kind.startswith("rsa:"):
         raise click.BadParameter("SCEP encrypts to RSA keys: --type rsa:2048", param_hint="--type")
-    premises = load_token(config)
-    with told_faults():
-        session = log_in(premises).session(writable=True)
-        public_key = _generate(session, label, role, kind)
-        _check(session, label, role)
-    uri = str(KeyName(label=label, token=premises.hsm.token))
-    pem = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
+    manner = manner_of(wishes)
+    uri = key_uri(label, manner)
+    step = Step(makes="key", key=PlannedKey(uri=uri, kind=kind, role=role, fresh=True))
+    products = hold(Plan(title=f"Make the key {label}", steps=(step,)), manner)
+    if not products:
+        return
+    pem = products[0].public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
     if as_json:
         show_json({"label": label, "role": role, "type": kind, "uri": uri, "public_key": pem})
         return
@@ -112,18 +115,6 @@ def _abilities(key: dict[str, Any]) -> list[str]:
     if key["role"] == "decrypt":
         return list(key["transports"])
     return ["sign", "pss"] if key.get("pss") else ["sign"]
-
-
-def _check(session: Session, label: str, role: Roles) -> None:
-    key, rules = find_key(session, KeyName(label=label)), KeyRules(both_roles=role == "both")
-    single: tuple[Role, ...] = ("sign", "decrypt") if role == "both" else (role,)
-    for one in single:
-        check_attributes(key, label, one, rules)
-
-
-def _generate(session: Session, label: str, role: Roles, kind: str) -> PublicKey:
-    family, _, size = kind.partition(":")
-    return generate_rsa(session, label, int(size), role) if family == "rsa" else generate_ec(session, label, size)
 
 
 def log_in(premises: Premises | Settings) -> Token:

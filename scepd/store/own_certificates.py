@@ -81,7 +81,11 @@ class OwnCertificates(Writer):
             }
             if self._connection.change(_KEEP, values) != 1:
                 raise Unavailable(f"store: no serial {certificate.serial_number:x} of {issuer} is reserved")
-            details = {"certificate": hashlib.sha256(certificate_der).hexdigest()}
+            details = {
+                "issuer": issuer,
+                "serial": serial_text(certificate.serial_number),
+                "certificate": hashlib.sha256(certificate_der).hexdigest(),
+            }
             target = certificate_target(issuer, certificate.serial_number)
             self._note(Act(Action.own_certificate_issued, self.owner, target, details), now)
             self._announce()

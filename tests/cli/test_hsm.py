@@ -59,7 +59,7 @@ def test_S16_a_key_with_both_roles_is_made_only_by_that_word(site):
         (["x", "--role", "both", "--type", "ec:P-256"], 2, "RSA"),
         (["x", "--role", "sign", "--type", "rsa:1024"], 2, "rsa:2048"),
         (["x", "--role", "decrypt", "--type", "ec:P-256"], 2, "RSA"),
-        (["devices-ca", "--role", "sign"], 1, "has a private key 'devices-ca' already"),
+        (["devices-ca", "--role", "sign"], 1, "has a key 'devices-ca' already"),
     ],
 )
 def test_what_cannot_be_made_is_said_readably(site, arguments, status, words):

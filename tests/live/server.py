@@ -83,9 +83,9 @@ class Server:
         """The CA certificate, PEM."""
         return next(iter(self.directory.glob("*-ca.pem")))
 
-    def scepd(self, *arguments, check=True, timeout=60):
+    def scepd(self, *arguments, check=True, timeout=60, **options):
         """Run the scepd command against this installation."""
-        return run(BIN / "scepd", *arguments, "--config", self.config, check=check, timeout=timeout)
+        return run(BIN / "scepd", *arguments, "--config", self.config, check=check, timeout=timeout, **options)
 
     def start(self, *, wait=60.0):
         """Start `twistd scepd` and wait until it is ready."""
