@@ -12,7 +12,7 @@ TOKEN   ?= softhsm2
 RUN_PACKAGES  := softhsm2 python3-venv
 # The tokens beside SoftHSM: p11-kit's server and client, openCryptoki, a software TPM.
 TOKEN_PACKAGES := p11-kit p11-kit-modules opencryptoki libtpm2-pkcs11-1 libtpm2-pkcs11-tools tpm2-tools tpm2-abrmd libtss2-tcti-tabrmd0 swtpm swtpm-tools
-TEST_PACKAGES := $(RUN_PACKAGES) opensc openssl scep strongswan-pki libstrongswan-extra-plugins certmonger dbus curl gcc libc6-dev nginx-light fail2ban faketime $(TOKEN_PACKAGES)
+TEST_PACKAGES := $(RUN_PACKAGES) opensc openssl scep strongswan-pki libstrongswan-standard-plugins libstrongswan-extra-plugins certmonger dbus curl gcc libc6-dev nginx-light fail2ban faketime $(TOKEN_PACKAGES)
 
 LIVE := tests/contract/test_key.py tests/hsm/test_signing.py tests/hsm/test_decryption.py tests/live
 
