@@ -13,7 +13,7 @@ from scepd.observe.seal import Seal, parse_seal
 from scepd.observe.trail import Entry, Unreadable
 from scepd.records import to_json
 
-_FORMAT, _VERSION = "scepd audit trail", 1
+_FORMAT, _VERSION = "scepd-audit-trail", 1
 _AGAIN = "scepd audit export again, or another copy of it"
 
 

@@ -14,7 +14,7 @@ from scepd.ports import SigningKey
 from scepd.records import to_json
 
 # The first of the signed octets' fields says what they are: the audit key signs other records too.
-_KIND = "scepd audit seal"
+_KIND = "scepd-audit-seal"
 
 
 @attrs.frozen

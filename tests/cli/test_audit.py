@@ -141,7 +141,7 @@ def test_the_exit_status_says_who_must_mend_what(copy, arguments, status, words)
 
 
 def test_a_thousand_findings_are_listed_and_the_rest_counted(copy):
-    lines = ['{"format":"scepd audit trail","version":1}', *["{"] * 1500, '{"heads":{}}']
+    lines = ['{"format":"scepd-audit-trail","version":1}', *["{"] * 1500, '{"heads":{}}']
     result = run("verify", "--export", "-", "--key", copy.key, input="\n".join(lines).encode())
     assert result.exit_code == 1
     assert result.stdout.count("\n") == 1001

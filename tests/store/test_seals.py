@@ -213,7 +213,7 @@ def test_a_seal_made_while_one_verifies_is_no_alarm(sealed):
 def test_a_seal_signs_all_heads_its_number_and_the_seal_before_it(sealed):
     first, second = sealed.repository.seals_after(0)[:2]
     assert json.loads(second.octets) == {
-        "kind": "scepd audit seal",
+        "kind": "scepd-audit-seal",
         "number": 2,
         "at": BEGIN.isoformat(),
         "heads": [[owner, 4, second.heads[owner].hash.hex()] for owner in CHAINS],
