@@ -17,7 +17,12 @@ PURE_HALVES = [
 BRANCH_FLOORS = {"message": 100, "x509": 100, "profile": 100, "enroll": 100}
 LIVE = ROOT / "tests" / "live"
 # Crashes and faults take about as long as all the others, and mostly wait: side by side as well.
-LIVE_HALF = ["test_crash.py", "test_faults.py", "test_rollover.py", "test_first_run.py", "test_wheel.py"]
+LIVE_HALF = [
+    "test_crash.py", "test_faults.py", "test_rollover.py", "test_first_run.py", "test_wheel.py", "test_back_ends.py",
+    "test_double_spend.py",
+]  # fmt: skip
+# What compares how long devices wait has both cores for itself.
+LIVE_ALONE = ["test_brute_force.py"]
 
 
 def stage(name: str, *commands: list[str]) -> int:
@@ -33,7 +38,7 @@ def stage(name: str, *commands: list[str]) -> int:
 def live_halves() -> list[list[str]]:
     """Return the files of the live tests in two halves; a file that is in none would be a file that nobody runs."""
     files = sorted(path.name for path in LIVE.glob("test_*.py"))
-    return [LIVE_HALF, [name for name in files if name not in LIVE_HALF]]
+    return [LIVE_HALF, [name for name in files if name not in {*LIVE_HALF, *LIVE_ALONE}]]
 
 
 def main() -> int:
@@ -56,6 +61,7 @@ def main() -> int:
         ],
         ("rooms", ["pytest", "-n", "2", "--durations=10", *[f"tests/{name}" for name in rest]]),
         ("live", *[["pytest", "--durations=10", *[str(LIVE / name) for name in half]] for half in live_halves()]),
+        ("live, alone", ["pytest", *[str(LIVE / name) for name in LIVE_ALONE]]),
         ("checklist", ["tests.checklist"]),
     ]
     for name, *commands in steps:
