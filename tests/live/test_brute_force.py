@@ -34,7 +34,7 @@ pytestmark = pytest.mark.live
 
 SCALE = int(os.environ.get("SCALE", "1"))
 GUESSES, ADDRESSES, TURNS = 10_000 * SCALE, 1_000, 4
-PER_SECOND = 1_000  # guesses: of each place that is at work, twenty a second
+PER_SECOND = 600  # guesses: of each place that is at work, twelve a second
 DEVICES, PACE = 4, 0.1  # seconds between two enrolments of a device
 QUIET = 1.2  # seconds of a turn
 SIEGES = 3
