@@ -1,7 +1,7 @@
 """Certificates that devices or their management still have, and that an older store has forgotten."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import attrs
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepd.records import LostCertificate, shard_at
 from scepd.refusal import OperatorError
-from scepd.x509.general_names import from_x509_general_name
+from scepd.x509.general_names import general_names_of
 from scepd.x509.keys import spki_digest
 from scepd.x509.names import from_x509, to_text
 
@@ -66,7 +66,7 @@ def _read_certificate(
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         subject=to_text(from_x509(certificate.subject)),
-        names=tuple(_names(certificate)),
+        names=tuple(f"{name.kind}:{name.value}" for name in general_names_of(certificate)),
         shard=_shard(certificate),
         digest=hashlib.sha256(der).hexdigest(),
         der=der,
@@ -89,13 +89,3 @@ def _is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bo
     except (ValueError, TypeError, InvalidSignature):
         return False
     return True
-
-
-def _names(certificate: x509.Certificate) -> Iterator[str]:
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return
-    for one in extension.value:
-        name = from_x509_general_name(one)
-        yield f"{name.kind}:{name.value}"

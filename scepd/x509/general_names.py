@@ -32,17 +32,6 @@ def general_names_from_extension(value_der: bytes) -> tuple[GeneralName, ...]:
         raise Reject(Reason.name_refused, f"unreadable alternative name: {error}") from None
 
 
-def general_names_of(certificate: x509.Certificate) -> tuple[GeneralName, ...]:
-    """Return the names of a certificate of ours. Raises ValueError where they are not such as we certify."""
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        return general_names_from_extension(extension.value.public_bytes())
-    except x509.ExtensionNotFound:
-        return ()
-    except Reject as refused:
-        raise ValueError(refused.detail) from refused
-
-
 def _read(element: tlv.Element) -> GeneralName:
     tag = element.tag
     if tag == _IP:
@@ -105,6 +94,15 @@ def to_x509_general_name(name: GeneralName) -> x509.GeneralName:
     if name.kind == "registered_id":
         return x509.RegisteredID(x509.ObjectIdentifier(name.value))
     raise Reject(Reason.name_refused, f"{name.kind} names are not certified")
+
+
+def general_names_of(certificate: x509.Certificate) -> tuple[GeneralName, ...]:
+    """Return the names of a certificate, as they are written there; ValueError for a kind that we never certify."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(map(from_x509_general_name, extension.value))
 
 
 def from_x509_general_name(name: x509.GeneralName) -> GeneralName:
