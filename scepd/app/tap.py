@@ -18,8 +18,8 @@ from scepd.app.parcel import EXIT_CONFIGURATION
 from scepd.app.steady import steady
 from scepd.app.supervisor import Sources, Supervisor
 from scepd.config.load import load
+from scepd.config.pin import ask_pin, read_pin
 from scepd.config.problems import ConfigurationError
-from scepd.config.secret import read_pin
 from scepd.config.settings import Settings
 from scepd.observe.notify import Notifier
 from scepd.records import Secret
@@ -95,12 +95,13 @@ def _log_file(twistd: Any) -> Path | None:
     return Path(named or "twistd.log").absolute()
 
 
-def _ask_pin(settings: Settings) -> Secret | None:
-    if settings.hsm.pin.source != "prompt":
-        return None
+def _ask_pin(settings: Settings) -> tuple[Secret, ...]:
+    if not settings.hsm.pin.prompts:
+        return ()
     if not sys.stdin.isatty():
         raise _leave("the PIN is to be typed, and this is no terminal · hsm.pin · name a file or a credential")
-    return Secret(getpass.getpass(f"PIN of token {settings.hsm.token}: "))
+    title = f"PIN of token {settings.hsm.token}"
+    return ask_pin(settings.hsm.pin, lambda part: getpass.getpass(f"{title}, {part}: " if part else f"{title}: "))
 
 
 def _load(config: Path) -> Settings:
@@ -111,7 +112,7 @@ def _load(config: Path) -> Settings:
         raise StartFailure(problems, EXIT_CONFIGURATION) from error
 
 
-def _read_pin(settings: Settings, asked: Secret | None) -> Secret:
+def _read_pin(settings: Settings, asked: tuple[Secret, ...]) -> Secret:
     try:
         return read_pin(settings.hsm.pin, asked)
     except OperatorError as problem:

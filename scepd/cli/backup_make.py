@@ -118,8 +118,8 @@ def _chosen(inventory: Inventory, choice: Choice) -> Iterator[tuple[Path, str, s
 
 
 def _left_out(inventory: Inventory, choice: Choice) -> Iterator[LeftOut]:
-    if inventory.pin is not None:
-        yield LeftOut(str(inventory.pin), "pin", "a PIN is never part of a backup")
+    for path in inventory.pins:
+        yield LeftOut(str(path), "pin", "a PIN is never part of a backup")
     if not choice.store_key:
         yield LeftOut(str(inventory.store_key), STORE_KEY, "kept apart, since without --with-store-key")
     if not choice.secrets:

@@ -12,7 +12,7 @@ import click
 from scepd.app.gateway import pin_memory, token_settings
 from scepd.app.keys import key_checks
 from scepd.challenge.digest import load_store_key
-from scepd.config.secret import read_pin
+from scepd.config.pin import ask_pin, read_pin
 from scepd.config.settings import HsmSettings, Premises, Settings, dump, restore
 from scepd.hsm.pin import PinMemory
 from scepd.hsm.probe import Report, self_test
@@ -49,8 +49,7 @@ def probe(settings: Settings) -> dict[str, Any]:
 
 def obtain_pin(hsm: HsmSettings) -> Secret:
     """Return the PIN from where the configuration says; a person is asked at a terminal only."""
-    asked = Secret(_ask(hsm.token)) if hsm.pin.source == "prompt" else None
-    return read_pin(hsm.pin, asked)
+    return read_pin(hsm.pin, ask_pin(hsm.pin, lambda part: _ask(f"{hsm.token}, {part}" if part else hsm.token)))
 
 
 def memory_of(settings: Settings | Premises) -> PinMemory:

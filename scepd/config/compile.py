@@ -15,10 +15,11 @@ from scepd.config.files import check_directory, check_file
 from scepd.config.gates import judge_gates
 from scepd.config.issuers import IssuerCompiler, published_at
 from scepd.config.listeners import compile_listeners, host_names, judge_renewals
+from scepd.config.pin import refer_to_pin
 from scepd.config.problems import Place, Refused
 from scepd.config.profiles import apply_preset, compile_profiles
 from scepd.config.scalars import read_text
-from scepd.config.secret import SecretReference, Surroundings, locate, read_octets, refer_to_pin, refuse_environment
+from scepd.config.secret import SecretReference, Surroundings, locate, read_octets, refuse_environment
 from scepd.config.sections import (
     ApplianceSection,
     HsmSection,

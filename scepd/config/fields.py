@@ -7,6 +7,7 @@ from typing import Annotated
 
 from scepd.config import scalars
 from scepd.config.patterns import read_attribute, read_expression, read_network
+from scepd.config.pin import read_pin_references
 from scepd.config.secret import SecretReference, read_reference
 from scepd.config.variables import Variables, read_variables
 
@@ -18,6 +19,7 @@ Instant = Annotated[datetime, scalars.read_instant]
 Url = Annotated[str, scalars.read_url]
 KeyUri = Annotated[str, scalars.read_key_uri]
 Address = Annotated[tuple[str, int], scalars.read_address]
+PinParts = Annotated[tuple[SecretReference, ...], read_pin_references]
 Secretly = Annotated[SecretReference, read_reference]
 SubjectAttribute = Annotated[str, read_attribute]
 Expression = Annotated[Pattern[str], read_expression]

@@ -18,18 +18,18 @@ class Inventory:
     configuration: tuple[Path, ...]  # the first file, then those that it includes
     named: tuple[Path, ...]  # certificates, trust bundles, CRLs, networks, softhsm2.conf
     store_key: Path
-    pin: Path | None  # None: a person is asked
+    pins: tuple[Path, ...]  # the files of its parts; none where persons are asked
     secrets: tuple[Path, ...]  # the others: TLS keys, static challenges, keys for services outside
 
     @classmethod
     def of(cls, settings: Settings, read: Iterable[Path], surroundings: Surroundings) -> Self:
         """Sort what was read and named while the settings were compiled."""
-        pin, store_key = settings.hsm.pin.path, settings.store.key_file
-        secrets = [path for path in dict.fromkeys(surroundings.secrets) if path not in (pin, store_key)]
-        kept_apart = {settings.hsm.module, settings.appliance.state, settings.appliance.runtime, pin, store_key}
+        pins, store_key = settings.hsm.pin.paths, settings.store.key_file
+        secrets = [path for path in dict.fromkeys(surroundings.secrets) if path not in (*pins, store_key)]
+        kept_apart = {settings.hsm.module, settings.appliance.state, settings.appliance.runtime, *pins, store_key}
         kept_apart |= set(secrets)
         named = [path for path in dict.fromkeys(surroundings.named) if path not in kept_apart and path.is_file()]
-        return cls(settings, tuple(dict.fromkeys(read)), tuple(named), store_key, pin, tuple(secrets))
+        return cls(settings, tuple(dict.fromkeys(read)), tuple(named), store_key, pins, tuple(secrets))
 
     @property
     def directory(self) -> Path:

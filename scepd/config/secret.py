@@ -10,9 +10,7 @@ import attrs
 
 from scepd.config.files import read_private
 from scepd.config.problems import Refused, suggest
-from scepd.config.settings import PinReference
 from scepd.records import Secret
-from scepd.refusal import OperatorError
 
 Source = Literal["credential", "file", "env", "prompt"]
 
@@ -22,7 +20,6 @@ _FORMS = {
     "env": '{ env = "SCEPD_CHALLENGE" }',
     "prompt": "{ prompt = true }",
 }
-_LONGEST_PIN = 255  # octets
 
 
 @attrs.frozen
@@ -120,45 +117,11 @@ def read_octets(reference: SecretReference, surroundings: Surroundings) -> bytes
 
 def read_secret(reference: SecretReference, surroundings: Surroundings) -> Secret:
     """Return the text that a reference names, without the line end that editors add."""
-    return _to_text(read_octets(reference, surroundings))
+    return to_text(read_octets(reference, surroundings))
 
 
-def refer_to_pin(reference: SecretReference, surroundings: Surroundings) -> PinReference:
-    """Return where the PIN is; it is read once to see that it is there, and forgotten."""
-    refuse_environment(reference, "a PIN")
-    if reference.source == "prompt":
-        return PinReference("prompt")
-    source: Literal["credential", "file"] = "file" if reference.source == "file" else "credential"
-    path = locate(reference, surroundings)
-    _read_pin_file(path, source)
-    return PinReference(source, path)
-
-
-def read_pin(pin: PinReference, asked: Secret | None = None) -> Secret:
-    """Return the PIN; `asked` is what a person typed before the start. Raises OperatorError where it cannot be had."""
-    try:
-        if pin.path is not None:
-            return _read_pin_file(pin.path, pin.source)
-        return _check_pin(asked or Secret(""))
-    except Refused as refused:
-        raise OperatorError(f"PIN: {refused.reason}", refused.hint) from None
-
-
-def _read_pin_file(path: Path, source: Source) -> Secret:
-    return _check_pin(_to_text(read_private(path, modes=source == "file")))
-
-
-def _check_pin(pin: Secret) -> Secret:
-    if not pin:
-        raise Refused("the PIN is empty", "put the PIN alone on one line; a prompt needs a terminal")
-    if len(pin.reveal().encode()) > _LONGEST_PIN:
-        raise Refused("the PIN is too long", "put the PIN alone on one line")
-    if not pin.reveal().isprintable():
-        raise Refused("the PIN has control characters", "put the PIN alone on one line")
-    return pin
-
-
-def _to_text(octets: bytes) -> Secret:
+def to_text(octets: bytes) -> Secret:
+    """Return octets as a secret text, without the line end that editors add; raises `Refused`."""
     try:
         text = octets.decode("utf-8")
     except UnicodeDecodeError:

@@ -21,6 +21,7 @@ from scepd.config.fields import (
     Flag,
     Instant,
     KeyUri,
+    PinParts,
     Secretly,
     Text,
     Url,
@@ -50,7 +51,7 @@ class HsmSection:
 
     module: Text | None = attrs.field(default=None, metadata=required('module = "/usr/lib/softhsm/libsofthsm2.so"'))
     token: Text | None = attrs.field(default=None, metadata=required('token = "scepd"'))
-    pin: Secretly | None = attrs.field(default=None, metadata=required('pin = { credential = "hsm-pin" }'))
+    pin: PinParts | None = attrs.field(default=None, metadata=required('pin = { credential = "hsm-pin" }'))
     serial: Text | None = None
     lanes: Annotated[int, scalars.whole(1, 64)] = 1
     deadline: Duration = timedelta(seconds=10)

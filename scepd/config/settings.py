@@ -34,11 +34,31 @@ class Appliance:
 
 
 @attrs.frozen
-class PinReference:
-    """Where the PIN comes from; the PIN itself is never part of Settings. `path` is None where a person is asked."""
+class PinPart:
+    """Where one part of the PIN comes from; `path` is None where a person is asked."""
 
     source: Literal["credential", "file", "prompt"]
     path: Path | None = None
+
+
+@attrs.frozen
+class PinReference:
+    """Where the PIN comes from: mostly one part, else parts of several keepers, joined in this order.
+
+    The PIN itself is never part of Settings.
+    """
+
+    parts: tuple[PinPart, ...]
+
+    @property
+    def prompts(self) -> int:
+        """How many of them persons type."""
+        return sum(part.source == "prompt" for part in self.parts)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that hold the others."""
+        return tuple(part.path for part in self.parts if part.path is not None)
 
 
 @attrs.frozen

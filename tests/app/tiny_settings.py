@@ -6,6 +6,7 @@ from scepd.config.settings import (
     Appliance,
     HsmSettings,
     ListenerSettings,
+    PinPart,
     PinReference,
     Settings,
     StoreSettings,
@@ -24,7 +25,7 @@ def make(directory):
         raise ValueError(wishes["fault"])
     return Settings(
         appliance=Appliance(wishes["name"], None, directory, directory / "run"),
-        hsm=HsmSettings(directory / "module.so", "token", None, PinReference("prompt")),
+        hsm=HsmSettings(directory / "module.so", "token", None, PinReference((PinPart("prompt"),))),
         store=StoreSettings("sqlite:////nowhere", directory / "store-key"),
         issuers=(),
         listeners=(ListenerSettings("plain", tuple(("127.0.0.1", port) for port in wishes["ports"]), None, ("scep",)),),

@@ -6,9 +6,10 @@ import traceback
 import pytest
 
 from scepd.config.load import load
+from scepd.config.pin import ask_pin, read_pin, refer_to_pin
 from scepd.config.problems import ConfigurationError
-from scepd.config.secret import SecretReference, Surroundings, read_pin, refer_to_pin
-from scepd.config.settings import PinReference
+from scepd.config.secret import SecretReference, Surroundings
+from scepd.config.settings import PinPart, PinReference
 from scepd.records import Secret
 from scepd.refusal import OperatorError
 
@@ -31,6 +32,11 @@ def refer(tables, name, reference):
     for step in above:
         tables = tables[step]
     tables[last] = reference
+
+
+def one(source, path=None):
+    """A PIN of one part."""
+    return PinReference((PinPart(source, path),))
 
 
 @pytest.mark.parametrize("name", WHERE)
@@ -70,7 +76,7 @@ def test_credential_of_systemd(site, tmp_path, compiled, name):
     refer(tables, name, {"credential": "the.credential"})
     settings = compiled(tables, CREDENTIALS_DIRECTORY=str(credentials))
     if name == "hsm-pin":
-        assert settings.hsm.pin == PinReference("credential", credentials / "the.credential")
+        assert settings.hsm.pin == one("credential", credentials / "the.credential")
     if name == "store-key":
         assert settings.store.key_file == credentials / "the.credential"
 
@@ -129,7 +135,7 @@ def test_S113_what_the_environment_may_not_hold(refused, name):
 def test_prompted_pin(compiled):
     tables = base()
     refer(tables, "hsm-pin", {"prompt": True})
-    assert compiled(tables).hsm.pin == PinReference("prompt", None)
+    assert compiled(tables).hsm.pin == one("prompt")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +208,7 @@ def test_S113_settings_do_not_show_secrets(compiled):
 
 def test_pin_is_read_at_the_start(site, compiled):
     pin = compiled(base()).hsm.pin
-    assert pin == PinReference("file", site / "hsm-pin")
+    assert pin == one("file", site / "hsm-pin")
     assert read_pin(pin).reveal() == "123456"
     write_secret(site / "hsm-pin", b"654321")
     assert read_pin(pin).reveal() == "654321"
@@ -213,10 +219,55 @@ def test_pin_is_read_at_the_start(site, compiled):
 
 
 def test_prompted_pin_is_what_was_typed():
-    assert read_pin(PinReference("prompt"), Secret("98 76")).reveal() == "98 76"
+    assert read_pin(one("prompt"), (Secret("98 76"),)).reveal() == "98 76"
 
 
-@pytest.mark.parametrize("typed", [None, Secret(""), Secret("1\n"), Secret("1" * 256)])
+@pytest.mark.parametrize("typed", [(), (Secret(""),), (Secret("1\n"),), (Secret("1" * 256),)])
 def test_prompted_pin_that_is_none(typed):
     with pytest.raises(OperatorError):
-        read_pin(PinReference("prompt"), typed)
+        read_pin(one("prompt"), typed)
+
+
+def test_S113_a_pin_of_two_keepers_is_joined_in_memory_and_stands_nowhere(site, compiled):
+    tables = base()
+    write_secret(site / "pin-1", b"first \n")
+    write_secret(site / "pin-2", b"second\n")
+    tables["hsm"]["pin"] = [{"file": "pin-1"}, {"file": "pin-2"}]
+    settings = compiled(tables)
+    assert read_pin(settings.hsm.pin).reveal() == "first second"
+    assert settings.hsm.pin.paths == (site / "pin-1", site / "pin-2")
+    assert "second" not in repr(settings)
+    assert "second" not in repr(read_pin(settings.hsm.pin))
+
+
+def test_S113_a_part_is_typed_in_its_place(site, compiled):
+    tables = base()
+    tables["hsm"]["pin"] = [{"prompt": True}, {"file": "hsm-pin"}, {"prompt": True}]
+    pin, asked = compiled(tables).hsm.pin, []
+    typed = ask_pin(pin, lambda part: asked.append(part) or f"<{len(asked)}>")
+    assert asked == ["part 1 of 3", "part 3 of 3"]
+    assert read_pin(pin, typed).reveal() == "<1>123456<2>"
+    with pytest.raises(OperatorError, match="empty"):
+        read_pin(pin, typed[:1])
+    assert ask_pin(one("prompt"), lambda part: part or "whole")[0].reveal() == "whole"
+
+
+@pytest.mark.parametrize(
+    ("parts", "word"),
+    [
+        ([], "2 to 4"),
+        ([{"file": "hsm-pin"}], "2 to 4"),
+        ([{"prompt": True}] * 5, "2 to 4"),
+        ([{"file": "hsm-pin"}, {"file": "hsm-pin"}], "one keeper"),
+        ([{"file": "hsm-pin"}, {"file": "./hsm-pin"}], "one keeper"),
+        ([{"file": "hsm-pin"}, {"env": "PIN"}], "environment"),
+        ([{"file": "hsm-pin"}, "1234"], "never written here"),
+        ([{"file": "hsm-pin"}, {"file": "gone"}], "gone"),
+    ],
+)
+def test_S113_parts_that_are_no_two_keepers_are_refused(refused, parts, word):
+    tables = base()
+    tables["hsm"]["pin"] = parts
+    (problem,) = refused(tables, PIN="1234")
+    assert problem.path.startswith("$.hsm.pin")
+    assert word in problem.reason
