@@ -91,7 +91,8 @@ def test_credential_without_systemd_says_how_to_check_by_hand(refused):
 
 def test_credential_of_the_running_service(site):
     running = Surroundings(site, {}, NOW, credentials=site)
-    assert refer_to_pin(SecretReference("credential", "hsm-pin"), running).path == site / "hsm-pin"
+    pin = refer_to_pin((SecretReference("credential", "hsm-pin"),), running)
+    assert pin.paths == (site / "hsm-pin",)
 
 
 def test_secret_that_this_user_cannot_read(site):
@@ -231,13 +232,13 @@ def test_prompted_pin_that_is_none(typed):
 def test_S113_a_pin_of_two_keepers_is_joined_in_memory_and_stands_nowhere(site, compiled):
     tables = base()
     write_secret(site / "pin-1", b"first \n")
-    write_secret(site / "pin-2", b"second\n")
+    write_secret(site / "pin-2", b"k33per\n")
     tables["hsm"]["pin"] = [{"file": "pin-1"}, {"file": "pin-2"}]
     settings = compiled(tables)
-    assert read_pin(settings.hsm.pin).reveal() == "first second"
+    assert read_pin(settings.hsm.pin).reveal() == "first k33per"
     assert settings.hsm.pin.paths == (site / "pin-1", site / "pin-2")
-    assert "second" not in repr(settings)
-    assert "second" not in repr(read_pin(settings.hsm.pin))
+    assert "k33per" not in repr(settings)
+    assert "k33per" not in repr(read_pin(settings.hsm.pin))
 
 
 def test_S113_a_part_is_typed_in_its_place(site, compiled):
