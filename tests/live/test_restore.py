@@ -139,7 +139,7 @@ def test_S105_the_drill(drill, tmp_path):
     done = json.loads(server.scepd("recover", "--yes", "--json", "--audit-log", log).stdout)
     assert done["revocations"] == 2
     assert done["certificates"] >= 2
-    assert done["challenges"] > 100
+    assert done["challenges"] >= 2
     wait_ready(server, patience=PATIENCE)
     require_recovered(drill, (before, compromised, gone, spent_later, unspent), published)
 
