@@ -131,7 +131,7 @@ class Outfitter:
             profile.name: _passwords(profile, store_key) for profile in settings.profiles if profile.password_encryption
         }
         self._forbidden = frozenset(
-            _key_digest(der) for issuer in settings.issuers for der in _own_certificates(issuer)
+            _key_digest(der) for issuer in settings.issuers for der in issuer.own_certificates
         )
         self._keys = key_checks(settings.issuers, settings.audit)
         self._successions = successions_of(settings.issuers)
@@ -251,12 +251,6 @@ def _open_responder(session: Session, issuer: str, ocsp: OcspSettings) -> Respon
 def _passwords(profile: Profile, store_key: bytes) -> ProfilePasswords:
     statics = tuple(rule.secret for rule in profile.challenge if isinstance(rule, StaticRule))
     return ProfilePasswords(profile.name, store_key, statics)
-
-
-def _own_certificates(issuer: IssuerSettings) -> tuple[bytes, ...]:
-    recipients = (one.certificate_der for one in (*issuer.recipients, *issuer.former_signers))
-    responder = () if issuer.ocsp is None else (issuer.ocsp.certificate_der,)
-    return (issuer.certificate_der, issuer.ra_sign.certificate_der, *recipients, *responder)
 
 
 def _key_digest(certificate_der: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """`scepd fsck`: everything that the store holds, verified again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -82,13 +82,7 @@ def _named(texts: tuple[str, ...]) -> Mapping[str, bytes]:
 
 
 def _own_keys(settings: Settings, trusted: Trusted) -> frozenset[bytes]:
-    own = (der for issuer in settings.issuers for der in _of_issuer(issuer))
+    own = (der for issuer in settings.issuers for der in issuer.own_certificates)
     keys = (x509.load_der_x509_certificate(der).public_key() for der in own)
     certified = (key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for key in keys)
     return frozenset(map(spki_digest, (*certified, *trusted.spkis)))
-
-
-def _of_issuer(issuer: IssuerSettings) -> Iterator[bytes]:
-    yield issuer.certificate_der
-    yield issuer.ra_sign.certificate_der
-    yield from (recipient.certificate_der for recipient in issuer.recipients)

@@ -1,6 +1,6 @@
 """Compiling [audit]: the key that seals the audit trail and signs ceremony records, and where the seals go."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def judge_audit_key(audit: AuditSettings | None, issuers: Iterable[IssuerSetting
     if audit is None:
         return
     for issuer in issuers:
-        for der in () if issuer is None else _certificates(issuer):
+        for der in () if issuer is None else issuer.own_certificates:
             key = x509.load_der_x509_certificate(der).public_key()
             if key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == audit.public_key_der:
                 assert issuer is not None  # it has certificates
@@ -65,14 +65,6 @@ def judge_audit_key(audit: AuditSettings | None, issuers: Iterable[IssuerSetting
                     "scepd hsm keygen scepd-audit --role sign --type ec:P-256",
                 )
                 return
-
-
-def _certificates(issuer: IssuerSettings) -> Iterator[bytes]:
-    yield issuer.certificate_der
-    yield issuer.ra_sign.certificate_der
-    yield from (recipient.certificate_der for recipient in issuer.recipients)
-    if issuer.ocsp is not None:
-        yield issuer.ocsp.certificate_der
 
 
 def _read_public_key(name: str | None, surroundings: Surroundings, place: Place) -> bytes | None:

@@ -199,6 +199,13 @@ class IssuerSettings:
         return tuple(dict.fromkeys(one.sign for one in self.ra_decrypt_previous if one.sign is not None))
 
     @property
+    def own_certificates(self) -> tuple[bytes, ...]:
+        """The certificates (DER) of every key that the service uses for this issuer."""
+        pairs = (one.certificate_der for one in (*self.recipients, *self.former_signers))
+        responder = () if self.ocsp is None else (self.ocsp.certificate_der,)
+        return (self.certificate_der, self.ra_sign.certificate_der, *pairs, *responder)
+
+    @property
     def has_one_ra_key(self) -> bool:
         """Whether one key signs replies and decrypts requests."""
         return self.ra_decrypt == self.ra_sign
