@@ -1,4 +1,7 @@
-"""Whether this process must let everything stand as it is: a store that is behind its marks is served from, not written."""
+"""Whether this process must let everything stand as it is: a store that is behind its marks is served from, not written.
+
+Nor is anything signed while the clock is behind what was already done by it.
+"""
 
 import attrs
 from twisted.logger import Logger
@@ -18,6 +21,7 @@ class Halt:
     log = Logger()
     _known: bool = attrs.field(default=False, init=False)
     _found: Standstill | None = attrs.field(default=None, init=False)
+    _doubt: str = attrs.field(default="", init=False)  # about the clock
 
     def hear(self, found: Standstill | None) -> None:
         """Take what the store says; the change is logged."""
@@ -29,15 +33,25 @@ class Halt:
         else:
             self.log.critical(event="read_only", cause=found.cause, since=found.since, hint="scepd recover --plan")
 
+    def distrust(self, doubt: str) -> None:
+        """Take what is wrong with the clock, empty for nothing; the change is logged."""
+        before, self._doubt = self._doubt, doubt
+        if not self.tells or bool(before) == bool(doubt):
+            return
+        if doubt:
+            self.log.critical(event="clock_doubtful", cause=doubt, hint="date -u; timedatectl")
+        else:
+            self.log.info(event="clock_trusted")
+
     @property
     def cause(self) -> str:
-        """Why the store is read-only; empty where it is not."""
-        return "" if self._found is None else self._found.cause
+        """Why nothing is signed or changed; empty where that is not so."""
+        return self._doubt if self._found is None else self._found.cause
 
     @property
     def is_on(self) -> bool:
         """Whether nothing may be signed or changed now."""
-        return not self._known or self._found is not None
+        return not self._known or self._found is not None or bool(self._doubt)
 
     def require_off(self) -> None:
         """Raise `Unavailable` where nothing may be signed or changed now."""
@@ -45,3 +59,5 @@ class Halt:
             raise ReadOnly(self._found.cause)
         if not self._known:
             raise Unavailable("starting: the store was not read yet", retry_after=1)
+        if self._doubt:
+            raise Unavailable(self._doubt, retry_after=60)

@@ -1,6 +1,7 @@
 """News: each process looks four times a second whether anything was changed by another, and reads what it holds of it."""
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -10,6 +11,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from scepd.app.clerk import Clerk
+from scepd.app.clock import UtcClock
+from scepd.app.clock_watch import ClockWatch
 from scepd.app.halt import Halt
 from scepd.ca.shards import OpenShards
 from scepd.ca.shelf import CrlShelf
@@ -23,11 +26,12 @@ _INTERVAL = 0.25  # seconds
 
 @attrs.frozen
 class Reading:
-    """What a new generation of the store says: the newest CRL of each issuer that has one, and why it is read-only."""
+    """What a new generation of the store says: the newest CRL of each issuer, why it is read-only, its last act."""
 
     generation: int
     crls: tuple[Crl, ...]
     standstill: Standstill | None
+    newest_act: datetime | None
 
 
 @attrs.frozen
@@ -43,6 +47,7 @@ class Audience:
     halt: Halt
     hear: Callable[[int], None] = lambda _generation: None
     shards: OpenShards = attrs.field(factory=OpenShards)
+    watch: ClockWatch = attrs.field(factory=lambda: ClockWatch(UtcClock()))
 
 
 class News:
@@ -92,16 +97,20 @@ class News:
         self._audience.switches.replace(frozenset(repository.disabled_profiles()))
         names = [crl_name(issuer, shard) for issuer in self._issuers for shard in repository.crl_shards(issuer)]
         found = (self._shelf.latest(repository, name) for name in names)
-        return Reading(generation, tuple(crl for crl in found if crl is not None), repository.standstill())
+        return Reading(generation, tuple(crl for crl in found if crl is not None), repository.standstill(), repository.newest_act())
 
     def _tell(self, reading: Reading | None) -> None:
         self._trouble = ""
-        if reading is None:
-            return
+        if reading is not None:
+            self._take(reading)
+        self._audience.halt.distrust(self._audience.watch.doubt())
+
+    def _take(self, reading: Reading) -> None:
         self._generation = reading.generation
         for crl in reading.crls:
             self._audience.renew(crl)
         self._audience.shards.replace({crl_issuer(crl.issuer): crl_shard(crl.issuer) for crl in reading.crls})
+        self._audience.watch.learn(reading.newest_act)
         self._audience.halt.hear(reading.standstill)
 
     def _fail(self, failure: Failure) -> None:

@@ -12,7 +12,8 @@ from scepd.observe.audit import Action
 from scepd.store.check_certificate import is_signed_by
 from scepd.store.check_rows import Findings, judged, pages
 from scepd.store.engines import StoreConnection
-from scepd.store.schema import AUDIT, RESPONDER
+from scepd.store.schema import AUDIT
+from scepd.store.status_tables import RESPONDER
 from scepd.x509.issuer import IssuerCertificate
 from scepd.x509.lint import lint
 

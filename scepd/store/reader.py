@@ -218,6 +218,11 @@ class Reader:
         """Return the noted end of each chain."""
         return trail.heads(self._connection)
 
+    def newest_act(self) -> datetime | None:
+        """Return when the last act of all that are on record was done."""
+        row = self._connection.first(sql.NEWEST_ACT)
+        return datetime.fromisoformat(row[0]) if row is not None and row[0] else None
+
     def snapshot(self) -> AbstractContextManager[None]:
         """Let all reads of a `with` block see one state of the store."""
         return self._connection.snapshot()

@@ -9,7 +9,8 @@ from scepd.observe.audit import Action
 from scepd.records import CertificateState, Revocation
 from scepd.store.ledger import Act
 from scepd.store.rows import revocation_of, serial_text, time_text
-from scepd.store.schema import CERTIFICATE, RESPONDER
+from scepd.store.schema import CERTIFICATE
+from scepd.store.status_tables import RESPONDER
 from scepd.store.writer import Writer
 
 _C, _R = CERTIFICATE.c, RESPONDER.c

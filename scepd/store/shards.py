@@ -9,7 +9,8 @@ from scepd.observe.audit import Action
 from scepd.records import crl_name
 from scepd.store.ledger import Act
 from scepd.store.rows import time_text
-from scepd.store.schema import CERTIFICATE, CRL_SHARD
+from scepd.store.schema import CERTIFICATE
+from scepd.store.status_tables import CRL_SHARD
 from scepd.store.writer import Writer
 
 _C, _S = CERTIFICATE.c, CRL_SHARD.c

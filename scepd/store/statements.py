@@ -229,6 +229,10 @@ ADD_AUDIT = insert(AUDIT)
 AUDIT_IN_ORDER = SELECT_AUDIT.order_by(AUDIT.c.owner, AUDIT.c.sequence)
 HEADS = select(AUDIT_HEAD.c.owner, AUDIT_HEAD.c.sequence, AUDIT_HEAD.c.hash)
 
+NEWEST_ACT = select(func.max(AUDIT.c.at)).join_from(
+    AUDIT_HEAD, AUDIT, and_(AUDIT.c.owner == AUDIT_HEAD.c.owner, AUDIT.c.sequence == AUDIT_HEAD.c.sequence)
+)
+
 # News: any process that reads a higher number than before looks again at what it keeps in memory.
 _news = META.c.name == "generation"
 GENERATION = select(cast(META.c.value, Integer)).where(_news)
