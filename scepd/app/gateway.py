@@ -37,7 +37,7 @@ def pin_memory(state: Path, store_key: bytes) -> PinMemory:
 
 def token_settings(hsm: HsmSettings) -> TokenSettings:
     """Return which token the configuration means."""
-    return TokenSettings(str(hsm.module), hsm.token, hsm.serial)
+    return TokenSettings(str(hsm.module), hsm.token, hsm.serial, hsm.module_sha256)
 
 
 class Gateway:
@@ -187,7 +187,7 @@ class TokenOpener:
         if self.pin is None:
             raise OperatorError("the worker was given no PIN", "restart scepd")
         hsm = self.settings.hsm
-        module = load_module(str(hsm.module), self.calls)
+        module = load_module(str(hsm.module), self.calls, sha256=hsm.module_sha256)
         memory = pin_memory(self.settings.appliance.state, self.store_key)
         return Token.open(module, token_settings(hsm), self.pin, memory=memory)
 

@@ -46,7 +46,7 @@ def list_token(tokens: bool, mechanisms: bool, config: Path, as_json: bool) -> N
     premises = load_token(config)
     with told_faults():
         if tokens:
-            rows = [attrs.asdict(row) for row in list_tokens(load_module(str(premises.hsm.module)))]
+            rows = [attrs.asdict(row) for row in list_tokens(load_module(str(premises.hsm.module), sha256=premises.hsm.module_sha256))]
             show_rows(rows, ("label", "serial", "model", "flags"), as_json=as_json, empty="no tokens")
             return
         if mechanisms:
@@ -119,7 +119,7 @@ def _abilities(key: dict[str, Any]) -> list[str]:
 
 def log_in(premises: Premises | Settings) -> Token:
     """Return the token, logged in with the configured PIN, which is never tried again where it failed before."""
-    module = load_module(str(premises.hsm.module))
+    module = load_module(str(premises.hsm.module), sha256=premises.hsm.module_sha256)
     return Token.open(module, token_settings(premises.hsm), obtain_pin(premises.hsm), memory=memory_of(premises))
 
 

@@ -73,7 +73,7 @@ def real_tokens(premises: Premises, pin_file: Path | None) -> Tokens:
             raise OperatorError(f"the PIN of token '{label}' is not known", "--pin-file FILE (mode 0600)")
         return Token.open(module, TokenSettings(settings.module, label or ""), read_pin_file(pin_file), memory=memory)
 
-    return Tokens(load_module(str(premises.hsm.module)), open_token, premises.hsm.token)
+    return Tokens(load_module(str(premises.hsm.module), sha256=premises.hsm.module_sha256), open_token, premises.hsm.token)
 
 
 @attrs.frozen

@@ -203,6 +203,7 @@ def compile_hsm(section: HsmSection, surroundings: Surroundings, place: Place) -
         deadline=section.deadline,
         queue=section.queue,
         call_limit=section.call_limit,
+        module_sha256=section.module_sha256,
         softhsm2_conf=softhsm2_conf,
         environment=section.environment,
     )

@@ -33,6 +33,13 @@ def read_text(raw: object) -> str:
     return raw
 
 
+def read_sha256(raw: object) -> str:
+    """Return a SHA-256 digest as lower-case hex."""
+    if not isinstance(raw, str) or not re.fullmatch(r"[0-9A-Fa-f]{64}", raw):
+        raise Refused("must be a SHA-256 digest of 64 hex digits", "sha256sum FILE")
+    return raw.lower()
+
+
 def read_flag(raw: object) -> bool:
     """Return true or false."""
     if not isinstance(raw, bool):

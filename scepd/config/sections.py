@@ -57,6 +57,7 @@ class HsmSection:
     deadline: Duration = timedelta(seconds=10)
     queue: Annotated[int, scalars.whole(1, 10_000)] = 64
     call_limit: Duration = timedelta(seconds=10)
+    module_sha256: Annotated[str, scalars.read_sha256] | None = None
     softhsm2_conf: Text | None = None
     environment: Environment = ()
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -117,14 +118,18 @@ class Module:
         return f"{self.library.library_description} {major}.{minor}".strip()
 
 
-def load_module(path: str, calls: Calls | None = None) -> Module:
+def load_module(path: str, calls: Calls | None = None, *, sha256: str | None = None) -> Module:
     """Load the module, initialised with CKF_OS_LOCKING_OK; `calls` is where its calls are noted.
+
+    `sha256`: hex, of the file that alone may be loaded (threats S-121).
 
     Loading it again in the same process re-initialises it; sessions of the earlier Module are gone then.
     Raises `OperatorError` where the path is unsafe or the module refuses, `TokenFault` where it cannot work now: a
     volume that is not mounted yet, a daemon that has not started.
     """
     _check_path(Path(path))
+    if sha256 is not None:
+        _check_content(Path(path), sha256)
     calls = calls or Calls()
     try:
         with calls.of("C_Initialize"):
@@ -163,6 +168,14 @@ def _hint_for(error: exceptions.PKCS11Error) -> str:
     if isinstance(error, exceptions.ArgumentsBad):  # the module demands arguments that python-pkcs11 does not give
         return 'module = "/usr/lib/x86_64-linux-gnu/p11-kit-proxy.so", with this module configured in p11-kit'
     return 'name the vendor\'s PKCS#11 library, for example module = "/usr/lib/softhsm/libsofthsm2.so"'
+
+
+def _check_content(path: Path, sha256: str) -> None:
+    """Refuse a module that is not the one that was pinned; nobody else can write it, so what is loaded is what was read."""
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != sha256.lower():
+        problem = f"PKCS#11 module {path} is not the one that is pinned: its SHA-256 is {found}"
+        raise OperatorError(problem, f'find out who changed it; if it was you: module_sha256 = "{found}"')
 
 
 def _check_path(path: Path) -> None:

@@ -99,7 +99,7 @@ def self_test(
     """
     report = Report()
     try:
-        module = load_module(settings.module, calls)
+        module = load_module(settings.module, calls, sha256=settings.module_sha256)
         report.module = module.description
         token = Token.open(module, settings, pin, memory=memory)
         report.token = token.description

@@ -27,11 +27,12 @@ class TokenMissing(OperatorError):  # noqa: N818 - what is so, like OperatorErro
 
 @attrs.frozen
 class TokenSettings:
-    """Which token: the module's path, the token's label, and its serial where labels repeat."""
+    """Which token: the module's path and its pinned SHA-256 (hex), the token's label, and its serial where labels repeat."""
 
     module: str
     token_label: str
     serial: str | None = None
+    module_sha256: str | None = None
 
 
 @attrs.define(eq=False)

@@ -164,6 +164,7 @@ WRONG = [
     ("hsm.module", [*NOT_TEXT, ("absent.so", "does not exist"), (".", "no regular file"), ("x" * 300, "File name too long")]),
     ("hsm.token", [*NOT_TEXT, ("t" * 33, "longer than 32 octets")]),
     ("hsm.serial", NOT_TEXT),
+    ("hsm.module_sha256", [("ab12", "64 hex digits"), ("g" * 64, "64 hex digits"), (7, "64 hex digits")]),
     ("hsm.pin", [*NOT_REFERENCE, ({"env": "PIN"}, "not taken from the environment")]),
     ("hsm.softhsm2_conf", [*NOT_TEXT, ("absent.conf", "does not exist"), (".", "no regular file")]),
     ("hsm.environment", [*NOT_TABLE, ({"A B": "x"}, "no name of a variable"), ({"LD_PRELOAD": "x"}, "not the module's"), ({"PATH": "x"}, "not the module's"), ({"PYTHONPATH": "x"}, "not the module's"), ({"HSM_PIN": "x"}, "looks like a secret"), ({"A": 5}, "must be a text"), ({"A": "x\ny"}, "control characters")]),

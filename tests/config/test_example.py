@@ -56,7 +56,12 @@ def test_example_shows_the_defaults(installed):
     assert full.limits == short.limits == LimitSettings()
     assert attrs.evolve(full.audit, previous_der=()) == short.audit is not None
     assert (full.hsm, full.log, full.store) == (
-        attrs.evolve(short.hsm, serial=full.hsm.serial, softhsm2_conf=full.hsm.softhsm2_conf),
+        attrs.evolve(
+            short.hsm,
+            serial=full.hsm.serial,
+            softhsm2_conf=full.hsm.softhsm2_conf,
+            module_sha256=full.hsm.module_sha256,
+        ),
         short.log,
         short.store,
     )

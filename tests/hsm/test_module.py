@@ -1,5 +1,6 @@
 """Loading a module: operating-system locking, safe paths, one process, no fork."""
 
+import hashlib
 import json
 import shutil
 
@@ -62,6 +63,20 @@ def test_S121_a_module_that_others_can_write_is_refused(tmp_path, place, mode):
     with pytest.raises(OperatorError) as caught:
         load_module(str(path))
     assert "changed by others" in caught.value.problem
+
+
+def test_S121_a_pinned_module_is_loaded_with_that_content_alone(tmp_path, bench):
+    path = tmp_path / "module.so"
+    shutil.copy(SOFTHSM, path)
+    path.chmod(0o644)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    load_module(str(path), sha256=digest.upper()).finalise()
+    with path.open("ab") as file:
+        file.write(b"\0")  # the loader would not mind
+    with pytest.raises(OperatorError) as caught:
+        load_module(str(path), sha256=digest)
+    assert "is not the one that is pinned" in caught.value.problem
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in caught.value.hint
 
 
 def test_a_library_that_is_no_module_is_explained():

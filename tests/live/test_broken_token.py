@@ -4,6 +4,7 @@ The module before SoftHSM fails or hangs on one call of one function (`tests.fau
 has every return code in every call, here a cover of them meets a whole server with two workers.
 """
 
+import hashlib
 import http.client
 import os
 import signal
@@ -36,8 +37,12 @@ def served(template, place):
     server = copy_of(template, place / "hang")
     server.edit(r"^workers = \d+", "workers = 2")
     server.edit(r"^\[hsm\]", f'[hsm]\ncall_limit = "{LIMIT}s"')
+    split_pin(server)
     with pytest.MonkeyPatch.context() as patch:
-        board = give_board(server, compile_module(server.directory), patch)
+        module = compile_module(server.directory)
+        board = give_board(server, module, patch)
+        digest = hashlib.sha256(module.read_bytes()).hexdigest()
+        server.edit(r"^\[hsm\]", f'[hsm]\nmodule_sha256 = "{digest}"')
         fleet = Fleet(server)
         server.start()
         fleet.stock()
@@ -46,6 +51,18 @@ def served(template, place):
         assert server.stop() in {0, -signal.SIGTERM}
     fleet.settle_account()
     assert board.overlaps == 0, "two threads in one session (S-114)"
+
+
+def split_pin(server):
+    """Let two keepers have the PIN: each has a half."""
+    pin, halves = server.pin.read_text().strip(), []
+    for number, half in enumerate((pin[:3], pin[3:]), 1):
+        halves.append(server.pin.with_name(f"half-{number}"))
+        halves[-1].write_text(f"{half}\n")
+        halves[-1].chmod(0o600)
+    server.pin.unlink()
+    parts = ", ".join(f'{{ file = "{path}" }}' for path in halves)
+    server.edit(r"^pin = .*", f"pin = [{parts}]")
 
 
 class Trickle:
