@@ -153,7 +153,8 @@ class Server:
         copies = SealFile(audit.seals).lines() if audit.seals.exists() else None
         trail = Trail(audit_keys(audit.public_keys), copies)
         with opened(self) as (repository, issuers):
-            assert check_store(repository, issuers, trail=trail) == []
+            found = check_store(repository, issuers, trail=trail)
+        assert not found, "\n".join(found)
 
     def status(self):
         """The supervisor's own words."""
