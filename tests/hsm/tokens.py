@@ -1,5 +1,6 @@
 """SoftHSM tokens for tests: prepared once with the three keys of an issuer, copied for every test."""
 
+import functools
 import os
 import shutil
 import subprocess
@@ -76,7 +77,17 @@ class Prepared:
 def prepare(directory: Path) -> Prepared:
     """Make the token that TOKEN chose, with the three keys; SoftHSM's own way is the one that can be copied."""
     if CHOSEN.name != "softhsm2":
-        directory = scratch("scepd-")  # the path of a socket is short
+        return _prepare_once()
+    return _prepare(directory)
+
+
+@functools.cache
+def _prepare_once() -> Prepared:
+    """Make it once in a process: p11-kit's client takes the address of its server when it is loaded."""
+    return _prepare(scratch("scepd-"))  # the path of a socket is short
+
+
+def _prepare(directory: Path) -> Prepared:
     made = CHOSEN.make(directory)
     if made is None:
         configure(directory)
