@@ -16,7 +16,7 @@ from bench.request import Prepared, prepare
 from scepd.app.belongings import Belongings, Outfitter
 from scepd.app.checkpoint import Checkpoints
 from scepd.app.clock import UtcClock
-from scepd.app.gateway import opener
+from scepd.app.gateway import TokenOpener
 from scepd.challenge.digest import load_store_key
 from scepd.config.load import load
 from scepd.config.secret import read_pin
@@ -96,7 +96,7 @@ def open_inside(config: Path, keys: Path | None, challenge: str, directory: Path
     settings = load(config)
     os.environ.update(settings.hsm.variables)
     store_key = load_store_key(settings.store.key_file)
-    open_token = opener(settings, read_pin(settings.hsm.pin), store_key)
+    open_token = TokenOpener(settings, read_pin(settings.hsm.pin), store_key)
     outfitter = Outfitter(settings, 0, store_key, Checkpoints())
     profile = next(profile for profile in settings.profiles if profile.segment == "static")
     issuer = settings.issuer[profile.issuer]
