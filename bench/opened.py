@@ -19,7 +19,7 @@ from scepd.app.clock import UtcClock
 from scepd.app.gateway import TokenOpener
 from scepd.challenge.digest import load_store_key
 from scepd.config.load import load
-from scepd.config.secret import read_pin
+from scepd.config.pin import read_pin
 from scepd.enroll.context import Context
 from scepd.enroll.reply import Answer
 from scepd.enroll.respond import respond

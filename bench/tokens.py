@@ -25,7 +25,7 @@ from bench.report import Broken, say
 from bench.target import Target
 from scepd.app.gateway import token_settings
 from scepd.config.load import load
-from scepd.config.secret import read_pin
+from scepd.config.pin import read_pin
 from scepd.hsm.generate import can_make_ec, generate_ec
 from scepd.hsm.keys import KeyName, open_decryption_key, open_signing_key, parse_uri, signing_key_for
 from scepd.hsm.module import load_module
