@@ -73,8 +73,8 @@ def test_one_lane_needs_no_threads(bench, tmp_path):
 def test_S114_a_module_without_locking_is_refused_for_two_lanes(bench, monkeypatch):
     from scepd.hsm import module, probe
 
-    def without_locking(path, calls):
-        loaded = module.load_module(path, calls)
+    def without_locking(path, calls, **options):
+        loaded = module.load_module(path, calls, **options)
         loaded.threads = False
         return loaded
 
