@@ -13,7 +13,7 @@ from scepd.app.gateway import token_settings
 from scepd.ca.ceremony import Ceremony
 from scepd.cli.configured import load_settings
 from scepd.cli.init_ceremony import made_once
-from scepd.config.secret import read_pin
+from scepd.config.pin import read_pin
 from scepd.hsm.attributes import KeyRules
 from scepd.hsm.generate import generate_ec, generate_rsa
 from scepd.hsm.keys import KeyName, Opening, open_signing_key, parse_uri, signing_key_for
@@ -54,7 +54,7 @@ def main(config, kind):
     """Make the key and its certificate, single.pem beside the configuration."""
     settings = load_settings(config)
     token = Token.open(
-        load_module(str(settings.hsm.module)), token_settings(settings.hsm), read_pin(settings.hsm.pin, None)
+        load_module(str(settings.hsm.module)), token_settings(settings.hsm), read_pin(settings.hsm.pin)
     )
     session, now = token.session(writable=True), datetime.now(UTC)
     label = f"single-{kind}"
