@@ -16,13 +16,11 @@ PURE_HALVES = [
 ]
 BRANCH_FLOORS = {"message": 100, "x509": 100, "profile": 100, "enroll": 100}
 LIVE = ROOT / "tests" / "live"
-# Crashes and faults take about as long as all the others, and mostly wait: side by side as well.
-LIVE_HALF = [
-    "test_crash.py", "test_faults.py", "test_rollover.py", "test_first_run.py", "test_wheel.py", "test_back_ends.py",
-    "test_double_spend.py",
-]  # fmt: skip
+# Those that take longest begin; the others fill the second core meanwhile. A file of tests shares its server.
+LONGEST_FIRST = ["crash", "methods", "broken_token", "faults", "double_spend", "back_ends", "rehearsal", "rollover"]
+BY_FILE = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 # What compares how long devices wait has both cores for itself.
-LIVE_ALONE = ["test_brute_force.py"]
+LIVE_ALONE = "test_brute_force.py"
 
 
 def stage(name: str, *commands: list[str]) -> int:
@@ -35,10 +33,11 @@ def stage(name: str, *commands: list[str]) -> int:
     return code
 
 
-def live_halves() -> list[list[str]]:
-    """Return the files of the live tests in two halves; a file that is in none would be a file that nobody runs."""
-    files = sorted(path.name for path in LIVE.glob("test_*.py"))
-    return [LIVE_HALF, [name for name in files if name not in {*LIVE_HALF, *LIVE_ALONE}]]
+def live_files() -> list[str]:
+    """Return the files of the live tests that share the machine, the longest first."""
+    rank = {f"test_{name}.py": number for number, name in enumerate(LONGEST_FIRST)}
+    files = sorted(LIVE.glob("test_*.py"), key=lambda path: (rank.get(path.name, len(rank)), path.name))
+    return [str(path) for path in files if path.name != LIVE_ALONE]
 
 
 def main() -> int:
@@ -60,8 +59,8 @@ def main() -> int:
             for name, floor in BRANCH_FLOORS.items()
         ],
         ("rooms", ["pytest", "-n", "2", "--durations=10", *[f"tests/{name}" for name in rest]]),
-        ("live", *[["pytest", "--durations=10", *[str(LIVE / name) for name in half]] for half in live_halves()]),
-        ("live, alone", ["pytest", *[str(LIVE / name) for name in LIVE_ALONE]]),
+        ("live", ["pytest", *BY_FILE, "--durations=15", *live_files()]),
+        ("live, alone", ["pytest", str(LIVE / LIVE_ALONE)]),
         ("checklist", ["tests.checklist"]),
     ]
     for name, *commands in steps:
