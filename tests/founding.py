@@ -46,6 +46,8 @@ def found(config, kind):
     gone = ("ra_sign", "ra_decrypt", *(("key = ", "certificate = ") if kind == "ca" else ()))
     head, mark, rest = config.read_text().partition("[issuer.devices]\n")
     table, _, after = rest.partition("\n[")
+    if kind == "ca":  # the certificate of the listener stays the first CA's, who is an issuer no more
+        after = after.replace(', issuer = "devices" }', " }")
     kept = [line for line in table.splitlines() if not line.startswith(gone)]
     config.write_text(head + mark + "\n".join([*lines, *kept]) + "\n\n[" + after)
 

@@ -133,7 +133,8 @@ def test_S30_without_a_word_in_the_configuration_guesses_are_limited(site):
         number = len(answers)
         answers.append(send(site, 2 + number // 10, "guess", address=f"203.0.113.{number}"))
     assert answers[-1] == 429  # the whole /24, at this profile
-    assert 110 < len(answers) < 150  # 120 with those before, and two more each second
+    # 120 with those before, and two more each second; the first of two workers to have had its half refuses.
+    assert 60 - 11 < len(answers) < 150
     challenge = site.server.challenge()
     assert send(site, 1, challenge, profile="default", **neighbour) is PkiStatus.SUCCESS
     assert send(site, 1, STATIC, address="198.51.100.20") is PkiStatus.SUCCESS
