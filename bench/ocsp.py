@@ -92,7 +92,7 @@ class Asker:
 
 def answering(server: Server) -> None:
     """Give an installation an OCSP key."""
-    server.scepd("ca", "responder", "devices", "--write")
+    server.scepd("ca", "responder", "devices", "--write", "--yes")
 
 
 def path_about(server: Server, serial: int) -> bytes:
