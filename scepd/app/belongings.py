@@ -22,13 +22,13 @@ from scepd.ca.shards import OpenShards
 from scepd.ca.shelf import CrlShelf
 from scepd.challenge.enclosure import Enclosures
 from scepd.challenge.passwords import ProfilePasswords
+from scepd.config.own_keys import own_keys
 from scepd.config.settings import IssuerSettings, OcspSettings, Settings
 from scepd.enroll.context import Context, Guesses, Registration
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.keys import Opening, open_decryption_key, open_signing_key, parse_uri
 from scepd.hsm.probe import KeyCheck, check_keys, probe_decryption_key, probe_signing_key
 from scepd.hsm.token import Session, Token
-from scepd.message.certificate import load_certificate
 from scepd.message.certrep import ReplySigner
 from scepd.message.enveloped import Recipient
 from scepd.ports import SigningKey
@@ -38,7 +38,6 @@ from scepd.store.engines import open_engine
 from scepd.store.published import newest_published
 from scepd.store.repository import Repository
 from scepd.x509.issuer import IssuerCertificate
-from scepd.x509.keys import spki_digest
 from scepd.x509.ocsp import ResponderCertificate
 
 _PROBE_OCTETS = 16
@@ -130,9 +129,7 @@ class Outfitter:
         self._passwords = {
             profile.name: _passwords(profile, store_key) for profile in settings.profiles if profile.password_encryption
         }
-        self._forbidden = frozenset(
-            _key_digest(der) for issuer in settings.issuers for der in issuer.own_certificates
-        )
+        self._forbidden = own_keys(settings)
         self._keys = key_checks(settings.issuers, settings.audit)
         self._successions = successions_of(settings.issuers)
         self._numbers = itertools.count()
@@ -251,7 +248,3 @@ def _open_responder(session: Session, issuer: str, ocsp: OcspSettings) -> Respon
 def _passwords(profile: Profile, store_key: bytes) -> ProfilePasswords:
     statics = tuple(rule.secret for rule in profile.challenge if isinstance(rule, StaticRule))
     return ProfilePasswords(profile.name, store_key, statics)
-
-
-def _key_digest(certificate_der: bytes) -> bytes:
-    return spki_digest(load_certificate(certificate_der).spki_der)

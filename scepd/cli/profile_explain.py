@@ -12,14 +12,12 @@ from scepd.app.clock import UtcClock
 from scepd.challenge.digest import load_store_key
 from scepd.cli.configured import load_settings
 from scepd.cli.output import Failure
-from scepd.config.settings import Settings
-from scepd.message.certificate import load_certificate
+from scepd.config.own_keys import own_keys
 from scepd.message.csr import parse_csr
 from scepd.records import Secret
 from scepd.store.engines import open_engine
 from scepd.store.repository import Repository
 from scepd.x509.issuer import IssuerCertificate
-from scepd.x509.keys import spki_digest
 
 
 def explain_request(config: Path, name: str, der: bytes, *, challenge: str | None, address: str) -> Explanation:
@@ -40,14 +38,8 @@ def explain_request(config: Path, name: str, der: bytes, *, challenge: str | Non
             now=datetime.now(UTC),
             random=os.urandom,
             issuer=IssuerCertificate.load(issuer.certificate_der),
-            forbidden=_own_keys(settings),
+            forbidden=own_keys(settings),
             blocked=settings.blocked_keys,
             address=address,
         )
         return explain(profile, csr, bench)
-
-
-def _own_keys(settings: Settings) -> frozenset[bytes]:
-    ders = [der for issuer in settings.issuers for der in (issuer.certificate_der, issuer.ra_sign.certificate_der)]
-    ders += [ra.certificate_der for issuer in settings.issuers for ra in issuer.recipients]
-    return frozenset(spki_digest(load_certificate(der).spki_der) for der in ders)

@@ -6,6 +6,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from scepd.config.load import load, load_premises
+from scepd.config.own_keys import own_keys
+from scepd.message.certificate import load_certificate
+from scepd.x509.keys import spki_digest
 
 from .pki import base, certificate, key, pem, public_pem, write_configuration
 
@@ -89,3 +92,9 @@ def test_the_premises_name_what_is_wrong_with_it(site):
     for read in (load, load_premises):
         with pytest.raises(Exception, match=r"absent\.pem"):
             read(path, environ={})
+
+
+def test_S28_nobody_enrols_with_the_audit_key(compiled):
+    settings = compiled(with_audit())
+    assert spki_digest(settings.audit.public_key_der) in own_keys(settings)
+    assert spki_digest(load_certificate(settings.issuers[0].certificate_der).spki_der) in own_keys(settings)
