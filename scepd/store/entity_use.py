@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, bindparam, insert, literal_column, or_, update
+from sqlalchemy import Select, bindparam, case, insert, literal_column, null, or_, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from scepd.records import Entity, EntityState, Intent, Petition, Transaction, to_json
@@ -39,9 +39,13 @@ _RESERVE = (
     )
 )
 _new = upsert(ENTITY)
+_FROM_REQUEST = ("state", "attributes", "names", "updated", "transaction", "spent_by")
+_OF_CODE = ("digest", "tries_left", "expires")
 _REGISTER = _new.on_conflict_do_update(
     index_elements=[_E.profile, _E.username],
-    set_={name: _new.excluded[name] for name in ("state", "attributes", "names", "updated", "transaction", "spent_by")},
+    set_={name: _new.excluded[name] for name in _FROM_REQUEST}
+    # A code that was spent or guessed at goes for good: where this request is given up, the entity is NEW again.
+    | {name: case((_E.state == EntityState.NEW.value, _E[name]), else_=null()) for name in _OF_CODE},
 )
 # A transaction that was given up, or another's request that came later, has no row here any more.
 _of_transaction = (_E.transaction == bindparam("number"), _E.state == EntityState.RESERVED.value)

@@ -157,6 +157,41 @@ def test_the_request_of_an_authority_enters_and_edits_its_entity(store, issuer, 
     assert (store.entity(number).digest, store.entity(number).state) == (DIGEST, EntityState.GENERATED)
 
 
+def reject_an_authoritys(store, issuer):
+    waiting, _ = store.petition(make_petition(issuer, Device.make(), identity=Identity("entity", NAME)))
+    store.decide(waiting.id, approve=False, who="user ann")
+
+
+def code_of(entity):
+    return entity.state, entity.digest, entity.tries_left, entity.expires
+
+
+def test_S34_a_code_outlives_a_rejected_request_of_an_authority_only_where_it_was_good_before(store, issuer, device):
+    expires = BEGIN + timedelta(days=1)
+    number = add(store, expires=expires, tries=3)
+    reject_an_authoritys(store, issuer)
+    assert code_of(store.entity(number)) == (EntityState.NEW, DIGEST, 3, expires)
+    enrol(store, issuer, device, identity=as_entity(number))
+    reject_an_authoritys(store, issuer)
+    assert code_of(store.entity(number)) == (EntityState.NEW, None, None, None)
+
+
+def test_S30_a_code_that_was_guessed_at_is_not_good_again(store, issuer):
+    number = add(store, tries=3)
+    assert store.count_wrong_codes({number: 3}) == [number]
+    reject_an_authoritys(store, issuer)
+    assert code_of(store.entity(number)) == (EntityState.NEW, None, None, None)
+
+
+def test_S34_a_code_that_a_request_is_spending_goes_with_the_authoritys_request(store, issuer, device):
+    number = add(store)
+    intent = make_intent(issuer, device, identity=as_entity(number))
+    claimed, _ = store.claim(intent)
+    reject_an_authoritys(store, issuer)
+    store.record(claimed, certificate_of(issuer, device, intent), ())
+    assert code_of(store.entity(number)) == (EntityState.NEW, None, None, None)
+
+
 def test_many_are_entered_or_none(store):
     new = [NewEntity(f"r{number}", Code(DIGEST, None, None)) for number in range(50)]
     assert len(store.add_entities("routers", new, who="user ann")) == 50

@@ -5,8 +5,8 @@ import pytest
 
 from scepd.challenge.digest import keyed_digest
 from scepd.challenge.entity import EntityChallenge, WrongCodes
-from scepd.profile.model import SubjectPolicy
-from scepd.records import EntityState
+from scepd.profile.model import ApprovalRule, SubjectPolicy
+from scepd.records import EntityState, TransactionState
 from scepd.store.entities import Code, NewEntity
 from tests import make
 from tests.world import STATIC, STORE_KEY
@@ -41,6 +41,22 @@ def test_an_entity_whose_certificate_cannot_be_is_free_again(world, device, enti
     with_profile(world, subject=SubjectPolicy(required=("L",)))
     assert device.refusal(device.request(CODE))[0] == "subject_refused"
     assert world.store.entity(entity).state is EntityState.NEW
+
+
+def test_S34_S35_a_spent_code_stays_spent_after_a_person_rejected_an_authoritys_request(world, device, entity):
+    authority = "a secret of the registration authority"
+    method = EntityChallenge("default", STORE_KEY, WrongCodes(), [keyed_digest(STORE_KEY, authority)])
+    world.context.challenges = {"default": (method,)}
+    device.enrol(challenge=CODE)
+    with_profile(world, approval=ApprovalRule())
+    device.send(device.request(authority, signer=make.party("another"), transaction_id="the authority's"))
+    [waiting] = world.store.transactions(state=TransactionState.PENDING)
+    world.store.decide(waiting.id, approve=False, who="ann", detail="not today")
+    assert world.store.entity(entity).state is EntityState.NEW
+    with_profile(world, approval=None)
+    thief = device.request(CODE, signer=make.party("thief"), transaction_id="the thief's")
+    assert device.refusal(thief)[0] == "challenge_invalid"
+    assert len(world.issued()) == 1
 
 
 def test_a_profile_that_is_switched_off_refuses_until_it_is_on(world, device):
