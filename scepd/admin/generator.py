@@ -20,6 +20,8 @@ from scepd.refusal import OperatorError
 
 MOST_PER_MINUTE = 6_000
 LONGEST_BODY = 16_384  # octets
+LONGEST_PATTERN = 128  # characters
+LONGEST_COMMON_NAME = 64  # X.520, ub-common-name
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _FIELDS = frozenset({"profile", "cn", "names", "subject", "key_type", "valid_seconds"})
 # Jamf Pro says with its webhook what has happened, and takes the body of the answer for the challenge.
@@ -30,7 +32,10 @@ _SCHEMES = (("WWW-Authenticate", "Bearer"), ("WWW-Authenticate", 'Basic realm="c
 
 @attrs.frozen
 class Grant:
-    """What a token is good for: those profiles, common names that match, how many challenges and how fast, how long."""
+    """What a token is good for: those profiles, how many challenges and how fast, how long.
+
+    `pattern`: the common names that it may have challenges for; each `*` stands for any characters, or none.
+    """
 
     profiles: tuple[str, ...]
     pattern: str | None = None
@@ -227,17 +232,35 @@ def _binding(token: Token, wish: Mapping[str, Any]) -> Binding:
         raise Declined(400, "names is no list of texts")
     if seconds is not None and (type(seconds) is not int or not 0 < seconds < 10**9):
         raise Declined(400, "valid_seconds is no number of seconds")
-    if token.pattern is not None and (common_name is None or not re.fullmatch(token.pattern, common_name)):
+    if common_name is not None and len(common_name) > LONGEST_COMMON_NAME:
+        raise Declined(400, f"cn has more than {LONGEST_COMMON_NAME} characters")
+    if token.pattern is not None and (common_name is None or not _matches(token.pattern, common_name)):
         raise Declined(403, "the token is not for that common name")
     valid = None if seconds is None else timedelta(seconds=seconds)
     return Binding(common_name, tuple(names), valid, subject=subject, key_type=key_type)
 
 
 def _check_pattern(pattern: str | None) -> None:
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise OperatorError(f"the pattern cannot be read: {error}", r"--cn-pattern 'r[0-9]+\.example\.net'") from error
+    if pattern is not None and not 0 < len(pattern) <= LONGEST_PATTERN:
+        problem = f"a pattern of {len(pattern)} characters cannot be used"
+        raise OperatorError(problem, f"--cn-pattern 'r*.example.net' (at most {LONGEST_PATTERN} characters)")
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Return whether the whole text is what the pattern says; no pattern takes longer than its length times the text's."""
+    first, *others = pattern.split("*")
+    if not others:
+        return text == pattern
+    *inner, last = others
+    at, end = len(first), len(text) - len(last)
+    if at > end or not text.startswith(first) or not text.endswith(last):
+        return False
+    for part in inner:  # the leftmost place leaves the most for those that follow
+        found = text.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
 def _reply(accept: str, wish: Mapping[str, Any], made: NewChallenge) -> GeneratorReply:

@@ -26,7 +26,7 @@ def token() -> None:
 @click.option(
     "--profile", "profiles", multiple=True, required=True, help="For challenges of this one; may be repeated."
 )
-@click.option("--cn-pattern", help="Only for challenges bound to a common name that matches this expression whole.")
+@click.option("--cn-pattern", help="Only for common names like this one, whole; * is any characters.")
 @click.option("--per-minute", type=click.IntRange(1, 6_000), default=60, show_default=True, help="Challenges a minute.")
 @click.option("--most", type=click.IntRange(1), help="Challenges in all; else without end.")
 @click.option("--valid", help="How long, for example 365d; else until it is revoked.")

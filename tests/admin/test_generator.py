@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from datetime import timedelta
 
 import pytest
@@ -113,10 +114,40 @@ def test_S37_a_token_is_bound_to_profiles_and_names(actions, token):
     assert status(call(actions, token, profile="phones")) == 403
     assert status(call(actions, token, {"profile": "phones"})) == 403
     assert status(call(actions, token, {"profile": "routers"}, profile="phones")) == 403
-    bound = make(actions, "bound", pattern=r"r[0-9]+\.example\.net")
+    bound = make(actions, "bound", pattern="r*.example.net")
     assert status(call(actions, bound, {"cn": "r12.example.net"})) == 200
     for wish in ({}, {"cn": "admin"}, {"cn": "r12.example.net.evil"}):
         assert status(call(actions, bound, wish)) == 403
+
+
+@pytest.mark.parametrize(
+    ("pattern", "good", "bad"),
+    [
+        ("r1", ["r1"], ["r", "r12", "R1"]),
+        ("*", ["r1", "a*b"], []),
+        ("r*", ["r", "r1"], ["ar1"]),
+        ("*.net", [".net", "r.net"], ["r.net.evil"]),
+        ("ab*ba", ["abba", "ab-ba"], ["aba", "ab"]),
+        ("a*b*b", ["abb", "a-b-b"], ["ab", "a-b"]),
+        ("a**b*c*", ["abc", "a1b2c3"], ["acb", "ab"]),
+        ("r[0-9]+", ["r[0-9]+"], ["r7"]),
+        ("r.*", ["r.", "r.x"], ["rx"]),
+    ],
+)
+def test_S37_a_star_stands_for_anything_and_all_else_for_itself(actions, pattern, good, bad):
+    bound = make(actions, pattern=pattern, per_minute=1000)
+    assert [status(call(actions, bound, {"cn": name})) for name in good] == [200] * len(good)
+    assert [status(call(actions, bound, {"cn": name})) for name in bad] == [403] * len(bad)
+
+
+def test_S37_no_pattern_of_a_caller_keeps_the_service_busy(actions):
+    """A name that an expression such as (r|r)*x would be held against for hours; the longest one is read first."""
+    for number, pattern in enumerate(("(r|r)*x", "*r" * 60 + "x")):
+        bound = make(actions, f"slow{number}", pattern=pattern)
+        begun = time.thread_time()
+        assert status(call(actions, bound, {"cn": "r" * 64})) == 403
+        assert time.thread_time() - begun < 0.5
+        assert status(call(actions, bound, {"cn": "r" * 65})) == 400
 
 
 @pytest.mark.parametrize(
@@ -172,7 +203,7 @@ def test_a_webhook_of_jamf_gets_the_challenge_alone(actions, token):
 )
 def test_S37_another_webhook_makes_nothing(actions, token, wish):
     assert status(call(actions, token, wish)) == 400
-    bound = make(actions, "bound", pattern="r.*")
+    bound = make(actions, "bound", pattern="r*")
     assert status(call(actions, bound, {"webhook": {"webhookEvent": "SCEPChallenge"}, "event": {}})) == 403
     assert actions.challenges() == []
 
@@ -182,13 +213,13 @@ def test_a_long_body_is_not_read(actions, token):
 
 
 def test_tokens_are_made_listed_and_revoked_by_people(actions):
-    body = {"name": "jamf", "profiles": ["routers"], "per_minute": 5, "most": 9, "valid_seconds": 60, "cn_pattern": "r.*"}
+    body = {"name": "jamf", "profiles": ["routers"], "per_minute": 5, "most": 9, "valid_seconds": 60, "cn_pattern": "r*"}
     code, made = handle(actions, "POST", TOKENS, body, who="user ann")
     assert code == 200
     (listed,) = handle(actions, "GET", TOKENS)[1]
     assert made["token"] not in json.dumps(listed)
     assert listed == {name: value for name, value in made.items() if name != "token"}
-    assert (listed["per_minute"], listed["left"], listed["cn_pattern"]) == (5, 9, "r.*")
+    assert (listed["per_minute"], listed["left"], listed["cn_pattern"]) == (5, 9, "r*")
     assert handle(actions, "DELETE", f"{TOKENS}/jamf", {})[0] == 200
     assert handle(actions, "DELETE", f"{TOKENS}/jamf", {})[0] == 400
     assert handle(actions, "GET", TOKENS)[1][0]["revoked"] is not None
@@ -204,7 +235,8 @@ def test_tokens_are_made_listed_and_revoked_by_people(actions):
         {"per_minute": 10**6},
         {"most": 0},
         {"valid": timedelta()},
-        {"pattern": "("},
+        {"pattern": ""},
+        {"pattern": "*" * 129},
     ],
 )
 def test_a_token_that_could_do_nothing_is_not_made(actions, grant):
