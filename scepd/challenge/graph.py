@@ -192,16 +192,21 @@ def _service_of(members: dict[str, Any]) -> str:
     for entry in entries if isinstance(entries, list) else ():
         if not isinstance(entry, dict) or entry.get("providerName") != PROVIDER:
             continue
-        uri = entry.get("uri")
-        parts = urlsplit(uri) if isinstance(uri, str) and re.fullmatch(r"[!-~]{1,2048}", uri) else None
-        # The token goes there: nothing but plain HTTPS to a host will do.
-        if (
-            parts is not None
-            and parts.scheme == "https"
-            and parts.hostname
-            and "@" not in parts.netloc
-            and not (parts.query or parts.fragment)
-        ):
-            return parts.geturl().rstrip("/")
-        raise Unavailable("Graph: an address of Intune's validation service that is no HTTPS URL")
+        address = _plain_https(entry.get("uri"))
+        if address is None:
+            raise Unavailable("Graph: an address of Intune's validation service that is no HTTPS URL")
+        return address
     raise Unavailable(f"Graph: the tenant has no {PROVIDER}; does it have Intune?", 60)
+
+
+def _plain_https(uri: object) -> str | None:
+    """Return the URL if it is plain HTTPS to a host; nothing else will do, since the token goes there."""
+    if not isinstance(uri, str) or not re.fullmatch(r"[!-~]{1,2048}", uri):
+        return None
+    try:
+        parts = urlsplit(uri)
+        reachable = parts.hostname and parts.port != 0
+    except ValueError:  # brackets or a port that are none
+        return None
+    plain = parts.scheme == "https" and "@" not in parts.netloc and not (parts.query or parts.fragment)
+    return parts.geturl().rstrip("/") if reachable and plain else None

@@ -2,6 +2,7 @@
 
 import base64
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from socket import gaierror
 from typing import Any
 
 import attrs
@@ -249,4 +250,5 @@ def _is_near(address: Address) -> bool:
     return judged.is_loopback or judged.is_link_local or judged.is_unspecified or judged.is_multicast
 
 
-FAULTS = (ConnectError, ConnectionClosed, DNSLookupError)
+# gaierror: an address literal with a zone that this machine does not have.
+FAULTS = (ConnectError, ConnectionClosed, DNSLookupError, gaierror)

@@ -33,6 +33,7 @@ _HEAD = 16_384  # octets of its head
 _LONGEST_RETRY = 300  # seconds: longer no Retry-After makes a device wait
 _RETRY = 5
 _SYSTEM_ANCHORS = "/etc/ssl/certs/ca-certificates.crt"
+_PRINTABLE = re.compile(r"[!-~]+")
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -65,7 +66,7 @@ class HttpsClient:
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> HttpAnswer:
         """Return the answer; raises `Unavailable` for every way in which there is none within time and bounds."""
-        host = str(urlsplit(url).hostname)
+        host = _host_of(url)
         return await within(self._reactor, self._timeout, self._exchange(method, url, headers, body), host)
 
     async def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
@@ -73,7 +74,7 @@ class HttpsClient:
         agent: Any = Agent.usingEndpointFactory(self._reactor, _Endpoints(self, meter))  # type: ignore[no-untyped-call]
         fields = {"User-Agent": "scepd", "Accept": "application/json", "Accept-Encoding": "identity", **headers}
         sent = Headers({name: [value] for name, value in fields.items()})
-        host = urlsplit(url).hostname
+        host = _host_of(url)
         try:
             response = await agent.request(method.encode(), url.encode("ascii"), sent, _Octets(body) if body else None)
             body_of = _Body(meter)
@@ -82,7 +83,8 @@ class HttpsClient:
         except (ResponseFailed, SSL.Error, VerificationError, *FAULTS) as error:
             cause = f"more than {CAP} octets" if meter.is_exceeded else _describe(error)
             raise Unavailable(f"{host}: {cause}") from error
-        if response.headers.getRawHeaders("content-encoding", ["identity"]) != ["identity"]:
+        # As octets: asked for by a text, fields are decoded, and those of no UTF-8 raise an error.
+        if response.headers.getRawHeaders(b"content-encoding", [b"identity"]) != [b"identity"]:
             raise Unavailable(f"{host}: a compressed answer, which was not asked for")
         if len(octets) > CAP:
             raise Unavailable(f"{host}: more than {CAP} octets")
@@ -105,7 +107,10 @@ class HttpsClient:
     def _options(self, host: str) -> Any:
         if host not in self._tls:
             least = {"raiseMinimumTo": TLSVersion.TLSv1_2}
-            self._tls[host] = optionsForClientTLS(host, trustRoot=self._trust, extraCertificateOptions=least)
+            try:
+                self._tls[host] = optionsForClientTLS(host, trustRoot=self._trust, extraCertificateOptions=least)
+            except UnicodeError as error:  # idna's
+                raise Refused(f"{host} is no host's name") from error
         return self._tls[host]
 
 
@@ -205,9 +210,21 @@ class _Body(Protocol):
             self.whole.errback(ResponseFailed([reason]))  # type: ignore[no-untyped-call]
 
 
+def _host_of(url: str) -> str:
+    """Return the host of a URL, which a service may have named; `Unavailable` where nobody can be connected to."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # judged only when it is read
+    except ValueError:
+        raise Unavailable("an address that is no URL") from None
+    if not _PRINTABLE.fullmatch(url) or not parts.hostname or port == 0:
+        raise Unavailable("an address that is no URL")
+    return parts.hostname
+
+
 def _retry_after(headers: Any) -> int:
-    text = headers.getRawHeaders("retry-after", [""])[-1]
-    if re.fullmatch(r"[0-9]{1,6}", text):
+    text = headers.getRawHeaders(b"retry-after", [b""])[-1]
+    if re.fullmatch(rb"[0-9]{1,6}", text):
         return max(1, min(int(text), _LONGEST_RETRY))
     return _RETRY
 

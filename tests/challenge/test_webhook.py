@@ -177,6 +177,7 @@ ALLOW = b'{"decision": "allow"}'
         (Reply(body=ALLOW + b" " * 65_536), "more than 65536 octets"),
         (Reply(body=ALLOW, headers={"X-Long": "x" * 15_000} | {f"X-{n}": "y" * 15_000 for n in range(9)}), "more than"),
         (Reply(body=gzip.compress(ALLOW), headers={"Content-Encoding": "gzip"}), "compressed"),
+        (Reply(body=ALLOW, headers={"Content-Encoding": "\xff"}), "compressed"),
         (Reply(body=ALLOW, cut=5), "before the answer did"),
         (Reply(silent=True), "before the answer did"),
         (Reply(body=ALLOW, status=500), "HTTP 500"),
@@ -200,7 +201,7 @@ def test_S83_a_redirect_is_not_followed(stage, receiver, method, asked, clock, s
 
 
 def test_S84_retry_after_is_honoured_within_bounds(stage, receiver, method, asked):
-    for header, seconds in (("30", 30), ("99999", 300), ("0", 1), ("-1", 5), ("soon", 5)):
+    for header, seconds in (("30", 30), ("99999", 300), ("0", 1), ("-1", 5), ("soon", 5), ("\xff", 5), ("3\xb2", 5)):
         receiver.reply = Reply(status=503, headers={"Retry-After": header})
         with pytest.raises(Unavailable) as caught:
             stage.run(method.ask, asked)
@@ -340,6 +341,30 @@ def test_S84_who_is_configured_with_tls_never_speaks_without(stage, receiver, cl
     client = HttpsClient(reactor, receiver.trust_pem, timeout=TIMEOUT)
     method = WebhookMethod(Hook(client, "http://localhost:1/", Secret(SECRET), clock=clock, random=os.urandom))
     assert "not what was configured" in unavailable(stage, method, asked)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://localhost:99999/",
+        "https://localhost:-1/",
+        "https://localhost:0/",
+        "https://localhost:x/",
+        "https://localhost:/",
+        "https://[x/",
+        "https://[::1%nowhere]:1/",
+        "https:///path",
+        "https://a..b/",
+        f"https://{'a' * 64}.example.net/",
+        "https://xn--\xfc.example.net/",
+        "https://localhost/a b",
+    ],
+)
+def test_S84_an_address_that_nobody_can_have_is_no_answer(stage, receiver, url):
+    client = HttpsClient(reactor, receiver.trust_pem, timeout=TIMEOUT)
+    with pytest.raises(Unavailable) as caught:
+        stage.run(client.send, "GET", url, {})
+    assert "no answer within" not in caught.value.cause
 
 
 @pytest.mark.parametrize("pem", [b"nothing", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
