@@ -212,7 +212,9 @@ class Revocations(Writer):
     def _released_state(self, certificate: Certificate) -> CertificateState:
         """Return what the certificate would be, had it never been on hold."""
         row = self._connection.first(_TRANSACTION_STATE, {"number": certificate.transaction})
-        return _WITHOUT_HOLD.get(row[0] if row is not None else "", CertificateState.ISSUED)
+        if row is None:  # of a recovery, or of a key of our own
+            return CertificateState.RESERVED if certificate.der is None else CertificateState.ISSUED
+        return _WITHOUT_HOLD.get(row[0], CertificateState.ISSUED)
 
 
 _WITHOUT_HOLD: Mapping[str, CertificateState] = MappingProxyType(

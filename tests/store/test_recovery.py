@@ -170,6 +170,10 @@ def test_S105_an_export_of_the_audit_trail_brings_rows_serials_and_revocations_b
     assert town.state_of(town.before) == (REVOKED, RevocationReason.keyCompromise)
     assert town.store.certificate("main", town.before.serial).revocation.invalid_since == BEGIN - DAY
     assert town.state_of(town.held) == (CertificateState.ISSUED, None)
+    hold = Revocation(BEGIN, RevocationReason.certificateHold)
+    town.store.revoke("main", town.after.serial, hold, who="bob")
+    released = town.store.release("main", town.after.serial, who="bob")
+    assert released.state is CertificateState.RESERVED  # its bytes are still gone: nothing good is known of it
     town.require_sound()
     assert town.store.audit_heads()["alpha/0"].sequence == lost
     town.store.revoke("main", town.after.serial, Revocation(BEGIN, RevocationReason.superseded), who="bob")
