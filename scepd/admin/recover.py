@@ -98,6 +98,7 @@ def make_plan(repository: Repository, evidence: Evidence) -> Plan | None:
             revocations=tuple({**revocations, **audit.revocations}.values()),
             crls=tuple(crls.crls.values()),
             floors=crls.floors,
+            ends=ends,
             switch_off=tuple(sorted({*evidence.replayable, *audit.profiles_off})),
         ),
         ends=repository.spendable(),

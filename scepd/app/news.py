@@ -95,9 +95,18 @@ class News:
             return None
         self._audience.hear(generation)
         self._audience.switches.replace(frozenset(repository.disabled_profiles()))
-        names = [crl_name(issuer, shard) for issuer in self._issuers for shard in repository.crl_shards(issuer)]
+        standstill = repository.standstill()
+        names = self._names(repository, is_behind=standstill is not None)
         found = (self._shelf.latest(repository, name) for name in names)
-        return Reading(generation, tuple(crl for crl in found if crl is not None), repository.standstill(), repository.newest_act())
+        return Reading(generation, tuple(crl for crl in found if crl is not None), standstill, repository.newest_act())
+
+    def _names(self, repository: Repository, *, is_behind: bool) -> list[str]:
+        """Return the names of the CRLs, oldest shard first; a store that is behind may have forgotten shards."""
+        names = []
+        for issuer in self._issuers:
+            forgotten = self._shelf.published(issuer) if is_behind else []
+            names += [crl_name(issuer, shard) for shard in sorted({*repository.crl_shards(issuer), *forgotten})]
+        return names
 
     def _tell(self, reading: Reading | None) -> None:
         self._trouble = ""

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import attrs
 
-from scepd.records import Crl
+from scepd.records import Crl, crl_issuer, crl_shard
 
 
 class PublishedCrls(Protocol):
@@ -29,6 +29,10 @@ class CrlShelf:
 
     _published: Mapping[str, Crl] = attrs.field(factory=dict)
     _crls: dict[str, Crl] = attrs.field(factory=dict, init=False)
+
+    def published(self, issuer: str) -> list[int]:
+        """Return the shards of an issuer of which a CRL is known to have been published."""
+        return [crl_shard(name) for name in self._published if crl_issuer(name) == issuer]
 
     def latest(self, store: PublishedCrls, issuer: str) -> Crl | None:
         """Return the newest CRL of an issuer, also one that is valid no more."""

@@ -44,7 +44,8 @@ class LostRevocation:
 class Imports:
     """Everything that could be found of what was lost.
 
-    `crls` are the newest published ones; `floors` the greatest CRL numbers that may have been published, by issuer.
+    `crls` are the newest published ones; `floors` the greatest CRL numbers that may have been published, by the name
+    of the CRL; `ends` when the certificates of the issuers end.
     `switch_off` are profiles whose spent credentials cannot be told from fresh ones for a while.
     """
 
@@ -52,6 +53,7 @@ class Imports:
     revocations: tuple[LostRevocation, ...] = ()
     crls: tuple[Crl, ...] = ()
     floors: Mapping[str, int] = attrs.field(factory=dict)
+    ends: Mapping[str, datetime] = attrs.field(factory=dict)
     switch_off: tuple[str, ...] = ()
 
 

@@ -20,6 +20,8 @@ from scepd.records import (
     LostRevocation,
     Recovered,
     RevocationReason,
+    crl_issuer,
+    crl_shard,
     to_json,
 )
 from scepd.refusal import OperatorError
@@ -32,6 +34,7 @@ from scepd.store.position import read_position
 from scepd.store.read_only import go_on
 from scepd.store.revocation import Revocations
 from scepd.store.rows import fold, serial_text, time_text
+from scepd.store.shards import Shards
 from scepd.store.standing import Standings, write_pair
 from scepd.store.values import crl_values
 
@@ -51,7 +54,7 @@ class Order:
     keep_tokens: bool = False
 
 
-class Recoveries(Standings, Revocations, Crls):
+class Recoveries(Standings, Revocations, Crls, Shards):
     """The acts of a recovery; each may be interrupted and done again."""
 
     def spendable(self) -> Recovered:
@@ -112,6 +115,7 @@ class Recoveries(Standings, Revocations, Crls):
             crls=sum(self._keep_crl(crl) for crl in imports.crls),
             profiles=sum(self._switch_off(name, who, now) for name in imports.switch_off),
         )
+        self._find_shards_again(self._newest_shards(order), imports.ends)
         recovered = self._end_spendable(order, recovered, now)
         details = {**attrs.asdict(recovered), "floors": dict(self._floors(order)), "cause": self._cause()}
         self._note(Act(Action.recovered, who, "store", details), now)
@@ -215,6 +219,13 @@ class Recoveries(Standings, Revocations, Crls):
             return floors
         issuers = floors.keys() | read_position(self._connection).crls.keys()
         return {name: max(floors.get(name, 0), self.latest_crl_number(name)) + UNKNOWN_JUMP for name in sorted(issuers)}
+
+    def _newest_shards(self, order: Order) -> Mapping[str, int]:
+        """Return the newest shard of each issuer that a CRL, a number of one or a lost certificate tells of."""
+        told = [(one.issuer, one.shard) for one in order.imports.certificates]
+        told += [(one.issuer, one.shard) for one in order.imports.revocations]
+        told += [(crl_issuer(name), crl_shard(name)) for name in self._floors(order)]
+        return {issuer: max(shard for name, shard in told if name == issuer) for issuer in {name for name, _ in told}}
 
     def _count(self, query: Executable, values: Mapping[str, Any]) -> int:
         row = self._connection.first(query, values)

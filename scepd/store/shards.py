@@ -1,5 +1,6 @@
 """Shards of the CRLs: how many certificates each has, and when the next one begins."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import attrs
@@ -68,6 +69,21 @@ class Shards(Writer):
             self._note(Act(Action.crl_shard_opened, who, f"crl {crl_name(issuer, newest + 1)}", details), now)
             self._announce()
         return newest + 1
+
+    def _find_shards_again(self, lost: Mapping[str, int], ends: Mapping[str, datetime]) -> None:
+        """Record the shards up to `lost`, the newest of each issuer that is known of; part of a recovery's transaction.
+
+        From the newest that the store knows on, they may have certificates that are lost: they end with their issuer.
+        """
+        for issuer in sorted(lost.keys() & ends.keys()):
+            known = {row[0]: _Count(*row[1:]) for row in self._connection.rows(_SHARDS, {"authority": issuer})}
+            counted, end = max((count.counted for count in known.values()), default=0), time_text(ends[issuer])
+            for shard in range(max(known, default=0), lost[issuer] + 1):
+                if shard in known:
+                    longer = known[shard].with_more(_Count(0, known[shard].counted, end))
+                    self._connection.change(_COUNT, _changed(issuer, shard, longer))
+                else:
+                    self._connection.change(_ADD, _row(issuer, shard, _Count(0, counted, end)))
 
 
 @attrs.frozen
