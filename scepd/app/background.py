@@ -13,6 +13,7 @@ from scepd.app.clock import UtcClock
 from scepd.app.crl_duty import CrlDuty
 from scepd.app.duties import Duties, Duty, Housekeeping, Pause
 from scepd.app.leases import Lease
+from scepd.app.limits import rate_limit
 from scepd.app.marks_duty import MarksDuty
 from scepd.app.news import Audience, News
 from scepd.app.outbox_duty import OutboxDuty
@@ -135,7 +136,8 @@ class Background:
 
 def _answering(settings: Settings, shared: Shared) -> Answering:
     lasting = {issuer.name: issuer.ocsp.cache for issuer in settings.issuers if issuer.ocsp is not None}
-    return Answering(shared.authorities, shared.prepared, lasting, shared.halt.require_off)
+    rate = rate_limit(settings.limits, settings.workers)  # of their own: who asks much may still enrol
+    return Answering(shared.authorities, shared.prepared, lasting, shared.halt.require_off, rate)
 
 
 @attrs.frozen

@@ -1,7 +1,6 @@
 """A worker: where the rooms are put together, from settings to listening sites."""
 
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,27 +19,24 @@ from scepd.app.gates import anchors_of
 from scepd.app.gateway import Gateway, TokenOpener
 from scepd.app.generator import Generator
 from scepd.app.halt import Halt
+from scepd.app.limits import failure_limits, http_limits, rate_limit, standings_of
 from scepd.app.listeners import adopt, approach_of, check_listener, make_factory
 from scepd.app.outside import Outside
 from scepd.app.parcel import Parcel
 from scepd.app.recovery import Estates
 from scepd.challenge.digest import load_store_key
-from scepd.config.settings import LimitSettings, ListenerSettings, Settings
+from scepd.config.settings import ListenerSettings, Settings
 from scepd.enroll.answer import Answerer
 from scepd.observe.stall import Stall, StallDetector
 from scepd.refusal import Unavailable
-from scepd.web.failures import FailureLimits
-from scepd.web.gcra import RateLimit
-from scepd.web.limits import HttpLimits, Occupancy
+from scepd.web.limits import Occupancy
 from scepd.web.scep import ScepResource
 from scepd.web.site import ScepSite
-from scepd.web.standing import Standings
 from scepd.web.tree import Tree
 
 _TICK = 1.0  # seconds between two batches of refusals
 _HEAD_START = 3.0  # seconds for the token to open before anybody is told that it is away
 _LANES_GRACE = 2.0  # seconds for the lanes to end
-_FEW_FAILURES = 3  # a minute
 _STALL_FRAMES = 3  # of the stack, innermost first, in the log line
 
 
@@ -198,47 +194,6 @@ class Worker:
         stack = " < ".join(stall.stack[:_STALL_FRAMES])
         milliseconds, cpu = round(stall.seconds * 1000), round(stall.cpu * 1000)
         self.log.warn(event="reactor_stall", ms=milliseconds, cpu_ms=cpu, stack=stack)  # noqa: G010 - the name in twisted.logger
-
-
-def http_limits(limits: LimitSettings) -> HttpLimits:
-    """Return the bounds of the HTTP rim as the configuration says them."""
-    return HttpLimits(
-        body=limits.body,
-        request_line=limits.request_line,
-        header_fields=limits.header_bytes,
-        header_count=limits.header_lines,
-        idle=limits.idle_seconds,
-        head=limits.header_seconds,
-        content=limits.body_seconds,
-        write=limits.write_seconds,
-    )
-
-
-def rate_limit(limits: LimitSettings, workers: int) -> RateLimit | None:
-    """Return the limit of one worker's share of the requests, None for no limit."""
-    if not limits.requests_per_network:
-        return None
-    return RateLimit(limits.requests_per_network / workers, clock=time.monotonic_ns)
-
-
-def failure_limits(limits: LimitSettings, workers: int) -> FailureLimits:
-    """Return the limits of one worker's share of the refused challenges."""
-    return FailureLimits(
-        per_network=_share(limits.failures_per_network, workers),
-        per_profile=_share(limits.failures_per_profile, workers),
-        per_key=_share(limits.failures_per_key, workers),
-        clock=time.monotonic_ns,
-    )
-
-
-def _share(rate: int, workers: int) -> float:
-    """Return one worker's share, but a few at least: who mistyped a challenge tries again at once, whichever worker hears."""
-    return max(rate / (workers or 1), min(rate, _FEW_FAILURES))
-
-
-def standings_of(limits: LimitSettings, workers: int) -> Standings:
-    """Return what one worker knows of the networks, with its share of what the doubtful ones may ask."""
-    return Standings(clock=time.monotonic_ns, after_failure=limits.requests_after_failure / (workers or 1))
 
 
 def _within(seconds: float, work: Deferred[Any], reactor: Any) -> Deferred[Any]:

@@ -1,6 +1,7 @@
 """OCSP over HTTP (RFC 6960 appendix A, RFC 5019): ready answers from memory, the others from a lane."""
 
 import binascii
+import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -20,7 +21,10 @@ from scepd.enroll.answer import RunsInLane
 from scepd.hsm.faults import TokenFault
 from scepd.message.errors import MessageError
 from scepd.ports import Clock
+from scepd.records import Standing
 from scepd.refusal import Unavailable
+from scepd.web.gcra import RateLimit
+from scepd.web.limits import site_of
 from scepd.web.publication import has_current
 from scepd.web.request import ScepRequest
 from scepd.web.respond import NO_STORE, Response, refuse, send
@@ -29,7 +33,10 @@ from scepd.x509.ocsp_request import OcspRequest, parse_ocsp_request
 
 PATH = b"/ocsp"
 _REQUEST_TYPE, _ANSWER_TYPE = b"application/ocsp-request", b"application/ocsp-response"
-_MOST_LIVE = 16  # answers in the making: whoever asks for the unknown leaves the lanes to those who enrol
+# Answers in the making, of one process. Anybody may ask for any number of them, so they wait behind the devices that are
+# not known yet and came before; and as they are so few, hardly any of those that come later waits for one.
+_MOST_LIVE = 2
+_STANDING = Standing.unknown
 _RETRY = 5  # seconds
 _REASONS: Mapping[OcspStatus, tuple[str, str]] = {
     OcspStatus.malformedRequest: ("malformed", "malformed_ocsp"),
@@ -43,13 +50,15 @@ _REASONS: Mapping[OcspStatus, tuple[str, str]] = {
 class Answering:
     """For whom OCSP answers, what is ready, and how long an answer of each issuer is given out again.
 
-    `admit` raises `Unavailable` where nothing may be signed now.
+    `admit` raises `Unavailable` where nothing may be signed now. `rate` limits, for each network, the answers that are not
+    ready: those alone cost the token something.
     """
 
     authorities: Authorities
     prepared: PreparedAnswers
     lasting: Mapping[str, timedelta]
     admit: Callable[[], None] = lambda: None
+    rate: RateLimit | None = None
 
 
 class OcspResource(Resource):
@@ -111,15 +120,24 @@ class OcspResource(Resource):
             self._send(request, found, lasting, now)
         elif self._live >= _MOST_LIVE:
             self._refuse(request, OcspStatus.tryLater, "too many answers in the making")
-        else:
+        elif not self._is_held_off(request):
             Deferred.fromCoroutine(self._answer_live(request, asked, lasting))
+
+    def _is_held_off(self, request: ScepRequest) -> bool:
+        """Count a request that costs a signature; return whether its network had too many, and has been told so."""
+        rate = self._answering.rate
+        wait = 0.0 if rate is None else rate.take(site_of(request.origin.address))
+        if wait:
+            request.note(outcome="limited", reason="rate")
+            _send_refusal(request, OcspStatus.tryLater, math.ceil(wait))
+        return bool(wait)
 
     async def _answer_live(self, request: ScepRequest, asked: OcspRequest, lasting: timedelta) -> None:
         self._live += 1
         try:
             self._answering.admit()  # a restored store may have forgotten a revocation (threats S-105)
             answer = await self._lanes.run(
-                lambda context: context.responders.answer(context.store, asked, context.clock.now())
+                lambda context: context.responders.answer(context.store, asked, context.clock.now()), _STANDING
             )
             assert answer is not None  # the issuer is one of ours
         except (Unavailable, TokenFault) as trouble:
@@ -157,11 +175,14 @@ class OcspResource(Resource):
         )
 
     def _refuse(self, request: ScepRequest, status: OcspStatus, detail: str = "") -> None:
-        """Answer unsigned, with HTTP 200 as all answers (RFC 6960 appendix A.2)."""
         outcome, reason = _REASONS[status]
         request.note(outcome=outcome, reason=reason, **({"detail": detail} if detail else {}))
-        retry = _RETRY if status is OcspStatus.tryLater else None
-        send(request, Response(refuse_request(status), _ANSWER_TYPE, cache_control=NO_STORE, retry_after=retry))
+        _send_refusal(request, status, _RETRY if status is OcspStatus.tryLater else None)
+
+
+def _send_refusal(request: ScepRequest, status: OcspStatus, retry_after: int | None) -> None:
+    """Answer unsigned, with HTTP 200 as all answers (RFC 6960 appendix A.2)."""
+    send(request, Response(refuse_request(status), _ANSWER_TYPE, cache_control=NO_STORE, retry_after=retry_after))
 
 
 def _is_ocsp(request: ScepRequest) -> bool:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -20,7 +19,7 @@ from scepd.web.client_certificate import TEXTS, presented_certificates
 from scepd.web.endpoint import Endpoint, Phase, gated_routes, raw_routes, routes
 from scepd.web.failures import FailureLimits, is_challenge_failure
 from scepd.web.gcra import RateLimit
-from scepd.web.limits import network_of
+from scepd.web.limits import site_of
 from scepd.web.request import ScepRequest
 from scepd.web.respond import WHOLE, Response, refuse, send
 from scepd.web.standing import Standings
@@ -29,8 +28,6 @@ from scepd.x509.client import ClientRefused
 # The CA's own words change with a reload only; a proxy may keep them for a moment (RFC 8894 section 4.1).
 _CACHED = b"max-age=300"
 _RETRY_LONG = 30  # seconds, until there may be room for another long reply
-# What shares one rate: a site, as it is commonly given addresses. Whoever holds an IPv6 /48 holds 65,536 /64s.
-_IPV4_SITE, _IPV6_SITE = 24, 48
 
 
 class ScepResource(Resource):
@@ -133,7 +130,7 @@ class ScepResource(Resource):
             request.note(outcome="rejected", reason="method_not_allowed")
             refuse(request, 405, allow=b", ".join(methods))
             return False
-        network = _site_of(request.origin.address)
+        network = site_of(request.origin.address)
         if self._standings is not None:
             request.origin = attrs.evolve(request.origin, standing=self._standings.of(_where(request)))
         wait, reason = self._held_off(request, network)
@@ -206,14 +203,9 @@ def _asks_certificate(request: ScepRequest) -> bool:
     return request.site.approach.asks_certificate and bool(request.isSecure())  # type: ignore[no-untyped-call]
 
 
-@lru_cache(maxsize=1024)  # a fleet behind one address translation, or a client with one connection for many requests
-def _site_of(address: str) -> str:
-    return network_of(address, ipv4=_IPV4_SITE, ipv6=_IPV6_SITE)
-
-
 def _where(request: ScepRequest) -> str:
     """Return what shares one bound of failures: the site at the profile, so that no fleet pays for another behind its NAT."""
-    return f"{_site_of(request.origin.address)} {request.entry.get('profile', '')}"
+    return f"{site_of(request.origin.address)} {request.entry.get('profile', '')}"
 
 
 def _log_fields(answer: Answer) -> dict[str, object]:

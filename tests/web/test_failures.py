@@ -3,7 +3,7 @@
 import pytest
 from twisted.internet.defer import succeed
 
-from scepd.app.worker import failure_limits
+from scepd.app.limits import failure_limits
 from scepd.config.settings import LimitSettings
 from scepd.enroll.reply import Answer
 from scepd.refusal import WIRE, Reason

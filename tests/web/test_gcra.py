@@ -3,7 +3,7 @@
 import pytest
 from twisted.internet.defer import succeed
 
-from scepd.app.worker import rate_limit
+from scepd.app.limits import rate_limit
 from scepd.config.settings import LimitSettings
 from scepd.enroll.reply import Answer
 from scepd.web.gcra import RateLimit

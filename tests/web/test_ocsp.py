@@ -1,6 +1,8 @@
 """OCSP over HTTP: both forms, the odd spellings of a path, caching, bounds, and what goes wrong behind it."""
 
 import base64
+import threading
+import time
 from datetime import timedelta
 from types import SimpleNamespace
 from urllib.parse import quote
@@ -13,14 +15,17 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 from scepd.ca.prepared import PreparedAnswers
 from scepd.ca.responder import Authorities, Responder, Responders
 from scepd.hsm.faults import TokenFault
+from scepd.hsm.lanes import Lanes as RealLanes
 from scepd.message import tlv
-from scepd.records import CertificateState, Revocation, RevocationReason
+from scepd.records import CertificateState, Revocation, RevocationReason, Standing
 from scepd.refusal import Unavailable
+from scepd.web.gcra import RateLimit
 from scepd.web.ocsp import Answering, OcspResource
 from scepd.web.scep import ScepResource
 from scepd.web.tree import Tree
 from scepd.x509.ocsp import ResponderCertificate
 from scepd.x509.ocsp_request import SHA256
+from tests.hsm.pump import Pump
 from tests.x509 import material
 
 from .harness import Setting, read_replies
@@ -51,7 +56,7 @@ class Lanes:
     def __init__(self, context):
         self.context, self.fault, self.waiting = context, None, None
 
-    def run(self, function):
+    def run(self, function, _standing):
         if self.waiting is not None:
             self.waiting.append(Deferred())
             return self.waiting[-1].addCallback(lambda _: function(self.context))
@@ -61,7 +66,7 @@ class Lanes:
 class Town(Setting):
     """A site that answers for the issuer `devices`."""
 
-    def __init__(self, *, cache=MINUTES, off=False, admit=lambda: None):
+    def __init__(self, *, cache=MINUTES, off=False, admit=lambda: None, rate=None, lanes=Lanes):
         self.now, self.store = NOW, Store()
         certificates = {} if off else {"devices": material.issuer("rsa")}
         authorities, self.prepared = Authorities(certificates), PreparedAnswers()
@@ -70,10 +75,10 @@ class Town(Setting):
         )
         responder = Responder("devices", material.ec_key("ocsp"), first, timedelta(hours=12))
         clock = SimpleNamespace(now=lambda: self.now)
-        self.lanes = Lanes(
+        self.lanes = lanes(
             SimpleNamespace(responders=Responders.of(authorities, [responder]), store=self.store, clock=clock)
         )
-        answering = Answering(authorities, self.prepared, dict.fromkeys(certificates, cache), admit)
+        answering = Answering(authorities, self.prepared, dict.fromkeys(certificates, cache), admit, rate)
         super().__init__(Tree(ScepResource({}), None, ocsp=OcspResource(self.lanes, answering, clock)))
 
     def ask(self, target="/ocsp", body=b"", method="GET", **fields):
@@ -236,7 +241,7 @@ def test_S112_unknown_serials_are_not_kept_and_leave_the_lanes_to_others():
     assert [said(town.post(request(serial))) for serial in (8, 8, 9)] == [[REVOKED]] * 3
     assert town.store.reads == 3
     town.lanes.waiting = []
-    clients = [town.post(request(serial)) for serial in range(100, 116)]
+    clients = [town.post(request(serial)) for serial in (100, 101)]
     turned_away = town.post(request(200))
     assert said(turned_away) is OCSPResponseStatus.TRY_LATER
     assert turned_away.headers[b"Retry-After"] == b"5"
@@ -245,6 +250,92 @@ def test_S112_unknown_serials_are_not_kept_and_leave_the_lanes_to_others():
     assert all(said(read_replies(client.received)[0]) == [REVOKED] for client in clients)
     town.lanes.waiting = None
     assert said(town.post(request(200))) == [REVOKED]
+
+
+@pytest.fixture
+def busy():
+    """A town whose one real lane is busy until `free` is set."""
+    pump, free, made = Pump(), threading.Event(), []
+
+    def lanes(context):
+        made.append(RealLanes(lambda: context, size=1, depth=64, deadline=timedelta(seconds=20), reactor=pump))
+        pump.result(made[0].start())
+        made[0].run(lambda _context: free.wait(20))
+        return made[0]
+
+    town = Town(lanes=lanes)
+    town.pump, town.free = pump, free
+    yield town
+    free.set()
+    pump.result(town.lanes.stop())
+
+
+def flood(town, count):
+    """Connections that ask with a nonce, each again as soon as it is answered; return how to turn them."""
+    der = request(nonce=True)
+    head = f"POST /ocsp HTTP/1.1\r\nHost: x\r\nContent-Type: application/ocsp-request\r\nContent-Length: {len(der)}\r\n\r\n"
+    clients = [town.client().send(head.encode() + der) for _ in range(count)]
+
+    def turn():
+        for client in clients:
+            if client.received:
+                client.transport.clear()
+                client.send(head.encode() + der)
+
+    return turn
+
+
+def test_S112_a_flood_of_questions_goes_past_no_device_that_enrols_for_the_first_time(busy):
+    turn = flood(busy, 16)
+    order = []
+    enrolled = [busy.lanes.run(lambda _context: busy.store.reads, Standing.unknown) for _ in range(3)]
+    for deferred in enrolled:
+        deferred.addCallback(order.append)
+    busy.free.set()
+
+    def done():
+        turn()
+        return len(order) == 3
+
+    busy.pump.until(done)
+    assert order == [2, 2, 2]  # the two answers that were in the making before them, and no other
+
+
+def test_S112_questions_are_answered_while_devices_enrol_without_end(busy):
+    answered = busy.post(request(nonce=True))
+    ran = []
+
+    def enrol(_result=None):
+        if not answered.received and len(ran) < 60:
+            ran.append(1)
+            busy.lanes.run(lambda _context: time.sleep(0.005), Standing.unknown).addCallback(enrol)
+
+    for _ in range(4):
+        enrol()
+    busy.free.set()
+    busy.pump.until(lambda: answered.received)
+    assert said(read_replies(answered.received)[0]) == [GOOD]
+    assert len(ran) <= 8
+
+
+def test_S112_a_network_has_so_many_signatures_a_minute_and_any_number_of_ready_answers():
+    now = [0]
+    town = Town(rate=RateLimit(2, clock=lambda: now[0]))
+    lines = []
+    town.site.log = lambda request: lines.append(dict(request.entry))
+    assert said(town.get(request())) == [GOOD]
+    assert said(town.get(request(nonce=True))) == [GOOD]
+    for asked in (request(nonce=True), request(8)):
+        limited = town.get(asked)
+        assert said(limited) is OCSPResponseStatus.TRY_LATER
+        assert limited.headers[b"Retry-After"] == b"30"
+        assert (lines[-1]["outcome"], lines[-1]["reason"]) == ("limited", "rate")
+    assert town.store.reads == 2
+    assert [said(town.get(request())) for _ in range(5)] == [[GOOD]] * 5
+    other = town.client("198.51.100.7").send(b"GET /ocsp/%b HTTP/1.1\r\nHost: x\r\n\r\n" % base64.b64encode(request(9)))
+    assert said(other.replies[0]) == [REVOKED]
+    now[0] += 30 * 10**9
+    assert said(town.get(request(nonce=True))) == [GOOD]
 
 
 @pytest.mark.parametrize(
