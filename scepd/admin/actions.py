@@ -5,9 +5,10 @@ from datetime import datetime
 
 import attrs
 
-from scepd.admin.binding import Binding
+from scepd.admin.binding import Binding, bound_common_name
 from scepd.admin.binding import checked as check_binding
 from scepd.admin.scope import Scope
+from scepd.admin.vouching import refusal_hint, refused_names
 from scepd.challenge.digest import keyed_digest, new_challenge
 from scepd.challenge.passwords import seal
 from scepd.ports import Clock
@@ -82,6 +83,8 @@ class Actions:
         """Make a one-time challenge; raises `OperatorError` where the profile takes none or the binding is no good."""
         rule = self._one_time_rule(profile)
         checked = check_binding(binding)
+        for problem in refused_names(self.scope, self.profile(profile), checked.names, bound_common_name(checked)):
+            raise OperatorError(problem, refusal_hint(self.profile(profile)))
         expires = self.clock.now() + (checked.valid or rule.valid)
         secret = new_challenge(self.random)
         row = self.repository.add_challenge(

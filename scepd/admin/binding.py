@@ -8,7 +8,7 @@ import attrs
 
 from scepd.records import Attribute
 from scepd.refusal import OperatorError, Reject
-from scepd.x509.names import COMMON_NAME, check_attribute, from_text, to_text
+from scepd.x509.names import COMMON_NAME, check_attribute, common_name, from_text, to_text
 
 LONGEST_VALIDITY = timedelta(days=366)
 MOST_USES = 10_000
@@ -46,6 +46,13 @@ def checked(binding: Binding) -> Binding:
     subject = None if binding.subject is None else _checked_subject(binding.subject)
     names = tuple(sorted({_checked_name(name) for name in binding.names}))
     return attrs.evolve(binding, names=names, subject=subject)
+
+
+def bound_common_name(binding: Binding) -> str | None:
+    """Return the common name that a checked binding demands, by itself or in its subject."""
+    if binding.common_name is not None or binding.subject is None:
+        return binding.common_name
+    return common_name(from_text(binding.subject))
 
 
 def _checked_subject(text: str) -> str:

@@ -137,7 +137,8 @@ def answer(actions: Actions, asked: Asked) -> GeneratorReply:
     try:
         wish = _read(asked)
         profile = _profile(token, asked.profile, wish)
-        made = actions.new_challenge(f"token {token.name}", profile, _binding(token, wish))
+        own = actions.within(frozenset(token.profiles))
+        made = own.new_challenge(f"token {token.name}", profile, _binding(token, wish))
     except Declined as declined:
         reply = decline(declined)
     except OperatorError as error:

@@ -7,6 +7,7 @@ import attrs
 from cryptography import x509
 
 from scepd.admin.actions import Actions, NotFound
+from scepd.admin.vouching import refusal_hint, refused_names
 from scepd.challenge.digest import keyed_digest, new_challenge
 from scepd.challenge.entity import TRIES
 from scepd.profile.access import EntityRule
@@ -53,9 +54,12 @@ def register(actions: Actions, who: str, profile: str, registrations: Sequence[R
         raise OperatorError(f"{len(registrations)} entities cannot be entered at once", f"1 to {MOST_ENTITIES}")
     checked = [_normal(one) for one in registrations]
     problems = list(_problems(checked, actions.repository.entity_names(profile)))
-    if problems:
-        count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise OperatorError("\n  ".join((f"{count}, nothing was entered:", *problems)), "mend them and try again")
+    refused = [] if problems else list(_refused(actions, profile, checked))
+    if problems or refused:
+        found = [*problems, *refused]
+        count = "one problem" if len(found) == 1 else f"{len(found)} problems"
+        hint = refusal_hint(actions.profile(profile)) if refused else "mend them and try again"
+        raise OperatorError("\n  ".join((f"{count}, nothing was entered:", *found)), hint)
     made = [None if one.code is not None else new_challenge(actions.random) for one in checked]
     entities = [
         NewEntity(one.common_name, _code(actions, rule, one.code, code), one.attributes, _canonical(one.names))
@@ -137,6 +141,14 @@ def _problems(registrations: Sequence[Registration], taken: frozenset[str]) -> I
         earlier = first.setdefault(one.common_name, one)
         if earlier is not one:
             yield f"{where}{one.common_name!r} stands in line {earlier.line} already"
+
+
+def _refused(actions: Actions, profile: str, registrations: Sequence[Registration]) -> Iterator[str]:
+    for one in registrations:
+        where = f"line {one.line}: " if one.line else ""
+        names = _canonical(one.names)
+        for problem in refused_names(actions.scope, actions.profile(profile), names, one.common_name):
+            yield f"{where}{problem}"
 
 
 def _problems_of(registration: Registration) -> Iterator[str]:

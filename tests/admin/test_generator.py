@@ -150,6 +150,16 @@ def test_S37_no_pattern_of_a_caller_keeps_the_service_busy(actions):
         assert status(call(actions, bound, {"cn": "r" * 65})) == 400
 
 
+@pytest.mark.parametrize("pattern", [None, "r*"])
+def test_S37_S55_a_token_vouches_for_what_the_profile_allows_and_no_more(actions, pattern):
+    token = make(actions, "names", pattern=pattern)
+    for names in (["dns:www.example.com"], ["dns:r1.example.net", "ip:192.0.2.1"]):
+        reply = call(actions, token, {"cn": "r1.example.net", "names": names})
+        assert (status(reply), b"not allowed by the profile" in reply.body) == (400, True)
+    assert actions.challenges() == []
+    assert status(call(actions, token, {"cn": "r1.example.net", "names": ["dns:r1.example.net"]})) == 200
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -2,6 +2,7 @@
 
 import json
 import re
+from ipaddress import ip_network
 from types import SimpleNamespace
 
 import attrs
@@ -10,7 +11,7 @@ import pytest
 from scepd.admin.api import ROUTES, handle
 from scepd.admin.generator import Grant, new_token
 from scepd.profile.access import EntityRule
-from scepd.profile.model import OneTimeRule, Profile
+from scepd.profile.model import NamePolicy, OneTimeRule, Profile
 from scepd.records import Refusal
 from scepd.refusal import Reason
 from tests.store.building import Device, Issuer, add_challenge, enrol, make_petition
@@ -156,3 +157,56 @@ def test_a_token_of_two_tenants_is_for_neither(actions, things):
 def test_whoever_runs_the_service_sees_what_the_configuration_has_no_more(actions, things):
     less = attrs.evolve(actions, profiles={"globex": actions.profiles["globex"]})
     assert len(handle(less, "GET", f"{API}/challenges")[1]) == 3
+
+
+# Names that somebody vouches for
+
+_SID = "uri:tag:microsoft.com,2022-09-14:sid:S-1-5-21-1-2-3-500"
+_POLICY = NamePolicy(
+    dns=("*.acme.example",), ip=(ip_network("192.0.2.0/24"),), email=("acme.example",), uri=(re.compile("urn:acme:.*|tag:.*"),)
+)  # fmt: skip
+
+
+@pytest.fixture
+def strict(actions):
+    profiles = {**actions.profiles, "acme-phones": Profile(name="acme-phones", challenge=(OneTimeRule(), EntityRule()), names=_POLICY)}
+    return attrs.evolve(actions, profiles=profiles)
+
+
+def entity(*names):
+    return "/entities", {"profile": "acme-phones", "entities": [{"cn": "r1.globex.example", "names": list(names), "line": 2}]}
+
+
+def challenge(*names):
+    return "/challenges", {"profile": "acme-phones", "cn": "r1.globex.example", "names": list(names)}
+
+
+@pytest.mark.parametrize(
+    ("thing", "names"),
+    [
+        *((entity, name) for name in (
+            "dns:www.globex.example", "dns:r1.globex.example", "dns:acme.example.evil", "ip:198.51.100.1",
+            "email:root@globex.example", "uri:urn:globex:1", "upn:administrator@corp.example", _SID, _SID.replace("tag:micro", "TAG:Micro"),
+        )),
+        *((challenge, name) for name in ("dns:www.globex.example", "dns:r1.globex.example", "ip:198.51.100.1")),
+    ],
+)  # fmt: skip
+def test_S09_S55_a_tenants_administrator_vouches_for_what_the_profile_allows_and_no_more(strict, thing, names):
+    path, body = thing(names)
+    status, told = call(strict, "acme", "POST", path, body)
+    assert (status, "not allowed by the profile" in told["problem"]) == (400, True)
+    assert "own administrator" in told["hint"]
+    assert (strict.challenges(), strict.repository.entity_names("acme-phones")) == ([], frozenset())
+    assert handle(strict, "POST", f"{API}{path}", body, who="user root")[0] == 200
+
+
+def test_a_tenants_administrator_vouches_for_names_of_the_tenant(strict):
+    names = ("dns:R1.acme.example", "ip:192.0.2.7")
+    assert call(strict, "acme", "POST", *challenge(*names))[0] == 200
+    assert call(strict, "acme", "POST", *entity(*names, "email:ann@acme.example", "uri:urn:acme:1"))[0] == 200
+
+
+def test_a_dns_name_that_is_the_common_name_goes_where_the_profile_takes_it(actions):
+    body = {"profile": "acme-phones", "subject": "O=x,CN=R1.acme.example", "names": ["dns:r1.acme.example"]}
+    assert call(actions, "acme", "POST", "/challenges", body)[0] == 200
+    assert call(actions, "acme", "POST", "/challenges", {**body, "subject": "O=x"})[0] == 400
