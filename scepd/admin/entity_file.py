@@ -3,9 +3,10 @@
 import csv
 import io
 
-from scepd.admin.register import NAME_KINDS, Registration
+from scepd.admin.register import Registration
 from scepd.records import Secret
 from scepd.refusal import OperatorError
+from scepd.x509.general_names import NAME_KINDS
 from scepd.x509.names import OIDS
 
 _EXAMPLE = "cn,code,O,dns"

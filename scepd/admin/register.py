@@ -4,22 +4,20 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
-from cryptography import x509
 
 from scepd.admin.actions import Actions, NotFound
 from scepd.admin.vouching import refusal_hint, refused_names
 from scepd.challenge.digest import keyed_digest, new_challenge
 from scepd.challenge.entity import TRIES
 from scepd.profile.access import EntityRule
-from scepd.records import Attribute, Entity, EntityState, GeneralName, Secret
+from scepd.records import Attribute, Entity, EntityState, Secret
 from scepd.refusal import OperatorError, Reject
 from scepd.store.entities import Code, EntityExists, NewEntity
-from scepd.x509.general_names import general_names_from_extension, to_x509_general_name
+from scepd.x509.general_names import general_name_from_text
 from scepd.x509.names import COMMON_NAME, OIDS, check_attribute
 
 MOST_ENTITIES = 20_000  # entered by one call
 SHORTEST_CODE = 8  # characters of a code that a person chose; wrong ones are counted
-NAME_KINDS = ("dns", "ip", "email", "uri", "upn")
 
 _LIST = "scepd entity list"
 
@@ -156,7 +154,7 @@ def _problems_of(registration: Registration) -> Iterator[str]:
     for word, value in registration.attributes:
         yield from _attribute_problems(word, value)
     for name in registration.names:
-        if _read_name(name) is None:
+        if general_name_from_text(name) is None:
             yield f"{name!r} is no alternative name"
     if registration.code is not None:
         yield from _code_problems(registration.code)
@@ -182,20 +180,8 @@ def _code_problems(code: Secret) -> Iterator[str]:
 
 
 def _canonical(names: Sequence[str]) -> tuple[str, ...]:
-    read = (_read_name(name) for name in names)
+    read = map(general_name_from_text, names)
     return tuple(sorted({f"{name.kind}:{name.value}" for name in read if name is not None}))
-
-
-def _read_name(text: str) -> GeneralName | None:
-    """Return a name ("dns:host") as a certificate would have it; None for what is none."""
-    kind, _, value = text.partition(":")
-    if kind not in NAME_KINDS or not value:
-        return None
-    try:
-        written = x509.SubjectAlternativeName([to_x509_general_name(GeneralName(kind, value))]).public_bytes()
-        return general_names_from_extension(written)[0]
-    except (ValueError, Reject):
-        return None
 
 
 def attributes_of(written: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -18,13 +18,12 @@ from scepd.profile.access import WebhookRule
 from scepd.records import Identity, Notice, Secret
 from scepd.refusal import Reason, Reject, Unavailable
 from scepd.store.outbox import write_notice
+from scepd.x509.general_names import general_name_from_text
 
 SIGNATURE = "Scepd-Signature"
 
 _NONCE = 16  # octets
 _DECISIONS = ("allow", "deny", "unknown")
-# What may be vouched for; directory names and registered identifiers no certificate of ours gets.
-_KINDS = ("dns", "ip", "email", "uri", "upn")
 _MOST_NAMES = 100
 _LONGEST = 1_024  # characters of a text in an answer
 
@@ -120,12 +119,15 @@ def _attributes(value: object, allowed: tuple[str, ...]) -> tuple[tuple[str, str
 def _names(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > _MOST_NAMES:
         raise NotStrict("names that are no short list")
-    names = tuple(map(_text, value))
-    for name in names:
-        kind, colon, rest = name.partition(":")
-        if kind not in _KINDS or not colon or not rest:
-            raise NotStrict("a name that is not KIND:VALUE")
-    return names
+    return tuple(map(_name, value))
+
+
+def _name(value: object) -> str:
+    """Return a name as certificates have it, by which it is compared with the service's own (threats S-57)."""
+    name = general_name_from_text(_text(value))
+    if name is None:
+        raise NotStrict("a name that no certificate could carry")
+    return f"{name.kind}:{name.value}"
 
 
 class WebhookMethod:

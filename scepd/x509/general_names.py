@@ -12,6 +12,9 @@ from scepd.x509.strings import is_absolute_uri, is_host_name, is_mailbox, unsafe
 
 UPN = "1.3.6.1.4.1.311.20.2.3"  # [MS-WCCE] section 2.2.2.7.5
 
+# What an operator or a service may write; directory names and registered identifiers no certificate of ours gets.
+NAME_KINDS = ("dns", "ip", "email", "uri", "upn")
+
 _MAXIMUM_NAMES = 100
 _STRICT = tlv.Limits(size=65_536, elements=2_048, depth=16, ber_depth=0)
 # GeneralName's context tags.
@@ -94,6 +97,18 @@ def to_x509_general_name(name: GeneralName) -> x509.GeneralName:
     if name.kind == "registered_id":
         return x509.RegisteredID(x509.ObjectIdentifier(name.value))
     raise Reject(Reason.name_refused, f"{name.kind} names are not certified")
+
+
+def general_name_from_text(text: str) -> GeneralName | None:
+    """Return a name in words ("dns:host") as a certificate would have it; None for what is none."""
+    kind, _, value = text.partition(":")
+    if kind not in NAME_KINDS:
+        return None
+    try:
+        written = x509.SubjectAlternativeName([to_x509_general_name(GeneralName(kind, value))]).public_bytes()
+        return general_names_from_extension(written)[0]
+    except (ValueError, Reject):
+        return None
 
 
 def general_names_of(certificate: x509.Certificate) -> tuple[GeneralName, ...]:

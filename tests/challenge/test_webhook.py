@@ -104,6 +104,11 @@ def test_P5_the_service_sees_the_request_and_its_word_is_the_identity(stage, rec
     }
 
 
+def test_S57_names_are_taken_as_certificates_have_them(stage, receiver, method, asked):
+    receiver.verdict = {"decision": "allow", "names": ["dns:PKI.Example.NET", "ip:2001:DB8::1"]}
+    assert stage.run(method.ask, asked).names == ("dns:pki.example.net", "ip:2001:db8::1")
+
+
 def test_allow_without_more_names_the_request(stage, method, asked):
     assert stage.run(method.ask, asked) == Identity("webhook", asked.csr.fingerprint)
 
@@ -150,6 +155,13 @@ def test_C149_without_a_challenge_nobody_is_asked(stage, receiver, method, csr):
         b'{"decision": "allow", "names": ["x"]}',
         b'{"decision": "allow", "names": ["dns:"]}',
         b'{"decision": "allow", "names": [7]}',
+        b'{"decision": "allow", "names": ["ip:999.1.1.1"]}',
+        b'{"decision": "allow", "names": ["ip:10.0.0.0/8"]}',
+        '{"decision": "allow", "names": ["dns:\xfc"]}'.encode(),
+        b'{"decision": "allow", "names": ["dns:a..b"]}',
+        b'{"decision": "allow", "names": ["email:nobody"]}',
+        b'{"decision": "allow", "names": ["uri:nothing"]}',
+        b'{"decision": "allow", "names": ["upn: x"]}',
         b'{"decision": "allow", "names": ["directory:3000"]}',
         b'{"decision": "deny", "names": ["dns:x"]}',
         b'{"decision": "unknown", "attributes": {"CN": "x"}}',

@@ -15,6 +15,7 @@ from scepd.records import GeneralName
 from scepd.refusal import Reason, Reject
 from scepd.x509.general_names import (
     from_x509_general_name,
+    general_name_from_text,
     general_names_from_extension,
     general_names_of,
     to_x509_general_name,
@@ -130,6 +131,45 @@ def test_S54_directory_names_are_not_certified():
         from_x509_general_name(x509.DirectoryName(x509.Name([])))
     with pytest.raises(ValueError, match="not certified"):
         from_x509_general_name(x509.OtherName(x509.ObjectIdentifier("1.2.3"), b"\x05\0"))
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("dns:R1.Example.NET", GeneralName("dns", "r1.example.net")),
+        ("ip:2001:DB8:0::1", GeneralName("ip", "2001:db8::1")),
+        ("email:me@Example.NET", GeneralName("email", "me@example.net")),
+        ("uri:urn:x:1", GeneralName("uri", "urn:x:1")),
+        ("upn:\xfc@example.net", GeneralName("upn", "\xfc@example.net")),
+    ],
+)
+def test_S54_a_name_in_words_is_read_as_a_certificate_has_it(text, name):
+    assert general_name_from_text(text) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "dns",
+        "dns:",
+        "DNS:x",
+        "dns:\xfc",
+        "dns:a..b",
+        "dns:*.example.net",
+        "ip:999.1.1.1",
+        "ip:10.0.0.0/8",
+        "email:x",
+        "email:\xfc@example.net",
+        "uri:x",
+        "upn: x",
+        "upn:\ud800",
+        "directory:3000",
+        "registered_id:1.2.3",
+    ],
+)
+def test_S54_words_that_are_no_name_are_none(text):
+    assert general_name_from_text(text) is None
 
 
 def certificate_with(*names):
