@@ -38,7 +38,10 @@ def file_option(word: str, *, help: str, required: bool = False) -> Callable[[Co
 
 
 def _absolute(_ctx: click.Context, _option: click.Parameter, text: str | None) -> str | None:
-    return None if text is None else str(Path(text).absolute())
+    if text is None:
+        return None
+    path = Path(text).absolute()
+    return str(path.resolve() if ".." in path.parts else path)
 
 
 def key_uri(name: str, manner: Manner) -> str:

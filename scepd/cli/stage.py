@@ -85,7 +85,9 @@ class Scratch:
     directory: Path
 
     def place(self, path: str) -> Path:
-        """Return where a file of the plan is during the rehearsal."""
+        """Return where a file of the plan is during the rehearsal. Raises `OperatorError` where that is outside."""
+        if ".." in Path(path).parts:
+            raise OperatorError(f"{path} leads out of where a rehearsal writes", f"realpath -m {path}")
         return self.directory / "files" / path.lstrip("/")
 
 

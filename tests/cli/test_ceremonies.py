@@ -160,6 +160,24 @@ def test_a_rehearsal_and_the_ceremony_have_one_form_and_the_rehearsal_leaves_not
     assert json.loads(records(site)[0].read_text())["made"][0]["form"] == form.split()[-1]
 
 
+@pytest.mark.parametrize("field", ["output", "certificate"])
+def test_a_rehearsal_never_leaves_its_scratch_directory(site, tmp_path, field):
+    made = site.scepd("ca", "create", "root-ca", "--subject", "CN=Root,O=Example", "--output", "../root.pem", "--plan", cwd=site.directory)
+    plan = json.loads(made.stdout)
+    assert plan["steps"][0]["output"] == str(tmp_path / "root.pem")  # as the command line resolves it
+    up = f"../../../../{tmp_path}/hit/root.pem"
+    if field == "output":
+        plan["steps"][0]["output"] = up
+    else:
+        plan["steps"][0]["signer"] = {"uri": "pkcs11:token=scepd;object=devices-ca", "certificate": up, "kind": "ec:P-256"}
+    path = site.directory / "plan.json"
+    path.write_text(json.dumps(plan))
+    told = site.scepd("ca", "perform", path, "--rehearse", check=False)
+    assert told.returncode == 1
+    assert f"{up} leads out of where a rehearsal writes" in told.stderr
+    assert not (tmp_path / "hit").exists()
+
+
 def test_N1_thirty_mistakes_stop_a_ceremony_before_anything_is_made(site):
     before = {path.name for path in site.directory.iterdir()}
     result = json.loads(run(sys.executable, "-m", "tests.cli.mistakes", site.directory, cwd=Path(__file__).parents[2]).stdout)
