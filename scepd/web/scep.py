@@ -15,6 +15,7 @@ from scepd.message.errors import MessageError
 from scepd.message.names import CA_CHAIN_TYPE, NEXT_CA_TYPE, Operation
 from scepd.message.query import Query, decode_message, parse_query
 from scepd.refusal import Unavailable
+from scepd.web.browser import turn_browser_away
 from scepd.web.client_certificate import TEXTS, presented_certificates
 from scepd.web.endpoint import Endpoint, Phase, gated_routes, raw_routes, routes
 from scepd.web.failures import FailureLimits, is_challenge_failure
@@ -79,6 +80,8 @@ class ScepResource(Resource):
         """Serve a client whose certificate the profile's gate admits; the challenge is asked all the same."""
         assert endpoint.gate is not None  # its route is there
         request.note(profile=endpoint.profile_name)
+        if turn_browser_away(request):  # a browser may show a certificate without asking its user
+            return
         client = await endpoint.gate.admit(presented_certificates(request))
         request.origin = attrs.evolve(request.origin, client=client)
         request.note(client=client.subject)
@@ -125,7 +128,9 @@ class ScepResource(Resource):
         answer.addErrback(_failed, request)
 
     def _admits(self, request: ScepRequest, methods: tuple[bytes, ...]) -> bool:
-        """Return whether method and rate let the request reach the enrolment room; refuse it otherwise."""
+        """Return whether sender, method and rate let the request reach the enrolment room; refuse it otherwise."""
+        if turn_browser_away(request):
+            return False
         if request.method not in methods:
             request.note(outcome="rejected", reason="method_not_allowed")
             refuse(request, 405, allow=b", ".join(methods))

@@ -24,7 +24,8 @@ _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 
 # The keys of the log line, in their order; fields without a value are left out.
 # fmt: off
 KEYS = (
-    "outcome", "reason", "fail_info", "profile", "op", "type", "txn", "ip", "proxy", "cn", "ms", "request_id", "status",
+    "outcome", "reason", "fail_info", "profile", "op", "type", "txn", "ip", "proxy", "method", "cn", "ms", "request_id",
+    "status",
 )
 # fmt: on
 
@@ -133,6 +134,8 @@ class ScepSite(ServerFactory):
         entry["ip"] = request.origin.address
         if self.approach.is_proxy(request.origin.address):
             entry["proxy"] = True  # which did not say for whom it spoke: nobody should be banned for it
+        if request.method in (b"GET", b"HEAD") and entry.get("outcome") != "served":
+            entry["method"] = request.method.decode("ascii")  # any web page can have its visitors send that
         entry["ms"] = math.ceil((self.reactor.seconds() - request.started) * 1000)
         entry["request_id"] = request.origin.request_id
         entry["status"] = request.code

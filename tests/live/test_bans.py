@@ -1,5 +1,6 @@
 """Who is banned by the log of a real server: whoever guessed, and nobody whom somebody else chose (threats S-77)."""
 
+import base64
 import re
 import secrets
 import ssl
@@ -21,6 +22,7 @@ from tests.x509.factory import root
 pytestmark = pytest.mark.live
 
 TARGET = "/scep/bans?operation=PKIOperation"
+VISITOR = "127.0.0.5"  # of a web page, without a proxy
 TODAY = datetime.now(UTC)
 DATES = {"begin": TODAY - timedelta(days=1), "end": TODAY + timedelta(days=30)}
 CONFIG = """
@@ -175,7 +177,9 @@ def _claim_addresses(site):
         site.send(site.ports["behind"], request("POST", TARGET, guess, f"X-Forwarded-For: {nobody}"))
     site.send(site.ports["behind"], request("POST", TARGET, guess))
     proxied = site.somebody(guilty=True)
-    site.send(site.ports["proxied"], f"PROXY TCP4 {proxied} 127.0.0.1 1 2\r\n".encode() + request("POST", TARGET, guess))
+    site.send(
+        site.ports["proxied"], f"PROXY TCP4 {proxied} 127.0.0.1 1 2\r\n".encode() + request("POST", TARGET, guess)
+    )
     header = f"PROXY TCP4 {VICTIM} 127.0.0.1 1 2\r\n".encode() + request("POST", TARGET, guess)
     site.send(site.ports["proxied"], header, source="127.0.0.4")  # no proxy of ours: closed
     site.asked -= 1  # and no request
@@ -185,28 +189,53 @@ def _claim_addresses(site):
 def _come_with_certificates(site):
     """Certificates of strangers, with texts for names."""
     for text in FORGED:
-        name = text.replace("\0", "")[:60]
-        holder = root("Stranger", **DATES).issue(name, **DATES)
-        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
-        file = site.server.directory / "holder"
-        file.write_bytes(holder.pem + holder.key_pem)
-        made.load_cert_chain(file)
         octets = request("POST", "/scep-mtls/line?operation=PKIOperation", site.message())
-        site.send(site.ports["mtls"], octets, tls=made, source="127.0.0.4")
+        site.send(site.ports["mtls"], octets, tls=_stranger(site, text), source="127.0.0.4")
+
+
+def _stranger(site, text):
+    """TLS with a certificate of a CA that nobody knows."""
+    holder = root("Stranger", **DATES).issue(text.replace("\0", "")[:60], **DATES)
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    file = site.server.directory / "holder"
+    file.write_bytes(holder.pem + holder.key_pem)
+    made.load_cert_chain(file)
+    return made
 
 
 def _lead_a_browser_here(site):
-    """What a web page can have its visitors send: links and forms, to a server that they never heard of."""
+    """What a web page can have its visitors send: links, images and forms, to a server that they never heard of."""
     visitor = site.somebody(guilty=False)
-    form = b"operation=PKIOperation&message=AAAA"
+    forwarded = f"X-Forwarded-For: {visitor}"
+    guess = site.message(challenge="a guess of the page's author")
+    image = f"{TARGET}&message={quote(base64.b64encode(guess), safe='')}"
+    plain = ("Content-Type: text/plain", "Origin: null")
+    fetched = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image")
     for octets in (
-        request("GET", f"{TARGET}&message=AAAA", None, f"X-Forwarded-For: {visitor}"),
-        request("GET", f"{TARGET}&message={quote('<x>')}", None, f"X-Forwarded-For: {visitor}"),
-        request("POST", TARGET, form, f"X-Forwarded-For: {visitor}", "Content-Type: application/x-www-form-urlencoded"),
-        request("POST", TARGET, b"\x30\x80", f"X-Forwarded-For: {visitor}", "Content-Type: text/plain"),
-        request("GET", "/admin.php?x=../..", None, f"X-Forwarded-For: {visitor}"),
-        request("GET", "/scep-mtls/line?operation=GetCACaps", None, f"X-Forwarded-For: {visitor}"),
-        request("OPTIONS", TARGET, None, f"X-Forwarded-For: {visitor}", "Origin: http://x"),
+        request("GET", image, None, forwarded, *fetched),
+        request("GET", image, None, forwarded, "Referer: http://x/"),
+        request("GET", image, None, forwarded, "Accept: image/avif,*/*"),  # over plain HTTP, with no-referrer
+        request("POST", TARGET, guess, forwarded, *plain),
+        request("GET", f"{TARGET}&message=AAAA", None, forwarded),
+        request("GET", f"{TARGET}&message={quote('<x>')}", None, forwarded),
+        request("POST", TARGET, b"operation=PKIOperation&message=AAAA", forwarded, "Origin: http://x"),
+        request("POST", TARGET, b"\x30\x80", forwarded, *plain),
+        request("GET", "/admin.php?x=../..", None, forwarded),
+        request("GET", "/scep-mtls/line?operation=GetCACaps", None, forwarded),
     ):
         site.send(site.ports["behind"], octets)
+    for octets in (
+        request("OPTIONS", TARGET, None, "Origin: http://x"),
+        request("GET", f"{TARGET}&message={'A' * 40_000}", None),
+        request("POST", TARGET, b"A" * 300_000, *plain),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # https:// and the port of plain HTTP
+    ):
+        site.send(site.server.http, octets, source=VISITOR)
+    for target in ("/scep-mtls/line", "/scep-mtls/line?operation=PKIOperation&message=AAAA"):
+        for fields in ((), ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")):
+            site.send(
+                site.ports["mtls"], request("GET", target, None, *fields), tls=_stranger(site, "x"), source=VISITOR
+            )
+    octets = request("POST", "/scep-mtls/line?operation=PKIOperation", guess, *plain)
+    site.send(site.ports["mtls"], octets, tls=_stranger(site, "x"), source=VISITOR)

@@ -155,6 +155,17 @@ def test_S73_a_gated_profile_is_at_its_gate_and_nowhere_else(matrix, path, statu
     assert get(server, context(place, device(roots["a"], "a")), f"{path}{CAPABILITIES}").status == status
 
 
+@pytest.mark.parametrize("query", ["", CAPABILITIES, "?operation=PKIOperation&message=AAAA"])
+def test_S77_a_link_to_a_gate_is_refused_before_the_browsers_certificate_is_judged(matrix, lines, query):
+    server, _rooms, roots, place = matrix
+    stranger = context(place, device(roots["b"], "visitor"))
+    with connected(server, stranger) as connection:
+        octets = f"GET /scep-mtls/a{query} HTTP/1.1\r\nHost: x\r\nSec-Fetch-Mode: navigate\r\n\r\n".encode()
+        connection.sendall(octets)
+        assert connection.recv(64).startswith(b"HTTP/1.1 403 ")
+    assert "outcome=rejected reason=web_page profile=a " in lines[-1]
+
+
 def test_S95_the_handshake_hints_at_the_CAs_of_all_profiles(matrix):
     server, _rooms, roots, place = matrix
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}"]

@@ -18,12 +18,14 @@ from scepd.enroll.reply import Answer
 from scepd.observe.log import LineObserver
 from scepd.profile.networks import read_networks
 from scepd.web.client_address import FORWARDED_FOR, Approach
+from scepd.web.failures import FailureLimits
 from scepd.web.scep import Endpoint, Phase, ScepResource
 
 from .harness import Setting
 
 FILES = Path(__file__).parents[2] / "etc" / "fail2ban"
 FILTER = FILES / "filter.d" / "scepd.conf"
+GUESS = b"/scep/p?operation=PKIOperation"
 VICTIM, GUESSER, PROXY = "203.0.113.9", "198.51.100.7", "192.0.2.1"
 # What a client may write into transactionID, subject or path, to have somebody else banned.
 FORGED = (
@@ -51,14 +53,36 @@ FORGED = (
 class Writing:
     """A site whose answers a test chooses, and the log that it writes."""
 
-    def __init__(self, style):
+    def __init__(self, style, **limits):
         self.lines = []
+        self.messages = []
         self.observer = LineObserver(self.lines.append, style=style)
         self.answer = Answer(b"", "issued")
         phase = Phase(b"AES", b"0", "application/x-x509-ca-cert")
-        endpoint = Endpoint("p", lambda: phase, lambda _body, _origin: succeed(self.answer))
-        self.setting = Setting(ScepResource({"p": endpoint}, default="p"))
+        endpoint = Endpoint("p", lambda: phase, self._take)
+        self.setting = Setting(ScepResource({"p": endpoint}, default="p", **limits))
         self.setting.site.approach = Approach(lambda: read_networks(b"192.0.2.0/24"), FORWARDED_FOR)
+
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, style, **limits):
+        """A site that writes its log while a block runs."""
+        made = cls(style, **limits)
+        globalLogPublisher.addObserver(made.observer)
+        try:
+            yield made
+        finally:
+            globalLogPublisher.removeObserver(made.observer)
+
+    def _take(self, message, _origin):
+        self.messages.append(message)
+        return succeed(self.answer)
+
+    def send(self, method, field):
+        """Send a message as the browser of a visitor would."""
+        target, body = (GUESS, b"m") if method == b"POST" else (GUESS + b"&message=bQ%3D%3D", b"")
+        head = b"%b %b HTTP/1.1\r\nContent-Length: %d\r\n%b\r\n\r\n" % (method, target, len(body), field)
+        self.setting.client(VICTIM).send(head + body)
 
     def ask(self, reason, host=GUESSER, outcome="rejected", fields=b"", **said):
         self.answer = Answer(b"x", outcome, reason=reason, **said)
@@ -68,10 +92,8 @@ class Writing:
 
 @pytest.fixture(params=["logfmt", "json"])
 def writing(request):
-    made = Writing(request.param)
-    globalLogPublisher.addObserver(made.observer)
-    yield made
-    globalLogPublisher.removeObserver(made.observer)
+    with Writing.of(request.param) as made:
+        yield made
 
 
 def banned(tmp_path, lines):
@@ -90,15 +112,13 @@ def test_S77_who_guesses_is_found_by_its_address(tmp_path, writing):
         writing.ask(reason, transaction_id="42", subject="CN=r1", message_type="PKCSReq", fail_info="badRequest")
     writing.ask("challenge_invalid", "2001:db8::7")
     writing.ask("challenge_invalid", PROXY, fields=b"X-Forwarded-For: 198.51.100.8\r\n")
-    writing.setting.client(GUESSER).send(b"\x16\x03\x01\x02\r\n\r\n")
-    assert banned(tmp_path, writing.lines) == [GUESSER] * 4 + ["2001:db8::7", "198.51.100.8", GUESSER]
+    assert banned(tmp_path, writing.lines) == [GUESSER] * 4 + ["2001:db8::7", "198.51.100.8"]
 
 
-def test_S77_certificates_of_nobody_and_guesses_beyond_the_limit(tmp_path, writing):
+def test_S77_certificates_of_nobody(tmp_path, writing):
     entries = [
         {"outcome": "rejected", "reason": "client_certificate_untrusted", "detail": "x y"},
         {"outcome": "rejected", "reason": "client_certificate_revoked"},
-        {"outcome": "limited", "reason": "failures"},
         {"outcome": "rejected", "reason": "client_certificate_missing"},
         {"outcome": "rejected", "reason": "client_certificate_expired"},
     ]
@@ -106,7 +126,54 @@ def test_S77_certificates_of_nobody_and_guesses_beyond_the_limit(tmp_path, writi
         request = writing.setting.site.make_request(writing.setting.client(GUESSER).protocol)
         request.note(**entry)
         writing.setting.site.log(request)
-    assert banned(tmp_path, writing.lines) == [GUESSER] * 3
+    assert banned(tmp_path, writing.lines) == [GUESSER] * 2
+
+
+def test_S77_who_shares_a_network_with_a_guesser_is_not_banned_for_it(tmp_path):
+    with Writing.of("logfmt", failures=FailureLimits(per_network=2, clock=lambda: 0)) as writing:
+        for _ in range(3):
+            writing.ask("challenge_invalid")
+        writing.ask("", "198.51.100.8", outcome="issued")  # the challenge is good: nobody comes to look at it
+    assert "reason=failures" in writing.lines[-1]
+    assert "ip=198.51.100.8" in writing.lines[-1]
+    assert banned(tmp_path, writing.lines) == [GUESSER] * 2
+
+
+@pytest.mark.parametrize(
+    "field",
+    [b"Origin: null", b"origin: http://x", b"Referer: http://x/", b"Sec-Fetch-Mode: no-cors", b"Sec-Fetch-Site: none"],
+)
+@pytest.mark.parametrize("method", [b"POST", b"GET"])
+def test_S77_what_a_page_has_a_browser_send_is_refused_before_it_is_read(tmp_path, writing, method, field):
+    writing.answer = Answer(b"x", "rejected", reason="challenge_invalid")
+    writing.send(method, field)
+    assert "web_page" in writing.lines[-1]
+    assert writing.messages == []
+    assert banned(tmp_path, writing.lines) == []
+
+
+def test_S77_a_message_by_GET_bans_nobody(tmp_path, writing):
+    # An image of a page over plain HTTP, with no-referrer: no field of the browser's tells it from a device.
+    writing.answer = Answer(b"x", "rejected", reason="challenge_invalid")
+    writing.send(b"GET", b"Accept: image/avif,image/webp,*/*")
+    assert writing.messages == [b"m"]
+    assert banned(tmp_path, writing.lines) == []
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"\x16\x03\x01\x02\r\n\r\n",  # a link with https:// to the port of plain HTTP
+        b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\n\r\n",
+        b"OPTIONS " + GUESS + b" HTTP/1.1\r\nOrigin: http://x\r\n\r\n",
+        b"POST " + GUESS + b" HTTP/1.1\r\nContent-Length: 999999\r\nOrigin: http://x\r\n\r\n",
+    ],
+    ids=["tls", "long", "preflight", "large"],
+)
+def test_S77_what_is_no_valid_HTTP_may_be_a_page_s_doing(tmp_path, writing, octets):
+    writing.setting.client(VICTIM).send(octets)
+    assert "malformed_http" in writing.lines[-1]
+    assert banned(tmp_path, writing.lines) == []
 
 
 def test_S77_nobody_is_banned_for_what_is_no_guess(tmp_path, writing):

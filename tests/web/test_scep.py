@@ -498,6 +498,19 @@ def test_C108_a_bare_request_is_taken_on_its_own_route_over_tls():
     assert room.messages == []
 
 
+def test_S77_C108_a_bare_request_from_a_web_page_is_refused():
+    room, setting = changed(answer_raw="answer_raw")
+    (reply,) = setting.client(tls=True).send(b"POST" + RAW.replace(b"Host: x", b"Host: x\r\nOrigin: null")).replies
+    assert (reply.status, room.raw) == (403, [])
+
+
+@pytest.mark.parametrize("operation", list(ASK))
+def test_S77_what_the_CA_says_of_itself_is_for_browsers_too(server, operation):
+    assert (
+        server.ask(b"GET /scep" + ASK[operation], b"", b"Referer: http://x/", b"Sec-Fetch-Mode: navigate").status == 200
+    )
+
+
 def test_C108_over_plain_http_there_is_no_such_route():
     room, setting = changed(answer_raw="answer_raw")
     assert setting.client().send(b"POST" + RAW).replies[0].status == 404
