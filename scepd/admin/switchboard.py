@@ -34,9 +34,17 @@ def profile(actions: Actions, name: str) -> ProfileState:
 
 
 def switch(actions: Actions, who: str, name: str, *, enabled: bool) -> ProfileState:
-    """Switch a profile off or on for every process; raises `OperatorError` where the configuration has it off."""
+    """Switch a profile off or on for every process; raises `OperatorError` where the configuration has it off.
+
+    A tenant's administrator switches on only what its own act had switched off.
+    """
     found = actions.profile(name)
     if enabled and not found.enabled:
         raise OperatorError(f"the configuration has profile {name!r} off", f"[profile.{name}] enabled = true")
-    actions.repository.switch_profile(name, enabled=enabled, who=who)
-    return profile(actions, name)
+    only_own = actions.scope.profiles is not None
+    actions.repository.switch_profile(name, enabled=enabled, who=who, only_own=only_own)
+    state = profile(actions, name)
+    if enabled and only_own and not state.enabled:
+        hint = f"ask the service's own administrator for: scepd profile enable {name}"
+        raise OperatorError(f"profile {name!r} was switched off by somebody else", hint)
+    return state

@@ -192,9 +192,10 @@ class Recoveries(Standings, Revocations, Crls, Shards):
         return True
 
     def _switch_off(self, name: str, who: str, now: datetime) -> bool:
-        if self._connection.first(sql.IS_OFF, {"profile": name}) is not None:
+        by = f"{who}, scepd recover"  # nobody's own: a tenant's administrator does not undo it
+        if self._connection.change(sql.TAKE_OVER_OFF, {"profile": name, "who": by}):
             return False
-        values = {"name": name, "since": time_text(now), "disabled_by": f"{who}, scepd recover"}
+        values = {"name": name, "since": time_text(now), "disabled_by": by}
         self._connection.change(sql.SWITCH_OFF, values)
         self._note(Act(Action.profile_disabled, who, f"profile {name}", {}), now)
         return True

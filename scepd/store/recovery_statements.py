@@ -36,7 +36,9 @@ COUNT_APPROVALS = select(func.count()).select_from(TRANSACTION).where(*_approved
 ADD_CERTIFICATE = insert(CERTIFICATE)
 ADD_CRL = insert(CRL)
 SWITCH_OFF = insert(DISABLED_PROFILE)
-IS_OFF = select(DISABLED_PROFILE.c.name).where(DISABLED_PROFILE.c.name == bindparam("profile"))
+TAKE_OVER_OFF = (
+    update(DISABLED_PROFILE).where(DISABLED_PROFILE.c.name == bindparam("profile")).values(disabled_by=bindparam("who"))
+)
 FORGET_HEAD = delete(AUDIT_HEAD).where(AUDIT_HEAD.c.owner == bindparam("chain"))
 
 META_VALUE = select(META.c.value).where(META.c.name == bindparam("row"))

@@ -22,6 +22,12 @@ _MINUTE = timedelta(minutes=1)
 _DISABLED = select(_D.name)
 _DISABLE = insert(DISABLED_PROFILE)
 _ENABLE = delete(DISABLED_PROFILE).where(_D.name == bindparam("profile"))
+_ENABLE_OWN = _ENABLE.where(_D.disabled_by == bindparam("who"))
+_TAKE_OVER = (
+    update(DISABLED_PROFILE)
+    .where(_D.name == bindparam("profile"), _D.disabled_by != bindparam("who"))
+    .values(since=bindparam("now"), disabled_by=bindparam("who"))
+)
 _ADD_TOKEN = insert(TOKEN).returning(_K.id)
 _TOKEN_BY_DIGEST = SELECT_TOKEN.where(_K.digest == bindparam("presented"))
 _DUE = select(_K.due, _K.per_minute).where(
@@ -41,22 +47,31 @@ class Switches(Writer):
         """Return the profiles that are switched off."""
         return frozenset(row[0] for row in self._connection.rows(_DISABLED))
 
-    def switch_profile(self, name: str, *, enabled: bool, who: str) -> bool:
-        """Switch a profile on or off and let every process know; return whether that changed anything."""
+    def switch_profile(self, name: str, *, enabled: bool, who: str, only_own: bool = False) -> bool:
+        """Switch a profile on or off and let every process know; return whether that changed anything.
+
+        What is off is off by the word of whoever said so last: with `only_own` (of somebody who has a part of the
+        service) what another person switched off stays theirs, and stays off (threats S-09).
+        """
         with self._act("switch_profile") as now:
-            if enabled:
-                changed = self._connection.change(_ENABLE, {"profile": name}) == 1
-            else:
-                changed = self._disable(name, who, now)
+            changed = self._enable(name, who, only_own) if enabled else self._disable(name, who, now, only_own)
             if changed:
                 action = Action.profile_enabled if enabled else Action.profile_disabled
                 self._note(Act(action, who, f"profile {name}", {}), now)
                 self._announce()
         return changed
 
-    def _disable(self, name: str, who: str, now: datetime) -> bool:
+    def _enable(self, name: str, who: str, only_own: bool) -> bool:
+        if only_own:
+            return self._connection.change(_ENABLE_OWN, {"profile": name, "who": who}) == 1
+        return self._connection.change(_ENABLE, {"profile": name}) == 1
+
+    def _disable(self, name: str, who: str, now: datetime, only_own: bool) -> bool:
+        since = time_text(now)
+        if not only_own and self._connection.change(_TAKE_OVER, {"profile": name, "who": who, "now": since}):
+            return True
         try:
-            self._connection.change(_DISABLE, {"name": name, "since": time_text(now), "disabled_by": who})
+            self._connection.change(_DISABLE, {"name": name, "since": since, "disabled_by": who})
         except Conflict:
             return False
         return True

@@ -159,6 +159,40 @@ def test_whoever_runs_the_service_sees_what_the_configuration_has_no_more(action
     assert len(handle(less, "GET", f"{API}/challenges")[1]) == 3
 
 
+# Switches and tokens
+
+_PROFILE = f"{API}/profiles/acme-phones"
+
+
+def is_on(actions):
+    return handle(actions, "GET", _PROFILE)[1]["enabled"]
+
+
+def test_S09_what_the_service_switched_off_no_tenant_switches_on(actions):
+    handle(actions, "POST", f"{_PROFILE}/disable", {}, who="user root")
+    for word in ("enable", "disable", "enable"):  # it does not become the tenant's by being switched off again
+        status, told = call(actions, "acme", "POST", f"/profiles/acme-phones/{word}", {})
+        assert status == (400 if word == "enable" else 200), told
+    assert "scepd profile enable acme-phones" in told["hint"]
+    assert not is_on(actions)
+    assert handle(actions, "POST", f"{_PROFILE}/enable", {}, who="user root")[0] == 200
+    assert is_on(actions)
+    assert call(actions, "acme", "POST", "/profiles/acme-phones/enable", {})[0] == 200  # nothing is to be undone
+
+
+def test_S09_the_service_takes_over_what_a_tenant_had_switched_off_first(actions):
+    call(actions, "acme", "POST", "/profiles/acme-phones/disable", {})
+    handle(actions, "POST", f"{_PROFILE}/disable", {}, who="user root")
+    assert call(actions, "acme", "POST", "/profiles/acme-phones/enable", {})[0] == 400
+    assert not is_on(actions)
+
+
+def test_a_tenants_administrator_switches_on_what_was_its_own_act(actions):
+    for word, expected in (("disable", False), ("enable", True)):
+        assert call(actions, "acme", "POST", f"/profiles/acme-phones/{word}", {})[0] == 200
+        assert is_on(actions) is expected
+
+
 # Names that somebody vouches for
 
 _SID = "uri:tag:microsoft.com,2022-09-14:sid:S-1-5-21-1-2-3-500"

@@ -306,11 +306,22 @@ def test_a_profile_is_switched_off_and_on_and_every_process_hears_of_it(store):
     assert store.switch_profile("routers", enabled=False, who="user ann")
     assert store.disabled_profiles() == {"routers"}
     assert store.generation() == generation + 1
-    assert not store.switch_profile("routers", enabled=False, who="user bob")
+    assert not store.switch_profile("routers", enabled=False, who="user ann")
     assert store.switch_profile("routers", enabled=True, who="user bob")
     assert not store.switch_profile("routers", enabled=True, who="user bob")
     assert store.disabled_profiles() == frozenset()
     assert actions_of(store, "profile routers") == ["profile_disabled", "profile_enabled"]
+
+
+def test_S09_who_may_undo_its_own_acts_alone_undoes_no_other(store):
+    assert store.switch_profile("routers", enabled=False, who="user ann", only_own=True)
+    assert not store.switch_profile("routers", enabled=True, who="user bob", only_own=True)
+    assert store.switch_profile("routers", enabled=False, who="user root")  # taken over
+    assert not store.switch_profile("routers", enabled=False, who="user ann", only_own=True)
+    assert not store.switch_profile("routers", enabled=True, who="user ann", only_own=True)
+    assert store.disabled_profiles() == {"routers"}
+    assert store.switch_profile("routers", enabled=True, who="user root", only_own=True)
+    assert actions_of(store, "profile routers") == ["profile_disabled", "profile_disabled", "profile_enabled"]
 
 
 def token(**changes):

@@ -353,6 +353,19 @@ def test_S105_profiles_with_signed_challenges_are_switched_off(town):
     town.restore()
     assert town.recover(replayable=("tablets",)).profiles == 1
     assert town.store.disabled_profiles() == {"tablets"}
+    assert not town.store.switch_profile("tablets", enabled=True, who="user ann", only_own=True)
+    town.require_sound()
+
+
+def test_S105_S09_what_somebody_else_had_switched_off_is_the_recoverys_from_then_on(town):
+    town.store.switch_profile("tablets", enabled=False, who="user ann")
+    (town.directory / "copy").unlink()
+    copy_store(URL, town.directory, town.directory / "copy")
+    town.go_on()
+    town.restore()
+    assert town.recover(replayable=("tablets",)).profiles == 0
+    assert not town.store.switch_profile("tablets", enabled=True, who="user ann", only_own=True)
+    assert town.store.disabled_profiles() == {"tablets"}
     town.require_sound()
 
 
