@@ -5,13 +5,14 @@ import binascii
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 import attrs
 
-from scepd.admin.actions import Actions, NewChallenge
+from scepd.admin.actions import PAGE, Actions, NewChallenge
 from scepd.admin.binding import Binding
 from scepd.challenge.digest import keyed_digest, new_challenge
 from scepd.profile.model import OneTimeRule
@@ -111,8 +112,16 @@ def new_token(actions: Actions, who: str, name: str, grant: Grant) -> tuple[Toke
 
 
 def tokens(actions: Actions, limit: int) -> Sequence[Token]:
-    """Return the tokens, newest first."""
-    return [token for token in actions.repository.tokens(limit) if actions.scope.has(*token.profiles)]
+    """Return the tokens, newest first; as many of one's own, however many others there are."""
+    own = (token for token in _all_tokens(actions) if actions.scope.has(*token.profiles))
+    return list(islice(own, limit))
+
+
+def _all_tokens(actions: Actions) -> Iterator[Token]:
+    page = actions.repository.tokens(PAGE)
+    while page:
+        yield from page
+        page = actions.repository.tokens(PAGE, below=page[-1].id)
 
 
 def revoke_token(actions: Actions, who: str, name: str) -> None:

@@ -107,9 +107,10 @@ class Switches(Writer):
         found = self._connection.query(SELECT_TOKEN.where(_K.name == name))
         return token_of(found[0]) if found else None
 
-    def tokens(self, limit: int = 100) -> Sequence[Token]:
-        """Return the tokens, newest first."""
-        return [token_of(row) for row in self._connection.query(SELECT_TOKEN.order_by(_K.id.desc()).limit(limit))]
+    def tokens(self, limit: int = 100, *, below: int | None = None) -> Sequence[Token]:
+        """Return the tokens, newest first; `below`: of those with a smaller number."""
+        found = SELECT_TOKEN if below is None else SELECT_TOKEN.where(_K.id < below)
+        return [token_of(row) for row in self._connection.query(found.order_by(_K.id.desc()).limit(limit))]
 
     def take_token(self, number: int) -> float | None:
         """Count one use of a token: 0.0 when it may pass, the seconds until it may, None when it is over for good.

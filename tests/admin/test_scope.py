@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import attrs
 import pytest
 
+from scepd.admin.actions import PAGE
 from scepd.admin.api import ROUTES, handle
 from scepd.admin.generator import Grant, new_token
 from scepd.profile.access import EntityRule
@@ -191,6 +192,16 @@ def test_a_tenants_administrator_switches_on_what_was_its_own_act(actions):
     for word, expected in (("disable", False), ("enable", True)):
         assert call(actions, "acme", "POST", f"/profiles/acme-phones/{word}", {})[0] == 200
         assert is_on(actions) is expected
+
+
+def test_S09_the_tokens_of_others_hide_none_of_ones_own(actions):
+    for name in ("first", "second"):
+        new_token(actions, "user acme", name, Grant(("acme-phones",)))
+    for number in range(2 * PAGE + 1):
+        new_token(actions, "user root", f"other-{number}", Grant(("globex",)))
+    assert [row["name"] for row in call(actions, "acme", "GET", "/tokens")[1]] == ["second", "first"]
+    assert [row["name"] for row in call(actions, "acme", "GET", "/tokens?limit=1")[1]] == ["second"]
+    assert call(actions, "acme", "GET", "/tokens?limit=0") == (200, [])
 
 
 # Names that somebody vouches for
