@@ -50,9 +50,9 @@ class Call:
             return None
         try:
             moment = datetime.fromisoformat(text)
-        except ValueError as error:
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError) as error:  # the latter of an offset that leads out of the years 1 to 9999
             raise OperatorError(f"{name} is no time", f'{{"{name}": "2026-01-31T12:00:00Z"}}') from error
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
     @property
     def limit(self) -> int:

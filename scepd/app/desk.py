@@ -14,12 +14,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Request
 
 from scepd.admin.actions import Actions
 from scepd.admin.api import handle
 from scepd.app.clock import UtcClock
-from scepd.app.control import is_own, peer_user
+from scepd.app.control import is_own
+from scepd.app.desk_site import DeskSite
 from scepd.app.listeners import adopt
 from scepd.app.parcel import Inherited
 from scepd.challenge.digest import load_store_key
@@ -27,7 +28,6 @@ from scepd.config.settings import Settings
 from scepd.store.engines import open_engine
 from scepd.store.repository import Repository
 
-_LONGEST_BODY = 1 << 20  # octets
 _OWNER, _EVERYBODY, _PASSING = 0o600, 0o666, 0o011  # modes of the socket; of its directory
 
 
@@ -49,8 +49,7 @@ class Desk:
         """Open the store and take calls."""
         self._lane.start()
         self._actions = await self._in_lane(self._open)
-        self._site = Site(DeskResource(self))  # type: ignore[no-untyped-call]
-        self._site.log = lambda _request: None
+        self._site = DeskSite(DeskResource(self), self.admits, self._reactor)
         if self._tenants:
             open_to_others(self._settings.appliance.runtime)
         self._port = adopt(self._reactor, self._socket, self._site, mode=_EVERYBODY if self._tenants else _OWNER)
@@ -111,21 +110,16 @@ class DeskResource(Resource):
         self._desk = desk
 
     def render(self, request: Request) -> int:
-        """Answer a call of the service's own user or of root."""
+        """Answer a call; its connection was let in already."""
         channel: Any = request.channel
-        connection = channel.transport.getHandle()
-        if not self._desk.admits(peer_user(connection)):
-            hint = "run as that user or as root, or as one of [tenant.NAME] administrators"
-            _reply(request, 403, {"problem": "the desk is for the service's user", "hint": hint})
-            return NOT_DONE_YET
         try:
             body = _read_body(request)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter of lists within lists
             _reply(request, 400, {"problem": f"the body is no JSON object: {error}", "hint": "{}"})
             return NOT_DONE_YET
         gone: list[Failure] = []
         request.notifyFinish().addErrback(gone.append)
-        called = self._desk.answer(peer_user(connection), request.method.decode(), request.uri.decode(), body)
+        called = self._desk.answer(channel.user, request.method.decode(), request.uri.decode(), body)
         called.addErrback(self._excuse)
         called.addCallback(lambda reply: None if gone else _reply(request, *reply))
         return NOT_DONE_YET
@@ -136,9 +130,7 @@ class DeskResource(Resource):
 
 
 def _read_body(request: Any) -> dict[str, Any]:
-    octets = request.content.read(_LONGEST_BODY + 1)
-    if len(octets) > _LONGEST_BODY:
-        raise ValueError("too long")
+    octets = request.content.read()
     body = json.loads(octets) if octets else {}
     if not isinstance(body, dict):
         raise ValueError("not an object")  # noqa: TRY004 - json.loads raises it too

@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def ask_desk(runtime: Path, method: str, path: str, body: dict[str, Any], *, tim
     """Send one request to the admin API on the desk's socket; return the HTTP status and the JSON value."""
     connection = _UnixConnection(runtime / DESK_SOCKET, timeout)
     try:
-        connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+        with suppress(BrokenPipeError):  # a desk that reads no more has said why
+            connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
     except http.client.HTTPException as fault:

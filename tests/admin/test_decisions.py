@@ -142,6 +142,8 @@ def test_C296_a_hold_is_released(actions, issued):
         ({"issuer": 1}, "issuer is no text"),
         ({"invalid_since": "yesterday"}, "invalid_since is no time"),
         ({"invalid_since": 7}, "invalid_since is no text"),
+        ({"invalid_since": "0001-01-01T00:00:00+01:00"}, "invalid_since is no time"),
+        ({"invalid_since": "9999-12-31T23:59:59-01:00"}, "invalid_since is no time"),
         ({"invalid_since": "2026-06-01T14:00:01+02:00"}, "a time to come"),
     ],
 )

@@ -10,7 +10,7 @@ import threading
 import pytest
 from click.testing import CliRunner
 
-from scepd.app.service import DESK_SOCKET
+from scepd.app.service import DESK_SOCKET, ask_desk
 from scepd.cli.main import program
 
 
@@ -64,6 +64,24 @@ def test_beside_a_service_only_the_appliance_table_is_read(site, desk):
     assert result.exit_code == 0, result.output
     assert "abcd-efgh" in result.output
     assert desk.asked == [("/api/v1/challenges", {"profile": "x", "count": 1, "uses": 1, "names": [], "cn": "r1"})]
+
+
+class Deaf(socketserver.BaseRequestHandler):
+    """Says no and closes, without reading a word."""
+
+    def handle(self):
+        body = b'{"problem": "not for you", "hint": "ask ann"}'
+        self.request.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+
+def test_S09_what_a_desk_says_that_does_not_listen_is_heard(site):
+    desk = socketserver.UnixStreamServer(str(site.with_name("run") / DESK_SOCKET), Deaf)
+    with desk:
+        thread = threading.Thread(target=desk.handle_request, daemon=True)
+        thread.start()
+        answer = ask_desk(site.with_name("run"), "POST", "/api/v1/entities", {"entities": ["x" * 4_000_000]})
+        thread.join(10)
+    assert answer == (403, {"problem": "not for you", "hint": "ask ann"})
 
 
 def test_without_a_service_the_whole_configuration_must_be_right(site):
