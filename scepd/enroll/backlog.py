@@ -38,7 +38,7 @@ class Backlog:
             return
         self._refusals.append(refusal)
         if response.notices and not self._was_told(refusal):
-            room = _MOST_NOTICES - len(self._notices)
+            room = max(0, _MOST_NOTICES - len(self._notices))  # those that were put back may be more than the bound
             self._notices.extend(response.notices[:room])
             self._dropped += max(0, len(response.notices) - room)
 

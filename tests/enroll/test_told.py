@@ -194,3 +194,30 @@ def test_P5_notices_wait_while_the_store_is_busy(site):
     site.answerer._lanes = lanes
     assert flush(site) == 0  # the trail was lost, as the log says; the notice was not
     assert len(due(site)) == 1
+
+
+def test_S41_notices_that_were_put_back_leave_no_room_below_none(site, monkeypatch, log):
+    monkeypatch.setattr(backlog, "_MOST_NOTICES", 2)
+    site = site(rule=INTUNES)  # two notices for each refusal
+    for batch in range(2):
+        assert refused(site, transaction_id=f"t{batch}") == "name_refused"
+        if batch == 0:
+            held = site.answerer._backlog.take()
+    site.answerer._backlog.put_back(held[1])
+    assert refused(site, transaction_id="beyond") == "name_refused"
+    flush(site)
+    told = {posting.notice.transaction_id for posting in site.world.store.due_notices(100)}
+    assert told == {"t0", "t1"}
+    assert [event["count"] for event in log if event.get("event") == "notices_dropped"] == [2]
+
+
+def test_S41_one_notice_beyond_the_bound_is_room_for_none(site, monkeypatch, log):
+    site = site(rule=INTUNES)
+    for number in range(2):
+        monkeypatch.setattr(backlog, "_MOST_NOTICES", 4 - number)  # 2 held of 4; then 2 more of 3: one is kept
+        assert refused(site, transaction_id=f"t{number}") == "name_refused"
+    monkeypatch.setattr(backlog, "_MOST_NOTICES", 2)  # as after `put_back`: one more than may be
+    assert refused(site, transaction_id="beyond") == "name_refused"
+    flush(site)
+    assert len(site.world.store.due_notices(100)) == 3
+    assert [event["count"] for event in log if event.get("event") == "notices_dropped"] == [3]
