@@ -117,7 +117,7 @@ def resume(context: Context, suspended: Suspended, verdict: Verdict) -> Answered
         return _leave_undecided(context, suspended, verdict)
     if suspended.index == COMPLIANCE:
         assert suspended.identity is not None  # `_identify` asks of nobody unknown
-        return _authorize(context, case, csr, suspended.identity, previous)
+        return _authorize(context, case, csr, suspended.identity, previous, undecided=suspended.undecided)
     if verdict is None:
         return _identify(context, case, csr, previous, start=suspended.index + 1)
     case.asker = Asker(verdict, csr)
@@ -126,14 +126,19 @@ def resume(context: Context, suspended: Suspended, verdict: Verdict) -> Answered
     return _authorize(context, case, csr, verdict, previous)
 
 
-def _leave_undecided(context: Context, suspended: Suspended, trouble: Unavailable) -> Answered:
-    """Let a person decide where the profile says so and nobody answers; else the device comes again (503)."""
+def _leave_undecided(context: Context, suspended: Suspended, trouble: Unavailable) -> Answered | Suspended:
+    """Let a person decide where the profile says so and nobody answers; else the device comes again (503).
+
+    Nobody asks after the approval, so that compliance is asked before the request is left to a person.
+    """
     case = suspended.case
     rule = case.profile.compliance if suspended.index == COMPLIANCE else case.profile.challenge[suspended.index]
     if not isinstance(rule, WebhookRule | IntuneRule) or rule.on_failure == "refuse":
         raise trouble
     identity = suspended.identity or Identity(context.challenges[case.profile.name][suspended.index].name, "undecided")
     case.trail.step("undecided", trouble.cause)
+    if suspended.index != COMPLIANCE and case.profile.compliance is not None:
+        return attrs.evolve(suspended, index=COMPLIANCE, identity=identity, undecided=True)
     return _authorize(context, case, suspended.csr, identity, suspended.previous, undecided=True)
 
 

@@ -18,7 +18,8 @@ Verdict = Identity | Reject | Unavailable | None
 class Suspended:
     """A request whose writer is proved, and the place of the method that must be asked (COMPLIANCE: the hook).
 
-    `identity` is set where the compliance of somebody known is asked.
+    `identity` is set where compliance is asked; `undecided` says that it stands for the silence of the service that
+    should have known, so that a person decides.
     """
 
     case: Case
@@ -26,6 +27,7 @@ class Suspended:
     previous: Certificate | None
     index: int
     identity: Identity | None = None
+    undecided: bool = False
 
     @property
     def question(self) -> Question:
@@ -37,6 +39,6 @@ class Suspended:
             csr=self.csr,
             address=self.case.origin.address,
             request_id=self.case.origin.request_id,
-            identity=self.identity,
+            identity=None if self.undecided else self.identity,
             renews=None if self.previous is None else self.previous.serial,
         )

@@ -12,7 +12,7 @@ from scepd.enroll.answer import Answerer
 from scepd.enroll.suspended import COMPLIANCE
 from scepd.profile.access import WebhookRule
 from scepd.profile.model import ApprovalRule, RenewalRule
-from scepd.records import Identity, Secret
+from scepd.records import Identity, Secret, TransactionState
 from scepd.refusal import Reason, Reject, Unavailable
 from tests import make
 from tests.enroll.conftest import Device
@@ -47,11 +47,11 @@ class Asked:
 class Site:
     """A world whose profile has a remote method, before or behind its local ones."""
 
-    def __init__(self, keys, tmp_path, remote, *, place=0, compliance=None, rule=HOOK, **changes):
+    def __init__(self, keys, tmp_path, remote, *, place=0, compliance=None, rule=HOOK, compliance_rule=None, **changes):
         local = default_profile().challenge
         profile = default_profile(
             challenge=(*local[:place], rule, *local[place:]),
-            compliance=None if compliance is None else rule,
+            compliance=None if compliance is None else compliance_rule or rule,
             **changes,
         )
         self.world = make_world(keys, tmp_path, profiles=[profile])
@@ -196,6 +196,42 @@ def test_C10_no_answer_about_compliance_may_be_a_persons_business(site):
     assert site.send(site.device.request(challenge=STATIC)).outcome == "pending"
     [transaction] = site.world.store.transactions()
     assert transaction.identity.method == "static"
+
+
+PATIENT = attrs.evolve(HOOK, on_failure="pending")
+
+
+def test_C10_compliance_is_asked_before_a_person_decides_in_place_of_the_challenge_service(site):
+    hook = Asked(None)
+    site = site(Asked(Unavailable("down")), compliance=hook, rule=PATIENT)
+    body = site.device.request(challenge="theirs")
+    assert site.send(body).outcome == "pending"
+    [question] = hook.questions
+    assert question.identity is None  # nobody is known
+    [transaction] = site.world.store.transactions()
+    assert transaction.identity == Identity("webhook", "undecided")
+    assert [step.name for step in transaction.trail].count("asked") == 2
+    assert site.send(body).outcome == "pending"
+    assert len(hook.questions) == 1
+    site.world.store.decide(transaction.id, approve=True, who="test")
+    assert site.send(site.device.poll()).outcome == "issued"
+
+
+def test_C10_who_is_not_compliant_is_left_to_no_person(site):
+    denied = Reject(Reason.compliance_denied, "jailbroken")
+    site = site(Asked(Unavailable("down")), compliance=Asked(denied), rule=PATIENT)
+    assert site.send(site.device.request(challenge="theirs")).reason == "compliance_denied"
+    assert [t for t in site.world.store.transactions() if t.state is TransactionState.PENDING] == []
+
+
+@pytest.mark.parametrize(("rule", "status", "outcome"), [(HOOK, 503, "unavailable"), (PATIENT, 200, "pending")])
+def test_C10_where_both_services_are_down_the_compliance_hooks_own_rule_decides(site, rule, status, outcome):
+    down = Asked(Unavailable("compliance is down"))
+    site = site(Asked(Unavailable("down")), compliance=down, rule=PATIENT, compliance_rule=rule)
+    answer = site.send(site.device.request(challenge="theirs"))
+    assert (answer.status, answer.outcome) == (status, outcome)
+    assert len(down.questions) == 1
+    assert [t.identity.name for t in site.world.store.transactions()] == ["undecided"] * (outcome == "pending")
 
 
 def test_C10_renewals_are_asked_for_too(site):
