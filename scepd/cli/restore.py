@@ -12,14 +12,20 @@ from scepd.cli.backup_manifest import STORE, Entry, digest_of
 from scepd.cli.backup_source import Opened, opened
 from scepd.cli.files import PRIVATE, create, keep_name, make_directory
 from scepd.cli.init_user import Owner, find_owner
-from scepd.cli.output import Failure
+from scepd.cli.output import Failure, printable
+from scepd.cli.restore_places import judge_places
 from scepd.refusal import OperatorError
 
 
 @click.command(short_help="Put the files of a backup back; what is there stays.")
 @click.argument("backup", type=click.Path(path_type=Path, exists=True))
-def restore(backup: Path) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask: of a backup that you made and that nobody else could change.")
+@click.option("--elsewhere", is_flag=True, help="Also outside of the state directory and the configuration's.")
+def restore(backup: Path, yes: bool, elsewhere: bool) -> None:
     """Put the files of BACKUP where they came from.
+
+    Nothing signs a backup: it says itself where its files go. Each path is shown, and nothing is written before you
+    agree. Files outside of the state directory and the directory of the configuration need --elsewhere.
 
     A file that is there and the same stays; one that is there and differs stops it before anything is written. A store
     is never written over another: move the old one away first. The high-water marks stay as they are.
@@ -34,6 +40,10 @@ def restore(backup: Path) -> None:
             raise OperatorError(f"the backup is damaged: {source.faults[0]}", f"scepd restore-check {backup}")
         _refuse_beside_service(Path(source.manifest.runtime))
         wanted = [entry for entry in source.manifest.files if not _is_there(entry)]
+        places = list(judge_places(source.manifest, wanted, elsewhere=elsewhere))
+        if places and not yes:
+            _ask(places, source.manifest.user)
+            list(judge_places(source.manifest, wanted, elsewhere=elsewhere))  # time has passed meanwhile
         owner = find_owner(None, fallback=source.manifest.user)
         for directory in _directories(source, wanted):
             make_directory(directory)
@@ -41,11 +51,17 @@ def restore(backup: Path) -> None:
                 os.chown(directory, *owner)
         for entry in wanted:
             _put(source, entry, owner)
-            click.echo(f"wrote {entry.path}")
+            click.echo(f"wrote {printable(entry.path)}")
         for left in source.manifest.left_out:
             if not Path(left.path).exists():
-                click.echo(f"still needed: {left.path} ({left.role})", err=True)
+                click.echo(printable(f"still needed: {left.path} ({left.role})"), err=True)
     click.echo("Next: scepd check --hsm; start; then scepd status: an older store is read-only")
+
+
+def _ask(places: list[str], user: str) -> None:
+    for line in places:
+        click.echo(f"  {line}", err=True)
+    click.confirm(f"Write these {len(places)} files for user {printable(user)}?", abort=True, err=True)
 
 
 def _refuse_beside_service(runtime: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from scepd.app.keys import key_checks
 from scepd.cli.backup_make import Choice, make_backup
-from scepd.cli.backup_manifest import Manifest
+from scepd.cli.backup_manifest import Manifest, digest_of
 from scepd.cli.backup_source import opened
 from scepd.cli.restore_check import judge
 from scepd.config.load import load_inventory
@@ -239,12 +239,104 @@ def test_S105_a_tar_that_leads_out_is_refused(tmp_path, name):
         pass
 
 
+@pytest.fixture(scope="module")
+def lone(home, tmp_path_factory):
+    """A backup whose state directory and configuration were elsewhere, where nothing is yet."""
+    place = tmp_path_factory.mktemp("lone")
+    take(home, place / "b")
+
+    def move(fields):
+        for entry in fields["files"]:
+            entry["path"] = entry["path"].replace(str(home.directory), str(place / "new"))
+        fields.update(state=str(place / "new/state"), runtime=str(place / "new/run"))
+
+    rewrite(place / "b", move)
+    return place
+
+
+@pytest.fixture
+def planted(lone, tmp_path):
+    """The same in a directory of the test, with a file more."""
+
+    def plant(path, **fields):
+        shutil.copytree(lone / "b", tmp_path / "b", dirs_exist_ok=True)
+        (tmp_path / "b/extra").write_bytes(b"* * * * * root true")
+        sha256, size = digest_of(tmp_path / "b/extra")
+        entry = {"name": "extra", "role": "named", "path": str(path), "sha256": sha256, "size": size}
+        rewrite(tmp_path / "b", lambda found: (found["files"].append(entry), found.update(fields)))
+        text = (tmp_path / "b/manifest.json").read_text()
+        (tmp_path / "b/manifest.json").write_text(text.replace(str(lone / "new"), str(tmp_path / "new")))
+        return tmp_path
+
+    return plant
+
+
+def test_S105_restore_shows_where_it_writes_and_asks_first(planted, tmp_path):
+    planted(tmp_path / "new/more.pem")
+    told = scepd("restore", tmp_path / "b", check=False)  # nobody answers
+    assert told.returncode == 1
+    assert f"  {tmp_path}/new/more.pem   (named, 19 octets)" in told.stderr.splitlines()
+    assert "Write these 11 files for user" in told.stderr
+    assert not (tmp_path / "new").exists()
+    told = scepd("restore", "--yes", tmp_path / "b")
+    assert f"wrote {tmp_path}/new/more.pem" in told.stdout
+    assert (tmp_path / "new/state/scepd.sqlite").exists()
+
+
+def test_S105_a_planted_manifest_writes_nowhere_else_unasked(planted, tmp_path):
+    cron = tmp_path / "etc/cron.d/x"
+    planted(cron)
+    told = scepd("restore", "--yes", tmp_path / "b", check=False)
+    assert told.returncode == 1
+    assert f"{cron} is outside of {tmp_path}/new/state and {tmp_path}/new" in told.stderr
+    assert not (tmp_path / "etc").exists()
+    assert not (tmp_path / "new").exists()
+    assert f"wrote {cron}" in scepd("restore", "--yes", "--elsewhere", tmp_path / "b").stdout
+    assert cron.exists()
+
+
+@pytest.mark.parametrize("state", ["/", "/etc", "//"])
+def test_S105_a_directory_of_the_system_is_no_state_directory(planted, tmp_path, state):
+    cron = tmp_path / "etc/cron.d/x"
+    planted(cron, state=state)
+    told = scepd("restore", "--yes", tmp_path / "b", check=False)
+    assert told.returncode == 1
+    assert "is outside of" in told.stderr
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("path", ["{}/new/../etc/x", "relative/x", "../x"])
+def test_S105_a_path_that_is_not_plain_is_never_written(planted, tmp_path, path):
+    planted(path.format(tmp_path))
+    told = scepd("restore", "--yes", "--elsewhere", tmp_path / "b", check=False)
+    assert told.returncode == 1
+    assert "which no backup does" in told.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_S105_restore_does_not_follow_links(planted, tmp_path):
+    planted(tmp_path / "new/state/below/x")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "new/state").mkdir(parents=True)
+    (tmp_path / "new/state/below").symlink_to(tmp_path / "etc")
+    told = scepd("restore", "--yes", "--elsewhere", tmp_path / "b", check=False)
+    assert told.returncode == 1
+    assert f"{tmp_path}/new/state/below is a symbolic link" in told.stderr
+    shutil.rmtree(tmp_path / "new")
+    (tmp_path / "new").symlink_to(tmp_path / "etc")
+    told = scepd("restore", "--yes", tmp_path / "b", check=False)
+    assert told.returncode == 1
+    assert f"{tmp_path}/etc/" in told.stderr
+    assert "is outside of" in told.stderr
+    assert list((tmp_path / "etc").iterdir()) == []
+
+
 def test_S105_restore_writes_what_is_missing_and_over_nothing(home, tmp_path):
     take(home, tmp_path / "b.tar", store_key=True, secrets=True)
     directory = home.directory
     kept = tmp_path / "kept"
     shutil.copytree(directory, kept)
-    restore = ("restore", tmp_path / "b.tar")
+    restore = ("restore", "--yes", tmp_path / "b.tar")
     refused = scepd(*restore, check=False)
     assert refused.returncode == 1
     assert "there is a store at" in refused.stderr

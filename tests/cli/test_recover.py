@@ -21,7 +21,7 @@ def behind(tmp_path_factory):
     old.mkdir()
     for path in (made.directory / "state").glob("scepd.sqlite*"):
         shutil.move(path, old / path.name)
-    scepd("restore", backup)
+    scepd("restore", "--yes", backup)
     return made
 
 
