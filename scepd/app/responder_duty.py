@@ -1,4 +1,4 @@
-"""The duty of renewing the certificate of one issuer's OCSP key: signed in a lane, stored by the clerk."""
+"""The duty of renewing the certificate of one issuer's OCSP key: put on record, signed in a lane, stored by the clerk."""
 
 import os
 import time
@@ -8,18 +8,18 @@ from datetime import datetime, timedelta
 import attrs
 from twisted.logger import Logger, LogLevel
 
+from scepd.app import own_key
 from scepd.app.clerk import Clerk
 from scepd.app.leases import Lease
-from scepd.ca.ceremony import Ceremony
+from scepd.ca.renewal import draft_responder
 from scepd.ca.responder import newest_certificate
 from scepd.enroll.answer import RunsInLane
-from scepd.enroll.context import Context
 from scepd.hsm.faults import TokenFault
 from scepd.ports import Clock
-from scepd.refusal import OperatorError, Unavailable
+from scepd.refusal import OperatorError, Reject, Unavailable
 from scepd.store.repository import Repository
-from scepd.x509.draft import SealError
-from scepd.x509.names import from_x509
+from scepd.x509.draft import Draft, SealError
+from scepd.x509.issuer import IssuerCertificate
 from scepd.x509.ocsp import ResponderCertificate
 
 _LOOK = 10.0  # seconds between two looks
@@ -51,10 +51,10 @@ class ResponderDuty:
         if not await self.clerk.run(self._is_due):
             return
         try:
-            der = await self.lanes.run(self._certify)
+            der = await own_key.certify(self.issuer, self._draft, self.clerk, self.lanes)
             not_after = ResponderCertificate.load(der).not_after
             await self.clerk.run(lambda repository: self._add(repository, der, not_after))
-        except (Unavailable, TokenFault, OperatorError, SealError) as trouble:
+        except (Unavailable, TokenFault, OperatorError, Reject, SealError) as trouble:
             self._pause = min(self._pause * 2, _LONGEST_PAUSE)
             self._due = self.monotonic() + self._pause
             self.log.emit(
@@ -76,11 +76,8 @@ class ResponderDuty:
         half = newest.not_before + (newest.not_after - newest.not_before) / 2
         return not newest.not_before <= now < half
 
-    def _certify(self, context: Context) -> bytes:
-        issuer = context.issuers[self.issuer]
-        ceremony = Ceremony(issuer.key, self.clock.now(), self.random)
-        subject = from_x509(self.first.certificate.subject)
-        return ceremony.certify_ocsp(issuer.certificate, subject, self.first.public_key, self.valid)
+    def _draft(self, issuer: IssuerCertificate) -> Draft:
+        return draft_responder(self.first, issuer, self.clock.now(), self.random, validity=self.valid)
 
     def _add(self, repository: Repository, der: bytes, not_after: datetime) -> None:
         repository.add_responder_certificate(self.issuer, der, not_after=not_after, who=self.lease.holder)

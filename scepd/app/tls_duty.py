@@ -10,17 +10,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.logger import Logger, LogLevel
 
-from scepd.app import service
+from scepd.app import own_key, service
 from scepd.app.clerk import Clerk
 from scepd.app.leases import Lease
 from scepd.ca.renewal import draft_renewal, is_due
 from scepd.enroll.answer import RunsInLane
-from scepd.enroll.context import Context
 from scepd.hsm.faults import TokenFault
 from scepd.ports import Clock
 from scepd.refusal import OperatorError, Reject, Unavailable
 from scepd.store.repository import Repository
-from scepd.x509.draft import SealError, seal
+from scepd.x509.draft import Draft, SealError
 from scepd.x509.issuer import IssuerCertificate
 
 _LOOK = 10.0  # seconds between two looks
@@ -56,10 +55,8 @@ class TlsDuty:
         try:
             if not await self.clerk.run(self._is_due):
                 return
-            issuer, draft_der = await self.lanes.run(self._draft)
-            await self.clerk.run(lambda repository: repository.reserve_own(self.issuer, draft_der))
-            der = await self.lanes.run(lambda context: self._sign(context, draft_der))
-            await self.clerk.run(lambda repository: self._keep(repository, der, issuer))
+            der = await own_key.certify(self.issuer, self._draft, self.clerk, self.lanes)
+            await self.clerk.run(lambda _repository: self._use(der))
         except (OSError, ValueError, Unavailable, TokenFault, OperatorError, Reject, SealError) as trouble:
             self._pause = min(self._pause * 2, _LONGEST_PAUSE)
             self._due = self.monotonic() + self._pause
@@ -80,19 +77,11 @@ class TlsDuty:
     def _chain(self) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(self.path.read_bytes())
 
-    def _draft(self, context: Context) -> tuple[IssuerCertificate, bytes]:
-        issuer = context.issuers[self.issuer].certificate
-        return issuer, draft_renewal(self._chain()[0], issuer, self.clock.now(), self.random).der
+    def _draft(self, issuer: IssuerCertificate) -> Draft:
+        return draft_renewal(self._chain()[0], issuer, self.clock.now(), self.random)
 
-    def _sign(self, context: Context, draft_der: bytes) -> bytes:
-        issuer = context.issuers[self.issuer]
-        return seal(draft_der, issuer.key, issuer.certificate.public_key)
-
-    def _keep(self, repository: Repository, der: bytes, issuer: IssuerCertificate) -> None:
-        repository.keep_own(self.issuer, der)
-        fresh = x509.load_der_x509_certificate(der)
-        fresh.verify_directly_issued_by(issuer.certificate)
-        chain = [fresh, *self._chain()[1:]]
+    def _use(self, der: bytes) -> None:
+        chain = [x509.load_der_x509_certificate(der), *self._chain()[1:]]
         _replace(self.path, b"".join(one.public_bytes(Encoding.PEM) for one in chain))
         service.ask_for_reload(self.runtime)
 

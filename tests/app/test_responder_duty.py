@@ -10,6 +10,8 @@ from scepd.app.leases import Lease
 from scepd.app.responder_duty import ResponderDuty
 from scepd.ca.ceremony import Ceremony
 from scepd.hsm.faults import TokenFault
+from scepd.records import CertificateState
+from scepd.store.check import check_store
 from scepd.x509.lint import lint
 from scepd.x509.names import from_text
 from scepd.x509.ocsp import ResponderCertificate
@@ -72,12 +74,49 @@ def test_S109_a_fresh_certificate_follows_when_half_of_the_life_is_over(town, lo
     assert fresh.not_after == (town.clock.now() + MONTH).replace(microsecond=0)
     assert fresh.public_key == ResponderCertificate.load(first).public_key
     assert lint(one.newest, town.issuer.certificate, "ocsp") == []
-    assert one.lane.calls + other.lane.calls == 1
+    assert one.lane.calls + other.lane.calls == 2  # drafted, signed
     assert [row.action for row in town.store.audit(limit=1)] == ["responder_certified"]
     for _ in range(3):
         town.wait(15)
         one.attend()
     assert len(log("responder_certified")) == 1
+
+
+class Mortal(Inline):
+    """A lane whose process dies when it is to do its second piece of work."""
+
+    def run(self, function):
+        return Deferred() if self.calls == 1 else super().run(function)
+
+
+def test_S103_a_serial_is_on_record_before_it_is_signed_and_a_death_in_between_leaves_its_trace(town):
+    first = first_certificate(town)
+    dying, heir = Worker(town, 0, first), Worker(town, 1, first)
+    town.wait(16 * DAY)
+    dying.duty.lanes = Mortal(dying.lane.own)
+    Deferred.fromCoroutine(dying.duty.attend())
+    (reserved,) = town.store.certificates(limit=10)
+    assert (reserved.state, reserved.der, reserved.subject) == (CertificateState.RESERVED, None, "CN=Responder")
+    assert [row.action for row in town.store.audit(limit=1)] == ["own_certificate_claimed"]
+    assert dying.newest is None
+    town.wait(3_600)  # its lease has ended
+    heir.attend()
+    (issued,) = (row for row in town.store.certificates(limit=10) if row.serial != reserved.serial)
+    assert (issued.state, issued.der) == (CertificateState.ISSUED, heir.newest)
+    assert check_store(town.store, {"main": town.issuer.certificate.der}) == []
+
+
+def test_S103_a_serial_that_is_taken_is_never_signed(town, log):
+    worker = Worker(town, 0, first_certificate(town))
+    worker.duty.random = lambda size: bytes(range(7, size + 7))
+    for turn in range(2):
+        town.wait(16 * DAY)
+        worker.attend()
+        assert len(log("responder_certified")) == 1
+        assert len(log("responder_overdue")) == turn
+    assert "serial number is taken" in log("responder_overdue")[0]["cause"]
+    assert worker.lane.calls == 3  # drafted, signed; drafted
+    assert len(town.store.certificates(limit=10)) == 1
 
 
 def test_S109_a_certificate_of_a_former_key_counts_for_nothing(town):
