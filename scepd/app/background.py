@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, Self
 
 import attrs
+from cryptography.x509 import load_pem_x509_certificate
 from twisted.internet.defer import DeferredList
 
 from scepd.app.belongings import Shared
@@ -210,6 +211,7 @@ class _Staff:
                 listener=listener.name,
                 issuer=listener.tls.renewal.issuer,
                 path=listener.tls.renewal.file,
+                served=load_pem_x509_certificate(listener.tls.certificate_pem),
                 runtime=appliance.runtime,
                 lease=Lease(f"tls:{appliance.node}:{listener.tls.renewal.file.name}", self.holder, self.clock),
                 clerk=self.clerk,

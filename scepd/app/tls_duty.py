@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import attrs
 from cryptography import x509
@@ -24,6 +25,7 @@ from scepd.x509.issuer import IssuerCertificate
 
 _LOOK = 10.0  # seconds between two looks
 _LONGEST_PAUSE = 3_600.0  # seconds after failures
+_RELOADING = 60.0  # seconds that a reload may take
 
 
 @attrs.define(kw_only=True)
@@ -31,11 +33,14 @@ class TlsDuty:
     """Renews the certificate in a file when a third of its life is left, then asks for a reload.
 
     The key stays, and whatever follows the certificate in its file. Each node has files, and so a lease, of its own.
+    A reload may be refused, by a configuration that somebody is just editing: while the file has another certificate of
+    the same key than `served`, which this process began with, the reload is asked for again.
     """
 
     listener: str
     issuer: str
     path: Path
+    served: x509.Certificate
     runtime: Path
     lease: Lease
     clerk: Clerk
@@ -46,6 +51,7 @@ class TlsDuty:
     log = Logger()
     _due: float = attrs.field(default=0.0, init=False)
     _pause: float = attrs.field(default=_LOOK, init=False)
+    _unserved_since: float | None = attrs.field(default=None, init=False)
 
     async def attend(self) -> None:
         """Renew where it is time to; a failure is logged and tried again, ever more seldom."""
@@ -53,8 +59,12 @@ class TlsDuty:
             return
         self._due = self.monotonic() + _LOOK
         try:
-            if not await self.clerk.run(self._is_due):
+            task = await self.clerk.run(self._choose)
+            if task is None:
                 return
+            if task == "reload":
+                await self.clerk.run(lambda _repository: service.ask_for_reload(self.runtime))
+                raise OperatorError(f"the certificate in {self.path} is not served", "scepd reload")  # noqa: TRY301
             der = await own_key.certify(self.issuer, self._draft, self.clerk, self.lanes)
             await self.clerk.run(lambda _repository: self._use(der))
         except (OSError, ValueError, Unavailable, TokenFault, OperatorError, Reject, SealError) as trouble:
@@ -71,8 +81,18 @@ class TlsDuty:
             self._pause = _LOOK
             self.log.info(event="tls_renewed", listener=self.listener, file=str(self.path))
 
-    def _is_due(self, repository: Repository) -> bool:
-        return self.lease.take(repository) and is_due(self._chain()[0], self.clock.now())
+    def _choose(self, repository: Repository) -> Literal["renew", "reload"] | None:
+        if not self.lease.take(repository):
+            return None
+        present = self._chain()[0]
+        if is_due(present, self.clock.now()):
+            return "renew"
+        if present == self.served or present.public_key() != self.served.public_key():
+            self._unserved_since = None
+            return None
+        if self._unserved_since is None:
+            self._unserved_since = self.monotonic()
+        return "reload" if self.monotonic() - self._unserved_since >= _RELOADING else None
 
     def _chain(self) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(self.path.read_bytes())
