@@ -2,6 +2,7 @@
 
 import binascii
 import math
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -36,6 +37,7 @@ _REQUEST_TYPE, _ANSWER_TYPE = b"application/ocsp-request", b"application/ocsp-re
 # Answers in the making, of one process. Anybody may ask for any number of them, so they wait behind the devices that are
 # not known yet and came before; and as they are so few, hardly any of those that come later waits for one.
 _MOST_LIVE = 2
+_MOST_WAITING = 64  # questions that wait for their turn, of one process
 _STANDING = Standing.unknown
 _RETRY = 5  # seconds
 _REASONS: Mapping[OcspStatus, tuple[str, str]] = {
@@ -74,6 +76,7 @@ class OcspResource(Resource):
         self._answering = answering
         self._clock = clock
         self._live = 0
+        self._waiting: deque[tuple[ScepRequest, OcspRequest]] = deque()
         self._issuers = frozenset(name.encode() for name in answering.lasting)
 
     def render(self, request: ScepRequest) -> int:
@@ -108,20 +111,38 @@ class OcspResource(Resource):
         return binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
 
     def _answer(self, request: ScepRequest, asked: OcspRequest) -> None:
-        alone = len(asked.certificates) == 1 and asked.nonce is None
-        now = self._clock.now()
-        found = self._answering.prepared.find(asked.certificates[0].der, now) if alone else None
-        names = next(filter(None, map(self._answering.authorities.of, asked.certificates)), ())
-        if not names:
+        if not self._issuer_of(asked):
             self._refuse(request, OcspStatus.unauthorized)  # RFC 5019 section 2.2.3
+        elif self._answer_ready(request, asked) or self._is_held_off(request):
             return
-        lasting = self._answering.lasting[names[0]] if alone else timedelta()
+        elif len(self._waiting) >= _MOST_WAITING:
+            self._refuse(request, OcspStatus.tryLater, "too many questions wait")
+        else:
+            self._waiting.append((request, asked))
+            self._take_turns()
+
+    def _issuer_of(self, asked: OcspRequest) -> str:
+        """Return the issuer that decides how long an answer lasts, empty where none is ours."""
+        names = next(filter(None, map(self._answering.authorities.of, asked.certificates)), ())
+        return names[0] if names else ""
+
+    def _lasting(self, asked: OcspRequest) -> timedelta:
+        return self._answering.lasting[self._issuer_of(asked)] if _is_plain(asked) else timedelta()
+
+    def _answer_ready(self, request: ScepRequest, asked: OcspRequest) -> bool:
+        """Answer from what is ready; return whether that was."""
+        now = self._clock.now()
+        found = self._answering.prepared.find(asked.certificates[0].der, now) if _is_plain(asked) else None
         if found is not None:
-            self._send(request, found, lasting, now)
-        elif self._live >= _MOST_LIVE:
-            self._refuse(request, OcspStatus.tryLater, "too many answers in the making")
-        elif not self._is_held_off(request):
-            Deferred.fromCoroutine(self._answer_live(request, asked, lasting))
+            self._send(request, found, self._lasting(asked), now)
+        return found is not None
+
+    def _take_turns(self) -> None:
+        """Begin with what has waited longest; the answer to the same question may be ready by now."""
+        while self._waiting and self._live < _MOST_LIVE:
+            request, asked = self._waiting.popleft()
+            if not (request.gone or request.finished or self._answer_ready(request, asked)):
+                Deferred.fromCoroutine(self._answer_live(request, asked))
 
     def _is_held_off(self, request: ScepRequest) -> bool:
         """Count a request that costs a signature; return whether its network had too many, and has been told so."""
@@ -132,8 +153,15 @@ class OcspResource(Resource):
             _send_refusal(request, OcspStatus.tryLater, math.ceil(wait))
         return bool(wait)
 
-    async def _answer_live(self, request: ScepRequest, asked: OcspRequest, lasting: timedelta) -> None:
+    async def _answer_live(self, request: ScepRequest, asked: OcspRequest) -> None:
         self._live += 1
+        try:
+            await self._answer_from_lane(request, asked)
+        finally:
+            self._live -= 1
+            self._take_turns()
+
+    async def _answer_from_lane(self, request: ScepRequest, asked: OcspRequest) -> None:
         try:
             self._answering.admit()  # a restored store may have forgotten a revocation (threats S-105)
             answer = await self._lanes.run(
@@ -148,10 +176,8 @@ class OcspResource(Resource):
             self.log.failure("OCSP failed", failure, event="unexpected_error", request_id=request.origin.request_id)
             self._refuse(request, OcspStatus.internalError)
             return
-        finally:
-            self._live -= 1
-        if not answer.known:  # anybody may ask for any number: these would push out all others
-            lasting = timedelta()
+        # Anybody may ask for any number: what is not known would push out all others.
+        lasting = self._lasting(asked) if answer.known else timedelta()
         self._answering.prepared.keep(asked.certificates[0].der, answer, lasting)
         self._send(request, answer, lasting, self._clock.now())
 
@@ -183,6 +209,11 @@ class OcspResource(Resource):
 def _send_refusal(request: ScepRequest, status: OcspStatus, retry_after: int | None) -> None:
     """Answer unsigned, with HTTP 200 as all answers (RFC 6960 appendix A.2)."""
     send(request, Response(refuse_request(status), _ANSWER_TYPE, cache_control=NO_STORE, retry_after=retry_after))
+
+
+def _is_plain(asked: OcspRequest) -> bool:
+    """Return whether an answer can be given again to whoever asks the same: about one certificate, without a nonce."""
+    return len(asked.certificates) == 1 and asked.nonce is None
 
 
 def _is_ocsp(request: ScepRequest) -> bool:

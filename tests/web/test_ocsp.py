@@ -241,15 +241,28 @@ def test_S112_unknown_serials_are_not_kept_and_leave_the_lanes_to_others():
     assert [said(town.post(request(serial))) for serial in (8, 8, 9)] == [[REVOKED]] * 3
     assert town.store.reads == 3
     town.lanes.waiting = []
-    clients = [town.post(request(serial)) for serial in (100, 101)]
+    clients = [town.post(request(serial)) for serial in range(100, 166)]
+    assert len(town.lanes.waiting) == 2
     turned_away = town.post(request(200))
     assert said(turned_away) is OCSPResponseStatus.TRY_LATER
     assert turned_away.headers[b"Retry-After"] == b"5"
-    for waiting in town.lanes.waiting:
+    for waiting in town.lanes.waiting:  # which grows by the next one's turn
         waiting.callback(None)
+    assert len(town.lanes.waiting) == 66
     assert all(said(read_replies(client.received)[0]) == [REVOKED] for client in clients)
     town.lanes.waiting = None
     assert said(town.post(request(200))) == [REVOKED]
+
+
+def test_S112_whoever_waits_with_the_same_question_has_the_first_ones_answer():
+    town = Town()
+    town.lanes.waiting = []
+    clients = [town.post(request(serial)) for serial in (100, 101, *[7] * 5)]
+    for waiting in town.lanes.waiting:
+        waiting.callback(None)
+    assert len(town.lanes.waiting) in {3, 4}  # one or two of the five were in the making together
+    answers = [read_replies(client.received)[0] for client in clients]
+    assert [said(answer) for answer in answers] == [[REVOKED]] * 2 + [[GOOD]] * 5
 
 
 @pytest.fixture
