@@ -100,14 +100,14 @@ def test_S77_the_networks_file_is_read_again_while_we_serve(site):
 def test_S77_fail2ban_reads_the_log_of_the_real_server(site, tmp_path):
     for _ in range(3):
         exchange(site.header, forwarded("203.0.113.9"))
-    with Wire(site.server.http, source="127.0.0.3") as wire:
-        wire.send(b"nonsense ip=203.0.113.9\r\n\r\n").reply()
+    claimed = {"address": "203.0.113.9", "port": site.server.http, "source": "127.0.0.3"}
+    assert send(site, 90, "guess", **claimed) is PkiStatus.FAILURE
     time.sleep(0.5)
     assert "127.0.0.3" in (found := banned(tmp_path, site.server.log.read_text().splitlines(keepends=True)))
     assert "203.0.113.9" not in found
 
 
-def send(site, number, challenge, *, profile="static", address="203.0.113.20"):
+def send(site, number, challenge, *, profile="static", address="203.0.113.20", port=None, **options):
     """Ask for a certificate with the key of that number, from that address; return what comes of it."""
     sign, decrypt = (certificate(site.server, f"devices-ra-{role}") for role in ("sign", "decrypt"))
     body = make.pkcs_req(
@@ -116,7 +116,7 @@ def send(site, number, challenge, *, profile="static", address="203.0.113.20"):
         sender_nonce=secrets.token_bytes(16), signing_time=datetime.now(UTC),
     )  # fmt: skip
     target = f"/scep/{profile}?operation=PKIOperation"
-    reply = exchange(site.header, request("POST", target, body, f"X-Forwarded-For: {address}"))
+    reply = exchange(port or site.header, request("POST", target, body, f"X-Forwarded-For: {address}"), **options)
     if reply.status != 200:
         assert int(reply.headers["retry-after"]) > 0
         return reply.status
