@@ -19,6 +19,7 @@ from scepd.app.marks_duty import MarksDuty
 from scepd.app.news import Audience, News
 from scepd.app.outbox_duty import OutboxDuty
 from scepd.app.responder_duty import ResponderDuty
+from scepd.app.responder_ends import ResponderEnds
 from scepd.app.seal_duty import SealDuty
 from scepd.app.shard_duty import ShardDuty
 from scepd.app.tls_duty import TlsDuty
@@ -49,6 +50,7 @@ class Background:
     clerks: tuple[Clerk, Clerk]
     pause: Pause
     wrong_codes: WrongCodes
+    ends: ResponderEnds
 
     @classmethod
     def make(
@@ -76,8 +78,9 @@ class Background:
             *staff.publish_crls(shelf, pause, marks),
             housekeeping,
         ]
+        ends, keepers = ResponderEnds.of(settings.issuers), shared.doorkeepers
         audience = Audience(
-            publication.renew, shared.doorkeepers.switches, shared.halt, shared.prepared.hear, shared.shards
+            publication.renew, keepers.switches, shared.halt, shared.prepared.hear, shared.shards, ends=ends
         )
         node = settings.appliance.node
         marking = MarksDuty(
@@ -108,7 +111,8 @@ class Background:
             Duties(reactor, duty_clerk, [marking, *duties, outbox, *seals], shared.halt),
             (news_clerk, duty_clerk),
             pause,
-            shared.doorkeepers.wrong_codes,
+            keepers.wrong_codes,
+            ends,
         )
 
     def start(self) -> None:

@@ -34,6 +34,7 @@ class Slot:
     was_ready: bool = False  # the present child
     hsm: str = "unknown"  # as the child last said: up | away | unknown
     read_only: str = ""  # as the child last said: why
+    responders: dict[str, str] = attrs.Factory(dict)  # as it last said: when the OCSP certificate of each issuer ends
     problems: list[OperatorError] = attrs.Factory(list)
     delayed: Any = None
     left: Deferred[None] | None = None
@@ -126,6 +127,7 @@ class Fleet:
         slot.heard = self._reactor.seconds()
         slot.hsm = event.get("hsm", slot.hsm)
         slot.read_only = event.get("read_only", slot.read_only)
+        slot.responders = event.get("responders", slot.responders)
         if event["event"] == "problem":
             slot.problems.append(problem_of(event))
         elif event["event"] == "ready" and slot.state == "starting":

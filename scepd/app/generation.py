@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -13,6 +14,7 @@ from scepd.app.fleet import Fleet
 from scepd.app.options import Options
 from scepd.app.parcel import FIRST_SOCKET, Inherited, Parcel
 from scepd.app.process import Member
+from scepd.app.responder_ends import latest
 from scepd.app.sockets import Place, Sockets
 from scepd.app.solo import Solo
 from scepd.config.settings import Settings, dump
@@ -108,6 +110,11 @@ class Generation:
     def read_only(self) -> str:
         """Why the store is read-only, as the workers say; empty where it is not."""
         return next((slot.read_only for slot in self.workers.slots if slot.read_only), "")
+
+    @property
+    def responders(self) -> dict[str, datetime]:
+        """When the newest certificate of each issuer's OCSP key ends, as the workers say."""
+        return latest(slot.responders for slot in self.workers.slots)
 
     def _launch_worker(self, slot: int, recover: bool, heard: Heard, ended: Ended) -> Child:
         bound = self._around.sockets.of_slot(self.places, slot)

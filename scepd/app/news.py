@@ -14,6 +14,7 @@ from scepd.app.clerk import Clerk
 from scepd.app.clock import UtcClock
 from scepd.app.clock_watch import ClockWatch
 from scepd.app.halt import Halt
+from scepd.app.responder_ends import ResponderEnds
 from scepd.ca.shards import OpenShards
 from scepd.ca.shelf import CrlShelf
 from scepd.profile.switches import Switches
@@ -39,7 +40,7 @@ class Audience:
     """Whom the news concern: `renew` takes each CRL, `switches` which profiles are off, `halt` whether all stands still.
 
     `hear` is told each generation, before anything else is read, in the clerk's thread; `shards` which CRL new
-    certificates name: never one that is not there yet.
+    certificates name: never one that is not there yet. `ends` reads when the certificates of the OCSP keys end.
     """
 
     renew: Callable[[Crl], None]
@@ -48,6 +49,7 @@ class Audience:
     hear: Callable[[int], None] = lambda _generation: None
     shards: OpenShards = attrs.field(factory=OpenShards)
     watch: ClockWatch = attrs.field(factory=lambda: ClockWatch(UtcClock()))
+    ends: ResponderEnds = attrs.field(factory=ResponderEnds)
 
 
 class News:
@@ -95,6 +97,7 @@ class News:
             return None
         self._audience.hear(generation)
         self._audience.switches.replace(frozenset(repository.disabled_profiles()))
+        self._audience.ends.read(repository)
         standstill = repository.standstill()
         names = self._names(repository, is_behind=standstill is not None)
         found = (self._shelf.latest(repository, name) for name in names)

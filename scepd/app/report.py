@@ -101,7 +101,7 @@ class Report:
             "ready": self._is_ready(serving),
             "hsm": serving.hsm,
             "read_only": serving.read_only,
-            "certificates": count_days(serving.settings, datetime.now(UTC)),
+            "certificates": count_days(serving.settings, datetime.now(UTC), serving.responders),
             "generation": serving.number,
             "workers": [slot.describe() for slot in serving.workers.slots],
             "leaving": [slot.describe() for old in leaving for slot in old.workers.slots if slot.child is not None],

@@ -31,6 +31,7 @@ class Solo:
             said = self._member.describe()
             self._slot.hsm = said.get("hsm", self._slot.hsm)
             self._slot.read_only = said.get("read_only", "")
+            self._slot.responders = said.get("responders", {})
         return [self._slot]
 
     @property

@@ -134,8 +134,12 @@ class Worker:
         self._estates.take(slot)
 
     def describe(self) -> dict[str, Any]:
-        """Say whether the token answers, and why the store is read-only."""
-        return {"hsm": "away" if self._gateway is None else self._gateway.state, "read_only": self._halt.cause}
+        """Say whether the token answers, why the store is read-only, when the OCSP keys' certificates end."""
+        return {
+            "hsm": "away" if self._gateway is None else self._gateway.state,
+            "read_only": self._halt.cause,
+            "responders": {} if self._background is None else dict(self._background.ends.told),
+        }
 
     def _listen(self) -> None:
         assert self._gateway is not None  # made before anything listens

@@ -14,7 +14,6 @@ from scepd.x509.certificate import (
     IssuerCertificate,
     RaRole,
     draft_ca_certificate,
-    draft_ocsp_certificate,
     draft_ra_certificate,
     draft_tls_certificate,
     new_serial,
@@ -26,7 +25,7 @@ from scepd.x509.lint import lint
 # A ceremony and the first request may follow each other within a second, on machines whose clocks differ.
 _BACKDATE = timedelta(minutes=5)
 
-Kind = Literal["ca", "ra", "tls", "ocsp"]
+Kind = Literal["ca", "ra", "tls"]
 
 
 @attrs.frozen
@@ -68,20 +67,6 @@ class Ceremony:
             validity=issuer.not_after - self.now,
         )
         return self._sign(draft, "ra", issuer)
-
-    def certify_ocsp(
-        self, issuer: IssuerCertificate, subject: Name, public_key: IssuerPublicKey, validity: timedelta
-    ) -> bytes:
-        """Return the certificate of an OCSP responder's key, which answers for `issuer` and does nothing else (S-109)."""
-        draft = draft_ocsp_certificate(
-            subject,
-            public_key,
-            issuer=issuer,
-            serial=new_serial(self.random),
-            now=self.now,
-            validity=validity,
-        )
-        return self._sign(draft, "ocsp", issuer)
 
     def certify_tls(
         self,

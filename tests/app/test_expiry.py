@@ -16,6 +16,7 @@ from scepd.app.steady import steady
 from scepd.config.settings import (
     IssuerSettings,
     ListenerSettings,
+    OcspSettings,
     RaSettings,
     SuccessionSettings,
     TlsRenewal,
@@ -90,6 +91,16 @@ def test_C6_former_ra_keys_are_counted_until_they_are_retired():
     for what, days in (("issuer devices former RA decryption", 900), ("issuer devices former RA signing", 901)):
         assert found[what][0] == days
         assert "scepd ca retire-ra devices" in found[what][2]
+
+
+def test_S109_the_responders_newest_certificate_is_counted_and_due_when_its_renewal_is_late():
+    settings = Settings((issuer(ocsp=OcspSettings("o", der(-40))),))
+    for days, is_due in ((20, False), (8, False), (7, True), (-1, True)):
+        rows = count_days(settings, NOW, {"devices": NOW + timedelta(days=days)})
+        row = next(one for one in rows if one["what"] == "issuer devices OCSP")
+        assert (row["days"], row["due"]) == (days, is_due)
+        assert "responder_overdue" in row["do"]
+    assert due(settings)["issuer devices OCSP"][:2] == (-40, True)  # nobody has read the store yet
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,21 @@ from types import SimpleNamespace
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock as FakeReactor
 
+from scepd.app.halt import Halt
 from scepd.app.leases import Lease
+from scepd.app.news import Audience, News
 from scepd.app.responder_duty import ResponderDuty
-from scepd.ca.ceremony import Ceremony
+from scepd.app.responder_ends import ResponderEnds, latest
+from scepd.ca.shelf import CrlShelf
 from scepd.hsm.faults import TokenFault
+from scepd.profile.switches import Switches
 from scepd.records import CertificateState
 from scepd.store.check import check_store
 from scepd.x509.lint import lint
-from scepd.x509.names import from_text
 from scepd.x509.ocsp import ResponderCertificate
+from tests.vouching import first_responder
 from tests.x509 import material
 
 from .test_duties import Inline, Town, log, town
@@ -26,9 +31,16 @@ DAY = 86_400
 
 
 def first_certificate(town: Town):
-    ceremony = Ceremony(town.issuer.key, town.clock.now(), lambda size: bytes(range(1, size + 1)))
-    key = material.ec_key("ocsp").public_key()
-    return ceremony.certify_ocsp(town.issuer.certificate, from_text("CN=Responder"), key, MONTH)
+    return certificate_of(town, "ocsp")
+
+
+def certificate_of(town: Town, key):
+    by, public_key = town.issuer, material.ec_key(key).public_key()
+    return first_responder(by.certificate, by.key, public_key, now=town.clock.now(), valid=MONTH, random=counting)
+
+
+def counting(size):
+    return bytes(range(1, size + 1))
 
 
 class Worker:
@@ -123,13 +135,30 @@ def test_S109_a_certificate_of_a_former_key_counts_for_nothing(town):
     first = first_certificate(town)
     worker = Worker(town, 0, first)
     town.wait(16 * DAY)
-    ceremony = Ceremony(town.issuer.key, town.clock.now(), lambda size: bytes(range(1, size + 1)))
-    former = ceremony.certify_ocsp(
-        town.issuer.certificate, from_text("CN=Responder"), material.ec_key("former").public_key(), MONTH
-    )
+    former = certificate_of(town, "former")
     town.store.add_responder_certificate("main", former, not_after=town.clock.now() + MONTH, who="alpha/0.duties")
     worker.attend()
     assert ResponderCertificate.load(worker.newest).public_key == ResponderCertificate.load(first).public_key
+
+
+def test_S109_every_process_says_when_the_newest_certificate_ends(town):
+    first = ResponderCertificate.load(first_certificate(town))
+    reactor, ends = FakeReactor(), ResponderEnds({"main": first})
+    audience = Audience(print, Switches(), Halt(), ends=ends)
+    news = News(reactor, Inline(town.store), CrlShelf(), [], audience)
+    news.start()
+    assert latest([ends.told, {}]) == {"main": first.not_after}
+    worker = Worker(town, 0, first.der)
+    town.wait(16 * DAY)
+    worker.attend()
+    reactor.advance(0.25)
+    newest = ResponderCertificate.load(worker.newest).not_after
+    assert newest > first.not_after
+    assert latest([{"main": first.not_after.isoformat()}, ends.told]) == {"main": newest}
+    town.store.add_responder_certificate("main", b"damaged", not_after=newest, who="eve")
+    reactor.advance(0.25)
+    assert latest([ends.told]) == {"main": first.not_after}  # and the news go on
+    news.stop()
 
 
 def test_a_token_that_fails_is_asked_again_ever_more_seldom(town, log):

@@ -7,15 +7,14 @@ from cryptography import x509
 from cryptography.x509 import ocsp
 from cryptography.x509.ocsp import OCSPCertStatus
 
-from scepd.ca.ceremony import Ceremony
 from scepd.ca.prepared import PreparedAnswers
 from scepd.ca.responder import Authorities, OcspAnswer, Responder, Responders
 from scepd.records import RevocationReason
 from scepd.refusal import Reason, Unavailable
-from scepd.x509.names import from_text
 from scepd.x509.ocsp import ResponderCertificate
 from scepd.x509.ocsp_request import SHA1, SHA256, OcspRequest
 from tests.store.building import Device, finish, make_intent
+from tests.vouching import first_responder, next_responder
 from tests.x509 import material
 
 HALF_A_DAY = timedelta(hours=12)
@@ -24,9 +23,12 @@ GOOD, REVOKED, UNKNOWN = OCSPCertStatus.GOOD, OCSPCertStatus.REVOKED, OCSPCertSt
 
 
 def certify(town, key="ocsp", valid=MONTH, issuer=None):
-    ceremony = Ceremony((issuer or town.issuer).key, town.clock.now(), lambda size: bytes(range(1, size + 1)))
-    certificate = (issuer or town.issuer).certificate
-    return ceremony.certify_ocsp(certificate, from_text("CN=Responder"), material.ec_key(key).public_key(), valid)
+    by, public_key = issuer or town.issuer, material.ec_key(key).public_key()
+    return first_responder(by.certificate, by.key, public_key, now=town.clock.now(), valid=valid, random=counting)
+
+
+def counting(size):
+    return bytes(range(1, size + 1))
 
 
 def whole(town):
@@ -144,7 +146,8 @@ def test_S109_the_newest_certificate_of_the_configured_key_answers_and_an_ended_
 
     assert answering() == x509.load_der_x509_certificate(first)
     town.wait(MONTH / 2)
-    fresh = certify(town)
+    by_ca = (town.issuer.certificate, town.issuer.key)
+    fresh = next_responder(first, *by_ca, now=town.clock.now(), valid=MONTH, random=counting)
     town.store.add_responder_certificate(
         "main", fresh, not_after=ResponderCertificate.load(fresh).not_after, who="alpha/0.duties"
     )

@@ -13,6 +13,7 @@ from scepd.refusal import OperatorError, Reject
 from scepd.x509.certificate import IssuerCertificate
 from scepd.x509.lint import lint
 from scepd.x509.names import from_text
+from tests.vouching import first_responder, next_responder
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 YEARS = timedelta(days=3650)
@@ -59,7 +60,10 @@ def test_ra_and_tls_certificates_below_it(ceremony):
 
 def test_S109_the_responders_certificate_vouches_for_answers_and_nothing_else(ceremony, tmp_path):
     issuer = IssuerCertificate.load(ceremony.found_ca(from_text("CN=Example CA"), YEARS))
-    der = ceremony.certify_ocsp(issuer, from_text("CN=Responder"), OURS.public_key(), timedelta(days=14))
+    two_weeks = {"now": NOW, "valid": timedelta(days=14), "random": counting}
+    first = first_responder(issuer, ceremony.key, OURS.public_key(), **two_weeks)
+    der = next_responder(first, issuer, ceremony.key, **two_weeks)
+    assert lint(first, issuer, "ocsp") == []
     certificate = x509.load_der_x509_certificate(der)
     certificate.verify_directly_issued_by(issuer.certificate)
     assert certificate.extensions.get_extension_for_class(x509.OCSPNoCheck).critical is False

@@ -8,13 +8,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
 
-from scepd.ca.ceremony import Ceremony
 from scepd.ca.responder import NO_RESPONDERS, Authorities, Responder, Responders
 from scepd.enroll.raw import respond_raw
 from scepd.records import TransactionState
-from scepd.x509.names import from_text
 from scepd.x509.ocsp import ResponderCertificate
 from tests import make
+from tests.vouching import first_responder
 from tests.world import ORIGIN, STATIC, default_profile, make_world
 
 MINUTES = timedelta(minutes=5)
@@ -29,8 +28,8 @@ def world(keys, tmp_path):
 
 def answer_ocsp(world, valid=timedelta(days=30)):
     issuer, key = world.context.issuers["devices"], ec.generate_private_key(ec.SECP256R1())
-    ceremony = Ceremony(issuer.key, world.clock.now(), world.context.random)
-    der = ceremony.certify_ocsp(issuer.certificate, from_text("CN=Responder"), key.public_key(), valid)
+    terms = {"now": world.clock.now(), "valid": valid, "random": world.context.random}
+    der = first_responder(issuer.certificate, issuer.key, key.public_key(), **terms)
     responder = Responder("devices", key, ResponderCertificate.load(der), timedelta(hours=12), MINUTES)
     world.context.responders = Responders.of(Authorities({"devices": issuer.certificate}), [responder])
 
@@ -55,8 +54,8 @@ def test_C318_both_answers_are_ready_when_the_certificate_goes_out(world, device
 @pytest.mark.parametrize("trouble", ["no responder", "ended"])
 def test_C318_without_an_answer_the_device_waits_and_comes_back_to_the_same_certificate(world, device, trouble):
     if trouble == "ended":
-        answer_ocsp(world, valid=timedelta(minutes=1))
-        world.clock.time += timedelta(minutes=2)
+        answer_ocsp(world, valid=timedelta(minutes=6))
+        world.clock.time += timedelta(minutes=7)
     else:
         world.context.responders = NO_RESPONDERS
     body = device.request()

@@ -17,7 +17,7 @@ from scepd.store.check import Inspection
 from scepd.store.check_certificate import Known
 from scepd.store.entities import Code, NewEntity
 from scepd.x509.issuer import IssuerCertificate
-from scepd.x509.names import from_text
+from tests.vouching import first_responder
 
 from .building import (
     BEGIN,
@@ -141,5 +141,4 @@ def certify_tls(issuer, moment):
 def certify_responder(issuer, moment):
     """Return a certificate of an OCSP key."""
     ca, key = IssuerCertificate.load(issuer.der), Device.make().key.public_key()
-    ceremony = Ceremony(issuer.key, moment, os.urandom)
-    return ceremony.certify_ocsp(ca, from_text("CN=OCSP"), key, timedelta(days=30))
+    return first_responder(ca, issuer.key, key, now=moment, valid=timedelta(days=30), random=os.urandom)
