@@ -7,6 +7,7 @@ from typing import Protocol
 
 import attrs
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepd.ca.drafting import Circumstances, draft_step, form_of, makes_certificate
@@ -15,12 +16,13 @@ from scepd.ca.plan import Plan, PlannedKey, Step, stand_in
 from scepd.hsm.keys import PublicKey, parse_uri
 from scepd.hsm.public import is_taken
 from scepd.hsm.token import Session
-from scepd.message.csr import build_csr
-from scepd.refusal import OperatorError
+from scepd.message.algorithms import CryptoPolicy
+from scepd.message.csr import build_csr, parse_csr
+from scepd.refusal import OperatorError, Reject
 from scepd.x509.certificate import IssuerCertificate, new_serial
-from scepd.x509.draft import Draft, seal
+from scepd.x509.draft import Draft, SealError, seal
 from scepd.x509.issuer import issuing_digest
-from scepd.x509.keys import encode_public_key
+from scepd.x509.keys import encode_public_key, verify_csr
 from scepd.x509.names import from_text
 
 
@@ -183,9 +185,14 @@ def _make(step: Step, stage: Stage, form: str) -> Product:
 def _request(step: Step, stage: Stage, public_key: PublicKey) -> bytes:
     assert step.key is not None
     key = open_signer(step.key, None, stage.session)
-    return build_csr(
+    der = build_csr(
         subject=from_text(step.subject), private_key=key, challenge=None, digest=issuing_digest(public_key)
     )
+    try:
+        verify_csr(parse_csr(der), CryptoPolicy())
+    except Reject as reject:
+        raise SealError(f"the request does not verify: {reject.reason.value}") from None
+    return der
 
 
 def _certify(product: Product, stage: Stage) -> Product:
@@ -222,9 +229,13 @@ def _sign(draft: Draft, product: Product, issuer: IssuerCertificate | None, stag
 def _verify_kept(der: bytes, product: Product, issuer: IssuerCertificate | None) -> None:
     certificate = x509.load_der_x509_certificate(der)
     above = certificate if issuer is None else issuer.certificate
-    certificate.verify_directly_issued_by(above)
+    try:
+        certificate.verify_directly_issued_by(above)
+        is_signed = True
+    except (ValueError, TypeError, InvalidSignature):
+        is_signed = False
     own = encode_public_key(certificate.public_key()) == encode_public_key(product.public_key)  # type: ignore[arg-type]
-    if not own or form_of(der, product.public_key) != product.form:
+    if not is_signed or not own or form_of(der, product.public_key) != product.form:
         path = product.step.output
         raise OperatorError(f"{path} is not what this plan makes", f"mv {path} {path}.old")
 

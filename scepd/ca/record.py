@@ -18,6 +18,7 @@ from scepd.observe.signature import AuditPublicKey, fingerprint_of, is_signed, s
 from scepd.ports import SigningKey
 from scepd.records import to_json
 from scepd.refusal import OperatorError
+from scepd.x509.draft import SealError
 
 VERSION = 1
 # What the audit key signs says itself what it is, so that no seal can pass for a record, or the other way round.
@@ -41,7 +42,7 @@ class Scene:
 
 
 def write_record(plan: Plan, products: Iterable[Product], scene: Scene, key: SigningKey) -> str:
-    """Return the record as JSON, signed by the audit key. Raises `TokenFault`."""
+    """Return the record as JSON, signed by the audit key. Raises `TokenFault`; `SealError` where that does not verify."""
     content = {
         "scepd_ceremony": VERSION,
         **attrs.asdict(scene),
@@ -50,8 +51,11 @@ def write_record(plan: Plan, products: Iterable[Product], scene: Scene, key: Sig
         "made": [_made(product) for product in products],
         "audit_key": fingerprint_of(key),
     }
-    signature = base64.b64encode(sign(key, _signed_octets(content))).decode("ascii")
-    return json.dumps({**content, "signature": signature}, indent=1, ensure_ascii=False) + "\n"
+    octets = _signed_octets(content)
+    signature = sign(key, octets)
+    if not is_signed(key.public_key(), signature, octets):
+        raise SealError("the signature over the record does not verify with the audit key")
+    return json.dumps({**content, "signature": base64.b64encode(signature).decode("ascii")}, indent=1, ensure_ascii=False) + "\n"
 
 
 def _signed_octets(content: Mapping[str, Any]) -> bytes:

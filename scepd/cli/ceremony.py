@@ -4,13 +4,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 import click
+from cryptography.exceptions import InvalidSignature
 
 import scepd
 from scepd.app.clock import UtcClock
@@ -28,12 +29,14 @@ from scepd.hsm.faults import TokenFault
 from scepd.hsm.keys import open_signing_key, parse_uri
 from scepd.observe.audit import Action
 from scepd.ports import SigningKey
-from scepd.refusal import OperatorError, Reject
+from scepd.refusal import OperatorError, Reject, Unavailable
 from scepd.store.engines import open_engine
 from scepd.store.migrate import upgrade
 from scepd.store.repository import Repository
+from scepd.x509.draft import SealError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+_STOPS = (OperatorError, TokenFault, Reject, SealError, InvalidSignature, Unavailable)
 _NO_AUDIT_KEY = (
     "scepd hsm keygen scepd-audit --role sign --type ec:P-256, then [audit] key and public_key in the configuration"
 )
@@ -86,6 +89,9 @@ def hold(plan: Plan, manner: Manner) -> tuple[Product, ...]:
         return _hold_really(plan, manner, premises)
     except TokenFault as fault:
         raise Failure(f"the token failed: {fault.cause}", hint="scepd hsm list --tokens") from fault
+    except (SealError, InvalidSignature) as error:
+        what = str(error) or "a signature does not verify"
+        raise Failure(f"the token signed what is of no use: {what}", hint="scepd hsm probe; then the same again") from error
 
 
 def _rehearse(plan: Plan, premises: Premises) -> None:
@@ -207,8 +213,10 @@ def _on_the_trail(plan: Plan, premises: Premises) -> Iterator[Repository]:
             )
             try:
                 yield repository
-            except (OperatorError, TokenFault, Reject) as error:
-                repository.note_ceremony(Action.ceremony_failed, who, plan.digest, {"problem": str(error)})
+            except _STOPS as error:
+                problem = str(error) or type(error).__name__
+                with suppress(Unavailable):  # where the store is what stopped it, nothing can be noted there either
+                    repository.note_ceremony(Action.ceremony_failed, who, plan.digest, {"problem": problem})
                 raise
             repository.note_ceremony(Action.ceremony_ended, who, plan.digest, {"plan": plan.digest})
     finally:

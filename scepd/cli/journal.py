@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -24,7 +26,7 @@ class Journal:
         """Read what an interrupted run of this very plan left behind."""
         journal = cls(directory, plan, [])
         if journal._notes.exists():
-            journal.made = [json.loads(line) for line in journal._notes.read_text().splitlines()]
+            journal.made = list(_read_notes(journal._notes.read_text()))
         return journal
 
     @property
@@ -42,7 +44,7 @@ class Journal:
         """Note durably that something is about to be made."""
         descriptor = os.open(self._notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, PRIVATE)
         with os.fdopen(descriptor, "a") as file:
-            file.write(json.dumps(thing) + "\n")
+            file.write("\n" + json.dumps(thing) + "\n")  # the line before may have been cut off
             file.flush()
             os.fsync(file.fileno())
         self.made.append(thing)
@@ -64,3 +66,10 @@ class Journal:
     @property
     def _notes(self) -> Path:
         return self.directory / f"unfinished-{self.plan.digest[:16]}.made"
+
+
+def _read_notes(text: str) -> Iterator[str]:
+    """Yield what was noted; of a line that was cut off nothing was made yet, since it is written first."""
+    for line in text.splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
