@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -85,7 +86,7 @@ def verify(  # noqa: PLR0917 - click passes each option as an argument
     """Verify every link and every seal of the audit trail, beside the running service or over a copy.
 
     Names the first bad row of each chain after an edit, a deletion, a reordering or a truncation. Exit status:
-    0 sound, 1 something was changed, 2 usage, 78 a fault in the configuration.
+    0 sound, 1 something was changed or nothing is sealed, 2 usage, 78 a fault in the configuration.
     """
     if store is not None and export is not None:
         raise click.UsageError("--store or --export, not both")
@@ -98,7 +99,8 @@ def verify(  # noqa: PLR0917 - click passes each option as an argument
             verdict.add(trail.take(entry))
         verdict.add(trail.finish(evidence.heads()))
     verdict.add(trusted.missing(trail.seals))
-    ctx.exit(verdict.show(_summary(trail, trusted.seals), sound="the audit trail is sound", as_json=as_json))
+    verdict.add(trusted.unsealed(trail, None if elsewhere else datetime.now(UTC)))
+    ctx.exit(verdict.show(_summary(trail, trusted.seals), sound=_sound(trail), as_json=as_json))
 
 
 @audit.command("export", short_help="The whole trail as JSON lines.")
@@ -112,6 +114,12 @@ def export_trail(output: Path | None, store: Path | None, config: Path) -> None:
         lines = export_lines(reader.audit_trail(), reader.audit_heads())
         for line in with_progress(lines, reader.audit_entries(), "exporting"):
             file.write(line + "\n")
+
+
+def _sound(trail: Trail) -> str:
+    if trail.seals:
+        return "the audit trail is sound"
+    return "every link of the audit trail holds, and nothing is sealed yet"
 
 
 def _summary(trail: Trail, seals: Path | None) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """Verifying the audit trail: every link, every seal, and the seals' copies outside the store; the first bad row is named."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from types import MappingProxyType
 
 import attrs
@@ -46,6 +47,8 @@ class Trail:
     ends: dict[str, Head] = attrs.field(factory=dict)
     sealed: Mapping[str, Head] = attrs.field(default=MappingProxyType({}))
     newest: Seal | None = None
+    first_at: datetime | None = None  # of the oldest row
+    last_at: datetime | None = None
     _broken: set[str] = attrs.field(factory=set, init=False)
     _copy: Seal | None = attrs.field(default=None, init=False)
 
@@ -84,6 +87,8 @@ class Trail:
     def _take_row(self, row: AuditRow) -> Iterator[Damage]:
         before = self.ends.get(row.owner, _START)
         self.ends[row.owner] = Head(row.sequence, row.hash)
+        self.first_at = row.at if self.first_at is None else min(self.first_at, row.at)
+        self.last_at = row.at if self.last_at is None else max(self.last_at, row.at)
         if row.owner not in self._broken and (fault := _fault(row, before)):
             yield from self._break(row.owner, row.sequence, fault)
 

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import time
 import tracemalloc
+from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
@@ -93,6 +94,61 @@ def test_S124_a_file_of_seals_that_is_gone_is_found(copy):
     assert run("verify", "--store", copy.store, "--key", copy.key).exit_code == 0  # none is compared unless named
 
 
+def age(copy, hours):
+    """Take every seal away, and write all rows anew as of that time before now, as who can write to the store may."""
+    database = sqlite3.connect(copy.store)
+    database.execute("DELETE FROM audit_seal")
+    now, ends = datetime.now(UTC), {}
+    words = ("owner", "sequence", "action", "actor", "target", "details")
+    for row in list(database.execute(f"SELECT {', '.join(words)} FROM audit ORDER BY owner, sequence")):
+        owner, sequence = row[:2]
+        at = now - timedelta(hours=hours if sequence == 1 else 0, minutes=1)
+        record = {**dict(zip(words, row, strict=True)), "at": at.isoformat(timespec="microseconds")}
+        previous = ends.get(owner, GENESIS)
+        ends[owner] = link(previous, record)
+        values = (record["at"], previous, ends[owner], owner, sequence)
+        database.execute("UPDATE audit SET at = ?, previous = ?, hash = ? WHERE owner = ? AND sequence = ?", values)
+    for owner, digest in ends.items():
+        database.execute("UPDATE audit_head SET hash = ? WHERE owner = ?", (digest, owner))
+    database.commit()
+    database.close()
+    copy.seals.unlink()
+
+
+@pytest.mark.parametrize("hours", [2, 0.5])
+def test_S124_a_trail_that_no_key_has_signed_is_not_called_sound(copy, hours):
+    age(copy, hours)
+    export = copy.directory / "audit.jsonl"
+    assert run("export", "--store", copy.store, "--output", export).exit_code == 0
+    for source in (("--store", copy.store), ("--export", export)):
+        result = run("verify", *source, "--key", copy.key)
+        assert "trail is sound" not in result.output
+        if hours < 1:  # the first seal may be due yet
+            assert result.exit_code == 0, result.output
+            assert result.stdout.startswith("every link of the audit trail holds, and nothing is sealed yet: rows 14")
+        else:
+            assert result.exit_code == 1
+            assert result.stdout.startswith("audit trail: nothing is sealed yet: no key has signed any of its 14 rows · ")
+            (finding,) = json.loads(run("verify", *source, "--key", copy.key, "--json").stdout)["findings"]
+            assert "audit_unsealed" in finding["try"]
+
+
+def test_S124_the_configured_interval_says_how_long_nothing_may_be_sealed(copy, elliptic, tmp_path):
+    site = tmp_path / "site"
+    shutil.copytree(elliptic.directory, site)
+    config = site / "scepd.toml"
+    config.write_text(config.read_text().replace(str(elliptic.directory), str(site)))
+    age(copy, 2)
+    shutil.copy(copy.store, site / "state" / "scepd.sqlite")
+    (site / "state" / "audit-seals.jsonl").unlink(missing_ok=True)
+    assert run("verify", "--config", config).exit_code == 1
+    text = config.read_text()
+    config.write_text(text.replace("[audit]\n", '[audit]\nseal_every = "3h"\n').replace('seal_every = "1h"\n', ""))
+    result = run("verify", "--config", config)
+    assert result.exit_code == 0, result.output
+    assert "nothing is sealed yet" in result.stdout
+
+
 def test_another_key_proves_nothing(copy, tmp_path):
     other = Sealer.within(tmp_path)
     key = tmp_path / "other.pem"
@@ -163,6 +219,7 @@ def test_the_configured_store_is_listed_shown_verified_and_exported(elliptic, tm
     assert (absent.exit_code, "has no row 99999" in absent.stderr) == (1, True)
     result = run("verify", *config)
     assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("every link of the audit trail holds, and nothing is sealed yet: rows")
     assert "seals 0" in result.stdout
     output = tmp_path / "x"
     assert run("export", "--output", output, *config).exit_code == 0
