@@ -25,7 +25,7 @@ from scepd.x509.lint import lint
 # A ceremony and the first request may follow each other within a second, on machines whose clocks differ.
 _BACKDATE = timedelta(minutes=5)
 
-Kind = Literal["ca", "ra", "tls"]
+Kind = Literal["ca", "crossed", "ra", "tls"]
 
 
 @attrs.frozen
@@ -37,11 +37,18 @@ class Ceremony:
     random: Callable[[int], bytes]
 
     def found_ca(
-        self, subject: Name, validity: timedelta, *, transport: bool = False, path_length: int | None = 0
+        self,
+        subject: Name,
+        validity: timedelta,
+        *,
+        transport: bool = False,
+        path_length: int | None = 0,
+        like: IssuerCertificate | None = None,
     ) -> bytes:
         """Return a self-signed CA certificate that may issue end entities only, unless `path_length` says more.
 
-        `transport` is for a CA that is its own RA: its key may then sign replies and be encrypted to (C-051).
+        `transport` is for a CA that is its own RA: its key may then sign replies and be encrypted to (C-051). `like` is
+        another CA certificate, whose name and key identifier this one has in place of `subject`.
         """
         public_key: IssuerPublicKey = self.key.public_key()
         draft = draft_ca_certificate(
@@ -52,8 +59,9 @@ class Ceremony:
             not_after=self.now + validity,
             path_length=path_length,
             transport=transport,
+            like=like,
         )
-        return self._sign(draft, "ca", None)
+        return self._sign(draft, "ca" if like is None else "crossed", None)
 
     def certify_ra(self, issuer: IssuerCertificate, subject: Name, public_key: IssuerPublicKey, role: RaRole) -> bytes:
         """Return the certificate of an RA key, valid as long as the CA: it ends with the CA, unless rotated."""

@@ -4,6 +4,8 @@ import hashlib
 from datetime import datetime, timedelta
 
 import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepd.ca.plan import Step, kind_of
 from scepd.hsm.keys import PublicKey
@@ -21,7 +23,7 @@ from scepd.x509.certificate import (
 from scepd.x509.draft import Draft, split
 from scepd.x509.fields import contents, elements, tbs_fields
 from scepd.x509.lint import Kind, lint
-from scepd.x509.names import from_text
+from scepd.x509.names import from_text, from_x509, to_text
 from scepd.x509.view import AUTHORITY_KEY, SUBJECT_KEY
 
 # A ceremony and the first request may follow each other within a second, on machines whose clocks differ.
@@ -55,15 +57,38 @@ def draft_step(step: Step, public_key: PublicKey, issuer: IssuerCertificate | No
             f"{step.output} would end at {step.not_after}, after its issuer's certificate ({ends})",
             "a shorter --validity; or a new CA certificate first: scepd ca rollover",
         )
-    draft = _draft(step, public_key, issuer, at)
-    findings = lint(draft.der, issuer, _KINDS[step.makes])
+    like = _likeness(step)
+    draft = _draft(step, public_key, issuer, at, like)
+    findings = lint(draft.der, issuer, _KINDS[step.makes] if like is None else "crossed")
     if findings:
         listed = "; ".join(f"{finding.rule}: {finding.detail}" for finding in findings)
         raise OperatorError(f"{step.output} would be invalid: {listed}", "choose another name, key or validity")
     return draft
 
 
-def _draft(step: Step, public_key: PublicKey, issuer: IssuerCertificate | None, at: Circumstances) -> Draft:
+def _likeness(step: Step) -> IssuerCertificate | None:
+    """Return the certificate of its own of the CA that a step cross-certifies, None for any other step."""
+    if step.makes != "ca" or "BEGIN CERTIFICATE-----" not in step.request:
+        return None
+    try:
+        other = x509.load_pem_x509_certificate(step.request.encode())
+    except ValueError as error:
+        raise OperatorError(
+            f"the certificate of {step.subject} cannot be read: {error}", "openssl x509 -noout -text -in FILE"
+        ) from error
+    like = IssuerCertificate.load(other.public_bytes(Encoding.DER))
+    if to_text(from_x509(other.subject)) != step.subject:
+        raise OperatorError(f"the certificate is not that of {step.subject}, as the plan says", "scepd ca cross ... --plan")
+    return like
+
+
+def _draft(
+    step: Step,
+    public_key: PublicKey,
+    issuer: IssuerCertificate | None,
+    at: Circumstances,
+    like: IssuerCertificate | None,
+) -> Draft:
     subject = from_text(step.subject) if step.subject else ()
     if step.makes in {"root", "ca"}:
         begin = at.now - BACKDATE
@@ -76,6 +101,7 @@ def _draft(step: Step, public_key: PublicKey, issuer: IssuerCertificate | None, 
             not_after=step.end,
             path_length=step.path_length,
             transport=step.key is not None and step.key.role == "both",
+            like=like,
         )
     if issuer is None:
         raise OperatorError(f"nobody would sign {step.output}", "a step of this kind names its signer")

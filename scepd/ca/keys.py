@@ -1,9 +1,7 @@
 """The keys of a ceremony: made or found in the token, read back, proved; or another's, with proof of possession."""
 
 from collections.abc import Callable
-from pathlib import Path
 
-import attrs
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -20,17 +18,8 @@ from scepd.message.csr import parse_csr
 from scepd.refusal import OperatorError, Reject
 from scepd.x509.certificate import IssuerCertificate
 from scepd.x509.keys import load_public_key, verify_csr
-from scepd.x509.names import from_x509, to_text
 
 Sessions = Callable[[str | None], Session]
-
-
-@attrs.frozen
-class Answer:
-    """What another CA made of a request: the certificate, and the certificate of who signed it."""
-
-    der: bytes
-    signed_by: bytes
 
 
 def make_key(key: PlannedKey, sessions: Sessions) -> None:
@@ -112,40 +101,3 @@ def open_signer(
     if public is None:
         raise OperatorError(f"there is no key {name}", "scepd hsm list")
     return signing_key_for(session, name, public, Opening(rules=KeyRules(both_roles=both)))
-
-
-def verified_answer(step: Step, public: PublicKey, place: Callable[[str], Path]) -> Answer:
-    """Return the certificate that another CA signed for `public`, after asking everything of it that we rely on.
-
-    Raises `OperatorError`: it certifies another key or name, is no CA certificate, or was not signed by the first
-    certificate of the plan's chain.
-    """
-    where = "the certificate"
-    try:
-        certificate = x509.load_pem_x509_certificate(step.request.encode())
-        above = x509.load_pem_x509_certificates(place(step.chain).read_bytes())
-    except (OSError, ValueError) as error:
-        raise OperatorError(
-            f"{where} or its chain cannot be read: {error}", "openssl x509 -noout -text -in FILE"
-        ) from error
-    if certificate.public_key() != public:
-        raise OperatorError(
-            f"{where} certifies another key than {step.key.uri if step.key else ''}", "the answer to this key's request"
-        )
-    if to_text(from_x509(certificate.subject)) != step.subject:
-        raise OperatorError(
-            f"{where} names {certificate.subject.rfc4514_string()}, the plan {step.subject}",
-            "--subject, if that is right",
-        )
-    below = certificate
-    for one in above:
-        try:
-            below.verify_directly_issued_by(one)
-        except (ValueError, TypeError, InvalidSignature) as error:
-            raise OperatorError(
-                f"{below.subject.rfc4514_string()} is not signed by {one.subject.rfc4514_string()}",
-                "--chain FILE: the CA that signed it first, then the one above",
-            ) from error
-        below = one
-    IssuerCertificate.load(der := certificate.public_bytes(Encoding.DER))
-    return Answer(der, above[0].public_bytes(Encoding.DER))

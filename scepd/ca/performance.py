@@ -10,8 +10,9 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from scepd.ca.answer import verified_answer
 from scepd.ca.drafting import Circumstances, draft_step, form_of, makes_certificate
-from scepd.ca.keys import certified_key, make_key, open_signer, verified_answer
+from scepd.ca.keys import certified_key, make_key, open_signer
 from scepd.ca.plan import Plan, PlannedKey, Step, stand_in
 from scepd.hsm.keys import PublicKey, parse_uri
 from scepd.hsm.public import is_taken
@@ -21,6 +22,7 @@ from scepd.message.csr import build_csr, parse_csr
 from scepd.refusal import OperatorError, Reject
 from scepd.x509.certificate import IssuerCertificate, new_serial
 from scepd.x509.draft import Draft, SealError, seal
+from scepd.x509.fields import UNREADABLE
 from scepd.x509.issuer import issuing_digest
 from scepd.x509.keys import encode_public_key, verify_csr
 from scepd.x509.names import from_text
@@ -80,7 +82,7 @@ def examine(plan: Plan, stage: Stage) -> tuple[str, ...]:
         _refuse_existing(step, stage)
         public_key = _examine_key(step, stage, number)
         if step.makes == "install":
-            verified_answer(step, public_key, stage.place)
+            verified_answer(step, public_key, stage.place, stage.now)
         if not makes_certificate(step):
             forms.append("")
             continue
@@ -152,7 +154,8 @@ def read_certificate(path: Path) -> bytes:
     """Return the DER of the one certificate in a PEM file. Raises `OperatorError`."""
     try:
         (certificate,) = x509.load_pem_x509_certificates(path.read_bytes())
-    except (OSError, ValueError) as error:
+        _ = certificate.subject, certificate.public_key(), certificate.extensions  # read when they are asked for
+    except (OSError, *UNREADABLE) as error:
         raise OperatorError(
             f"{path} holds no certificate that can be read: {error}", "openssl x509 -noout -in FILE"
         ) from error
@@ -171,7 +174,7 @@ def _make(step: Step, stage: Stage, form: str) -> Product:
         case "key":
             return product
         case "install":
-            answer = verified_answer(step, public_key, stage.place)
+            answer = verified_answer(step, public_key, stage.place, stage.now)
             _write_once(stage, step.output, answer.der, "CERTIFICATE")
             return attrs.evolve(product, der=answer.der, signed_by=answer.signed_by)
         case "request":

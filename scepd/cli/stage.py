@@ -31,7 +31,6 @@ from scepd.ports import SigningKey
 from scepd.records import Secret
 from scepd.refusal import OperatorError
 from scepd.x509.certificate import IssuerCertificate
-from scepd.x509.names import from_x509
 
 AUDIT_LABEL = "scepd-audit"
 
@@ -151,7 +150,5 @@ def _stand_in(signer: PlannedSigner, scratch: Scratch) -> None:
     public = public_key(session, name.label or "")
     assert isinstance(public, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
     ceremony = Ceremony(signing_key_for(session, name, public), real.not_before, os.urandom)
-    der = ceremony.found_ca(
-        from_x509(real.certificate.subject), real.not_after - real.not_before, path_length=real.path_length
-    )
+    der = ceremony.found_ca((), real.not_after - real.not_before, path_length=real.path_length, like=real)
     path.write_bytes(to_pem(der, "CERTIFICATE"))

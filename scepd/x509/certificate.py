@@ -14,6 +14,7 @@ from scepd.message import tlv
 from scepd.records import Attribute, GeneralName, Name, Template, shard_url
 from scepd.refusal import OperatorError, Reason, Reject, Unavailable
 from scepd.x509.draft import Draft, IssuerPublicKey
+from scepd.x509.fields import tbs_fields
 from scepd.x509.issuer import IssuerCertificate, Letterhead, issuing_digest, write_extension
 from scepd.x509.keys import PublicKey, encode_public_key, key_identifier, load_public_key
 from scepd.x509.names import COMMON_NAME, encode, to_x509_general_name
@@ -114,6 +115,7 @@ class _Body:
     spki_der: bytes
     serial: int
     extensions: bytes  # Extensions one behind the other
+    key_identifier_der: bytes = b""  # the whole extension, where it is not to be derived from the key
 
 
 def _window(template: Template, issuer: IssuerCertificate, now: datetime) -> tuple[datetime, datetime]:
@@ -176,7 +178,11 @@ def _draft(body: _Body, letterhead: Letterhead, window: tuple[datetime, datetime
         body.spki_der,
         tlv.explicit(
             3,
-            tlv.sequence(body.extensions, _SUBJECT_KEY, key_identifier(body.spki_der), letterhead.authority_key_der),
+            tlv.sequence(
+                body.extensions,
+                body.key_identifier_der or _SUBJECT_KEY + key_identifier(body.spki_der),
+                letterhead.authority_key_der,
+            ),
         ),
     )
     der = tlv.sequence(tbs, letterhead.algorithm_der, letterhead.placeholder_der)
@@ -198,21 +204,37 @@ def draft_ca_certificate(  # noqa: PLR0913 - a ceremony decides each of these
     not_after: datetime,
     path_length: int | None = 0,
     transport: bool = False,
+    like: IssuerCertificate | None = None,
 ) -> Draft:
     """Write a CA certificate, self-signed where there is no issuer.
 
-    `transport` adds the key usages of SCEP transport, for a CA that is its own RA (C-051). Raises OperatorError when
-    it would outlive its issuer, Reject(subject_refused) for the name.
+    `transport` adds the key usages of SCEP transport, for a CA that is its own RA (C-051). `like` is another
+    certificate of that CA, whose name, key identifier and key are copied octet for octet in place of `subject`, since
+    what that CA has signed names it so (C-285). Raises OperatorError when it would outlive its issuer,
+    Reject(subject_refused) for the name.
     """
     if issuer is not None and not issuer.not_before <= not_before < not_after <= issuer.not_after:
         raise OperatorError("the CA certificate would outlive its issuer", "choose a shorter validity")
     usages = {"keyCertSign", "cRLSign"} | (_RA_USAGES["both"] if transport else frozenset())
     constraints = write_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
     extensions = constraints + _key_usage(fitting_usages(frozenset(usages), public_key))
-    name_der, spki_der = encode(subject), encode_public_key(public_key)
-    own = Letterhead.of(name_der, public_key, key_identifier(spki_der), issuing_digest(public_key))
-    body = _Body(name_der, spki_der, serial, extensions)
+    body = _Body(b"", encode_public_key(public_key), serial, extensions)
+    body = attrs.evolve(body, subject_der=encode(subject)) if like is None else _body_like(body, like)
+    identifier = key_identifier(body.spki_der) if like is None else like.key_identifier
+    own = Letterhead.of(body.subject_der, public_key, identifier, issuing_digest(public_key))
     return _draft(body, own if issuer is None else issuer.letterhead, (not_before, not_after))
+
+
+def _body_like(body: _Body, like: IssuerCertificate) -> _Body:
+    """Return the body with the name and key identifier of another certificate, and its octets of the key if that is one."""
+    spki_der = tbs_fields(like.certificate.tbs_certificate_bytes)[6]
+    is_same = encode_public_key(like.public_key) == body.spki_der
+    return attrs.evolve(
+        body,
+        subject_der=like.subject_der,
+        spki_der=spki_der if is_same else body.spki_der,
+        key_identifier_der=write_extension(x509.SubjectKeyIdentifier(like.key_identifier)),
+    )
 
 
 def draft_ra_certificate(  # noqa: PLR0913 - a ceremony decides each of these

@@ -6,9 +6,10 @@ import attrs
 
 from scepd.x509.view import Common, Kind, View
 
-ALL: frozenset[Kind] = frozenset({"leaf", "ca", "ra", "tls", "ocsp"})
+ALL: frozenset[Kind] = frozenset({"leaf", "ca", "crossed", "ra", "tls", "ocsp"})
 END: frozenset[Kind] = frozenset({"leaf", "ra", "tls", "ocsp"})
-CA: frozenset[Kind] = frozenset({"ca"})
+CA: frozenset[Kind] = frozenset({"ca", "crossed"})
+OWN_CHOICE: frozenset[Kind] = ALL - {"crossed"}  # of name and key identifier
 
 
 @attrs.frozen

@@ -3,7 +3,7 @@
 from cryptography import x509
 
 from scepd.x509.keys import key_identifier
-from scepd.x509.rule import CA, END, CommonRule, Rule
+from scepd.x509.rule import CA, END, OWN_CHOICE, CommonRule, Rule
 from scepd.x509.usages import EXTENDED_KEY_USAGES, SPECIAL_PURPOSES, TLS_FEATURE, served_usages
 from scepd.x509.view import (
     ACCESS,
@@ -25,7 +25,8 @@ from scepd.x509.view import (
 _KNOWN = frozenset(
     {AUTHORITY_KEY, SUBJECT_KEY, BASIC_CONSTRAINTS, KEY_USAGE, PURPOSES, NAMES, CRL_POINTS, ACCESS, TLS_FEATURE}
 )
-_KNOWN_BY_KIND = {"ca": _KNOWN | {NAME_CONSTRAINTS, POLICIES}, "ocsp": _KNOWN | {OCSP_NO_CHECK}}
+_KNOWN_OF_CA = _KNOWN | {NAME_CONSTRAINTS, POLICIES}
+_KNOWN_BY_KIND = {"ca": _KNOWN_OF_CA, "crossed": _KNOWN_OF_CA, "ocsp": _KNOWN | {OCSP_NO_CHECK}}
 _CRITICAL = frozenset({BASIC_CONSTRAINTS, KEY_USAGE, NAME_CONSTRAINTS})
 _CA_POWERS = frozenset({"keyCertSign", "cRLSign"})
 _AUTHORITY_PURPOSES = frozenset(
@@ -76,6 +77,10 @@ def _authority_key(view: View) -> str | None:
 def _subject_key(view: View) -> str | None:
     derived = key_identifier(view.fields[6])
     return None if view.key_identifier == derived else "absent or not derived from the public key"
+
+
+def _subject_key_present(view: View) -> str | None:
+    return None if view.key_identifier else "no subject key identifier"
 
 
 def _usage_present(common: Common) -> str | None:
@@ -194,7 +199,8 @@ EXTENSION_RULES: tuple[Rule | CommonRule, ...] = (
     CommonRule("extensions_are_known", "S-60, S-61", _known),
     CommonRule("criticality", "RFC 5280 4.2.1", _critical),
     Rule("authority_key_identifier", "C-278", _authority_key),
-    Rule("subject_key_identifier", "C-278", _subject_key),
+    Rule("subject_key_identifier", "C-278", _subject_key, OWN_CHOICE),
+    Rule("subject_key_identifier_is_present", "C-278", _subject_key_present, frozenset({"crossed"})),
     CommonRule("key_usage_is_present", "C-279", _usage_present),
     CommonRule("key_usage_of_end_entity", "C-279, S-58", _usage_of_end_entity, END),
     CommonRule("key_usage_of_ca", "C-279", _usage_of_ca, CA),

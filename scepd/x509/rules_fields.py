@@ -15,7 +15,7 @@ from scepd.x509.names import (
     UTF8_STRING,
     check_attribute,
 )
-from scepd.x509.rule import END, CommonRule, Rule
+from scepd.x509.rule import END, OWN_CHOICE, CommonRule, Rule
 from scepd.x509.view import Common, View
 
 _VERSION_3 = bytes.fromhex("a003020102")
@@ -144,9 +144,9 @@ FIELD_RULES: tuple[Rule | CommonRule, ...] = (
     Rule("validity_is_ordered", "RFC 5280 4.1.2.5", _validity_ordered),
     Rule("validity_is_within_issuer", "C-284, S-64", _validity_within),
     Rule("times_are_encoded_right", "C-276", _times),
-    Rule("subject_string_types", "C-286", _subject_strings),
-    Rule("subject_values", "C-286, S-56", _subject_values),
-    Rule("subject_attributes_once", "S-53", _subject_repeats),
+    Rule("subject_string_types", "C-286", _subject_strings, OWN_CHOICE),
+    Rule("subject_values", "C-286, S-56", _subject_values, OWN_CHOICE),
+    Rule("subject_attributes_once", "S-53", _subject_repeats, OWN_CHOICE),
     Rule("subject_is_not_issuer", "S-57", _subject_differs, END),
     Rule("somebody_is_named", "C-281", _somebody_named),
     CommonRule("no_unique_identifiers", "RFC 5280 4.1.2.8", _no_unique_identifiers),

@@ -18,7 +18,8 @@ from scepd.x509.keys import read_public_key
 from scepd.x509.names import from_x509
 from scepd.x509.usages import key_usages
 
-Kind = Literal["leaf", "ca", "ra", "tls", "ocsp"]
+# "crossed": of a CA whose name and key identifier are what they are in a certificate that it has already.
+Kind = Literal["leaf", "ca", "crossed", "ra", "tls", "ocsp"]
 
 AUTHORITY_KEY = "2.5.29.35"
 SUBJECT_KEY = "2.5.29.14"

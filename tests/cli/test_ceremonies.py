@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from scepd.x509.fields import tbs_fields
 from tests.cli.conftest import Installation, initialise, scepd
 
 WRONG = {
@@ -212,6 +213,45 @@ def test_a_cross_certificate_lets_those_who_trust_one_ca_trust_the_other(pki):
     assert told.stdout == "devices-ra-sign.pem: OK\n"
     crossed, own = (x509.load_pem_x509_certificate((pki.directory / name).read_bytes()) for name in ("crossed.pem", "devices-ca.pem"))
     assert (crossed.subject, crossed.public_key()) == (own.subject, own.public_key())
+
+
+ELDER = """
+[req]
+distinguished_name = dn
+x509_extensions = ca
+prompt = no
+string_mask = default
+[dn]
+C = CH
+O = Elder & Co
+CN = Elder CA
+[ca]
+basicConstraints = critical,CA:TRUE
+keyUsage = critical,keyCertSign,cRLSign
+subjectKeyIdentifier = DEADBEEF0102030405060708
+[leaf]
+authorityKeyIdentifier = keyid:always
+"""
+
+
+def test_C285_a_cross_certificate_names_the_other_ca_octet_for_octet(pki, tmp_path):
+    at = {"cwd": tmp_path}
+    (tmp_path / "elder.cnf").write_text(ELDER)
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    run("openssl", "req", "-x509", "-new", *curve, "-keyout", "elder.key", "-out", "elder.pem", "-days", "90", "-config", "elder.cnf", **at)
+    assert {"T61STRING", "PRINTABLESTRING"} <= set(run("openssl", "asn1parse", "-in", "elder.pem", **at).stdout.replace(":", " ").split())
+    run("openssl", "req", "-new", *curve, "-keyout", "leaf.key", "-out", "leaf.csr", "-subj", "/CN=leaf", **at)
+    run("openssl", "x509", "-req", "-in", "leaf.csr", "-CA", "elder.pem", "-CAkey", "elder.key", "-out", "leaf.pem", "-days", "30", "-extfile", "elder.cnf", "-extensions", "leaf", **at)
+    there = pki.directory
+    signer = ("--key", "pkcs11:token=root;object=root-ca", "--pin-file", there / "root-pin", "--certificate", there / "root-ca.pem")
+    wish = ("ca", "cross", "elder.pem", *signer, "--output", "crossed.pem")
+    forms = [line for mode in ("--rehearse", "--yes") for line in pki.scepd(*wish, mode, **at).stderr.splitlines() if "form of" in line]
+    assert forms[0] == forms[1]
+    crossed, own = (x509.load_pem_x509_certificate((tmp_path / file).read_bytes()) for file in ("crossed.pem", "elder.pem"))
+    assert tbs_fields(crossed.tbs_certificate_bytes)[5:7] == tbs_fields(own.tbs_certificate_bytes)[5:7]
+    assert crossed.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest == bytes.fromhex("DEADBEEF0102030405060708")
+    told = run("openssl", "verify", "-CAfile", there / "root-ca.pem", "-untrusted", "crossed.pem", "leaf.pem", **at)
+    assert told.stdout == "leaf.pem: OK\n"
 
 
 def test_S109_C052_keys_of_the_service_are_certified_for_one_thing_and_can_be_revoked(site):

@@ -130,7 +130,7 @@ def tls(names=SCEP_NAMES):
     )
 
 
-def sub_ca(by, path_length=0):
+def sub_ca(by, path_length=0, like=None):
     return draft_ca_certificate(
         from_text("CN=Sub CA"),
         ec_key("sub").public_key(),
@@ -139,6 +139,7 @@ def sub_ca(by, path_length=0):
         not_before=BEGIN,
         not_after=END,
         path_length=path_length,
+        like=like,
     )
 
 

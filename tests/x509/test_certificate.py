@@ -309,6 +309,51 @@ def test_C284_a_subordinate_ca_and_what_it_issues(tmp_path):
     assert openssl_verify(tmp_path, sealed, sub.der, root.der)[1] == f"{tmp_path}/leaf.pem: OK\n"
 
 
+def odd_ca(key):
+    """Return the self-signed certificate of a CA whose encoding is not ours: T61String, a key identifier of its own, no NULL."""
+    name = tlv.sequence(
+        tlv.set_of((_pair("2.5.4.10", b"\x14\x08Old & Co"),)), tlv.set_of((_pair("2.5.4.3", b"\x13\x06Old CA"),))
+    )
+    plain = certificate(
+        subject="CN=x",
+        by="CN=x",
+        key=key.public_key(),
+        constraints=(x509.BasicConstraints(ca=True, path_length=None), True),
+        usage=(usage("key_cert_sign", "crl_sign"), True),
+        purposes=None,
+        names=None,
+        subject_key=(x509.SubjectKeyIdentifier(bytes(range(32))), False),
+        authority_key=None,
+    )
+    spki = tlv.sequence(tlv.sequence(tlv.oid("1.2.840.113549.1.1.1")), elements(contents(tbs_fields(split(plain)[0])[6]))[1])
+    return IssuerCertificate.load(seal(bend(bend(bend(plain, 3, name), 5, name), 6, spki), key, key.public_key()))
+
+
+def test_C285_a_cross_certificate_has_the_other_cas_octets(tmp_path):
+    key, root = rsa_key("another"), issuer(path_length=2)
+    other = odd_ca(key)
+    made = draft_ca_certificate(
+        (), key.public_key(), issuer=root, serial=SERIAL, not_before=NOW, not_after=END, path_length=0, like=other
+    )
+    crossed = IssuerCertificate.load(seal(made.der, ca_key("rsa"), root.public_key))
+    for index in (5, 6):  # subject, subjectPublicKeyInfo
+        assert tbs_fields(made.tbs)[index] == tbs_fields(split(other.der)[0])[index]
+    assert crossed.key_identifier == other.key_identifier == bytes(range(32))
+    leaf_der = seal(draft(by=other).der, key, key.public_key())  # as the other CA issues it, knowing nothing of this
+    for chain in ((other.der,), (crossed.der, root.der)):
+        told = openssl_verify(tmp_path, leaf_der, *chain, at=NOW + timedelta(days=1))
+        assert told[1].endswith(": OK\n"), told
+
+
+def test_C285_a_stand_in_has_the_name_and_its_own_key():
+    other, key = odd_ca(rsa_key("another")), ec_key("sub")
+    made = draft_ca_certificate((), key.public_key(), serial=SERIAL, not_before=BEGIN, not_after=END, like=other)
+    found = IssuerCertificate.load(seal(made.der, key, key.public_key()))
+    assert (found.subject_der, found.key_identifier) == (other.subject_der, other.key_identifier)
+    assert found.public_key == key.public_key()
+    assert lint(made.der, None, "crossed") == []
+
+
 def test_S64_a_ca_certificate_beyond_its_issuer_is_refused():
     with pytest.raises(OperatorError, match="outlive"):
         draft_ca_certificate(

@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 from scepd.message import tlv
 from scepd.x509.draft import EC_ALGORITHMS, RSA_ALGORITHMS, split
 from scepd.x509.fields import tbs_fields
+from scepd.x509.issuer import IssuerCertificate
 from scepd.x509.lint import RULES, Finding, lint
 from tests.x509.material import (
     NOW,
@@ -44,6 +45,7 @@ def good(kind):
     return {
         "leaf": lambda: (draft().der, issuer()),
         "ca": lambda: (ca_der(), None),
+        "crossed": lambda: (sub_ca(issuer(path_length=1), like=elder()).der, issuer(path_length=1)),
         "ra": lambda: (ra().der, issuer()),
         "tls": lambda: (tls().der, issuer()),
         "ocsp": lambda: (ocsp().der, issuer()),
@@ -96,6 +98,16 @@ def bare_ca(**changes):
     return certificate(subject="CN=Device CA,O=Example,C=CH", key=own_key(), **whole)
 
 
+def elder():
+    """Return a CA of another maker: string types, a name and a key identifier that no certificate of ours would have."""
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Old & Co", T61), *[x509.NameAttribute(NameOID.COMMON_NAME, word) for word in ("Old CA", "R1 ")]])
+    constraints, bits = x509.BasicConstraints(ca=True, path_length=0), usage("key_cert_sign", "crl_sign")
+    identifier = x509.SubjectKeyIdentifier(bytes(range(12)))
+    key = ec_key("sub").public_key()
+    whole = {"constraints": (constraints, True), "usage": (bits, True), "purposes": None, "names": None}
+    return IssuerCertificate.load(certificate(subject=subject, key=key, subject_key=(identifier, False), **whole))
+
+
 # Rule -> (kind, a certificate that breaks it, its issuer unless it is the usual one).
 PRINTABLE, T61 = x509.name._ASN1Type.PrintableString, x509.name._ASN1Type.T61String
 VALIDITY_IN_WRONG_TYPE = tlv.sequence(b"\x18\x0f20260301120000Z", b"\x17\x0d270301120000Z")
@@ -128,6 +140,7 @@ FAILURES = {
     "criticality": ("leaf", lambda: certificate(usage=(usage("digital_signature"), False))),
     "authority_key_identifier": ("leaf", lambda: certificate(authority_key=None)),
     "subject_key_identifier": ("leaf", lambda: certificate(subject_key=(x509.SubjectKeyIdentifier(b"no"), False))),
+    "subject_key_identifier_is_present": ("crossed", lambda: bare_ca(subject_key=None), None),
     "key_usage_is_present": ("leaf", lambda: certificate(usage=None)),
     "key_usage_of_end_entity": ("leaf", lambda: certificate(usage=(usage("crl_sign"), True))),
     "key_usage_of_ca": ("ca", lambda: bare_ca(usage=(usage("key_cert_sign"), True)), None),
@@ -325,6 +338,15 @@ def test_C280_path_lengths():
     assert lint(bare_ca(), None, "ca") == []
     found = lint(certificate(constraints=None), two, "ca")
     assert "path_length" not in broken(found)
+
+
+def test_C285_another_cas_name_and_key_identifier_may_be_what_they_are():
+    by = issuer(path_length=1)
+    der = sub_ca(by, like=elder()).der
+    assert lint(der, by, "crossed") == []
+    choices = {"subject_string_types", "subject_values", "subject_attributes_once", "subject_key_identifier"}
+    assert broken(lint(der, by, "ca")) == choices
+    assert broken(lint(bare_ca(usage=(usage("key_cert_sign"), True)), None, "crossed")) == {"key_usage_of_ca"}
 
 
 def test_C279_a_ca_may_carry_name_constraints():
