@@ -273,6 +273,11 @@ class Tpm2(SoftHsm):
         )  # fmt: skip
         until((self.place / "tpm.ctrl").exists, "swtpm")
         self.bring_back(None)
+        # A TPM counts wrong PINs of all its tokens together, and after three of them it refuses every one for 1,000 s.
+        call(
+            "tpm2_dictionarylockout", "--setup-parameters", "--max-tries=1000", "--recovery-time=1",
+            "--lockout-recovery-time=1", TPM2TOOLS_TCTI="tabrmd:bus_type=session", DBUS_SESSION_BUS_ADDRESS=self.bus,
+        )  # fmt: skip
 
 
 def scratch(prefix):

@@ -13,12 +13,12 @@ from tests.faulty_token import OK, PIN_INCORRECT, compile_module
 from tests.live.device import Fleet, tail
 from tests.live.killing import ready_pids, wait_ready, wait_until, workers
 from tests.live.moods import give_board, module_of, percentile, watched
-from tests.live.server import BIN, copy_of, environment, run
+from tests.live.server import BIN, PATIENCE, copy_of, environment, run
 
 pytestmark = pytest.mark.live
 
 ENOUGH = 200  # requests of which the 99th percentile is taken
-QUICK = 50  # milliseconds
+QUICK = 50 * PATIENCE  # milliseconds
 WRONG = "00-wrong"  # as long as any token takes one
 
 
