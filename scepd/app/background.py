@@ -221,6 +221,7 @@ class _Staff:
                 clerk=self.clerk,
                 lanes=self.lanes,
                 clock=self.clock,
+                locations=self.settings.issuer[listener.tls.renewal.issuer].locations,
             )
 
 

@@ -15,7 +15,7 @@ from scepd.app.halt import Halt
 from scepd.app.keys import ca_rules, key_checks, ra_rules
 from scepd.app.methods import Doorkeepers
 from scepd.app.successions import successions_of
-from scepd.ca.local import LocalIssuer, Locations
+from scepd.ca.local import LocalIssuer
 from scepd.ca.prepared import PreparedAnswers
 from scepd.ca.responder import Authorities, Responder, Responders
 from scepd.ca.shards import OpenShards
@@ -236,7 +236,7 @@ def _open_issuer(session: Session, issuer: IssuerSettings) -> LocalIssuer:
         IssuerCertificate.load(issuer.certificate_der),
         key,
         issuer.chain,
-        Locations(issuer.crl_urls, issuer.ocsp_urls, issuer.issuer_urls),
+        issuer.locations,
     )
 
 

@@ -20,6 +20,7 @@ from scepd.hsm.faults import TokenFault
 from scepd.ports import Clock
 from scepd.refusal import OperatorError, Reject, Unavailable
 from scepd.store.repository import Repository
+from scepd.x509.certificate import Locations
 from scepd.x509.draft import Draft, SealError
 from scepd.x509.issuer import IssuerCertificate
 
@@ -48,6 +49,7 @@ class TlsDuty:
     clock: Clock
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[int], bytes] = os.urandom
+    locations: Locations = attrs.field(factory=Locations)
     log = Logger()
     _due: float = attrs.field(default=0.0, init=False)
     _pause: float = attrs.field(default=_LOOK, init=False)
@@ -98,7 +100,7 @@ class TlsDuty:
         return x509.load_pem_x509_certificates(self.path.read_bytes())
 
     def _draft(self, issuer: IssuerCertificate) -> Draft:
-        return draft_renewal(self._chain()[0], issuer, self.clock.now(), self.random)
+        return draft_renewal(self._chain()[0], issuer, self.clock.now(), self.random, self.locations)
 
     def _use(self, der: bytes) -> None:
         chain = [x509.load_der_x509_certificate(der), *self._chain()[1:]]

@@ -14,6 +14,7 @@ from scepd.records import GeneralName
 from scepd.refusal import OperatorError
 from scepd.x509.certificate import (
     IssuerCertificate,
+    Locations,
     RaRole,
     draft_ca_certificate,
     draft_ocsp_certificate,
@@ -90,6 +91,7 @@ def _draft(
     like: IssuerCertificate | None,
 ) -> Draft:
     subject = from_text(step.subject) if step.subject else ()
+    locations = Locations(step.crl_urls, step.ocsp_urls, step.issuer_urls)
     if step.makes in {"root", "ca"}:
         begin = at.now - BACKDATE
         return draft_ca_certificate(
@@ -102,6 +104,7 @@ def _draft(
             path_length=step.path_length,
             transport=step.key is not None and step.key.role == "both",
             like=like,
+            locations=locations,
         )
     if issuer is None:
         raise OperatorError(f"nobody would sign {step.output}", "a step of this kind names its signer")
@@ -112,10 +115,18 @@ def _draft(
         )
     if step.makes == "tls":
         names = [read_general_name(text) for text in step.names]
-        return draft_tls_certificate(names, public_key, issuer, serial=at.serial, now=at.now, validity=validity)
-    role = _RA_ROLES[step.makes]
+        return draft_tls_certificate(
+            names, public_key, issuer, serial=at.serial, now=at.now, validity=validity, locations=locations
+        )
     return draft_ra_certificate(
-        subject, public_key, role=role, issuer=issuer, serial=at.serial, now=at.now, validity=validity
+        subject,
+        public_key,
+        role=_RA_ROLES[step.makes],
+        issuer=issuer,
+        serial=at.serial,
+        now=at.now,
+        validity=validity,
+        locations=locations,
     )
 
 

@@ -51,7 +51,7 @@ class Step:
 
     `key` is certified, or else the key of `request` (PEM: a request, a certificate or a public key). `issuer` is the
     name under which the configuration knows the signer, for the record of what it issued. `not_after` is written as
-    "2031-03-01T06:00:00Z"; `output` and `chain` are files.
+    "2031-03-01T06:00:00Z"; `output` and `chain` are files. The URLs say where CRL, OCSP and the signer's certificate are.
     """
 
     makes: Purpose
@@ -64,6 +64,9 @@ class Step:
     path_length: int | None = None
     signer: PlannedSigner | None = None
     issuer: str = ""
+    crl_urls: tuple[str, ...] = ()
+    ocsp_urls: tuple[str, ...] = ()
+    issuer_urls: tuple[str, ...] = ()
     chain: str = ""
 
     @property
@@ -196,6 +199,9 @@ def _told(step: Step) -> tuple[tuple[str, str], ...]:
         ("until", step.not_after),
         ("below it", _below(step)),
         ("signed by", "" if step.signer is None else f"{step.signer.uri} ({step.signer.certificate})"),
+        ("CRL at", ", ".join(step.crl_urls)),
+        ("OCSP at", ", ".join(step.ocsp_urls)),
+        ("CA at", ", ".join(step.issuer_urls)),
         ("file", step.output),
         ("chain", step.chain),
     )

@@ -8,11 +8,19 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scepd.records import GeneralName
 from scepd.refusal import OperatorError
-from scepd.x509.certificate import IssuerCertificate, draft_ocsp_certificate, draft_tls_certificate, new_serial
+from scepd.x509.certificate import (
+    IssuerCertificate,
+    Locations,
+    draft_ocsp_certificate,
+    draft_tls_certificate,
+    new_serial,
+)
 from scepd.x509.draft import Draft
 from scepd.x509.lint import Kind, lint
 from scepd.x509.names import from_x509
 from scepd.x509.ocsp import ResponderCertificate
+
+_NOWHERE = Locations()
 
 
 def is_due(certificate: x509.Certificate, now: datetime) -> bool:
@@ -22,9 +30,16 @@ def is_due(certificate: x509.Certificate, now: datetime) -> bool:
 
 
 def draft_renewal(
-    present: x509.Certificate, issuer: IssuerCertificate, now: datetime, random: Callable[[int], bytes]
+    present: x509.Certificate,
+    issuer: IssuerCertificate,
+    now: datetime,
+    random: Callable[[int], bytes],
+    locations: Locations = _NOWHERE,
 ) -> Draft:
-    """Return the linted draft of a TLS server certificate that follows `present`. Raises `OperatorError`, `Reject`."""
+    """Return the linted draft of a TLS server certificate that follows `present`. Raises `OperatorError`, `Reject`.
+
+    `locations` is where what the issuer publishes is found now, whatever `present` says.
+    """
     key = present.public_key()
     if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         raise OperatorError("the TLS key is neither RSA nor EC", "scepd ca certify --as tls")
@@ -35,7 +50,9 @@ def draft_renewal(
     written = [GeneralName("dns", name.lower()) for name in names.get_values_for_type(x509.DNSName)]
     written += [GeneralName("ip", str(address)) for address in names.get_values_for_type(x509.IPAddress)]
     life = present.not_valid_after_utc - present.not_valid_before_utc
-    draft = draft_tls_certificate(written, key, issuer, serial=new_serial(random), now=now, validity=life)
+    draft = draft_tls_certificate(
+        written, key, issuer, serial=new_serial(random), now=now, validity=life, locations=locations
+    )
     _require_sound(draft, issuer, "tls", "scepd ca certify --as tls")
     return draft
 

@@ -9,13 +9,16 @@ import click
 from scepd.ca.performance import read_certificate
 from scepd.ca.plan import KINDS, Plan, PlannedKey, PlannedSigner, Purpose, Step, kind_of, write_moment
 from scepd.cli import ca_tables
-from scepd.cli.ca_keys import responder_subject
-from scepd.cli.ca_options import as_duration, file_option, key_uri
+from scepd.cli.ca_keys import located, responder_subject
+from scepd.cli.ca_options import as_duration, file_option, key_uri, location_options, locations_of, read_pem
 from scepd.cli.ceremony import Manner, ceremony_options, hold, manner_of
+from scepd.cli.configured import load_token
 from scepd.cli.init_ceremony import ra_subject
+from scepd.config.load import load_locations
 from scepd.hsm.attributes import Roles
 from scepd.records import Name
 from scepd.refusal import OperatorError
+from scepd.x509.certificate import Locations
 from scepd.x509.issuer import IssuerCertificate
 from scepd.x509.names import from_text, from_x509, to_text
 
@@ -50,9 +53,12 @@ _VALIDITIES = {"ocsp": timedelta(days=30), "tls": timedelta(days=398)}
     help="RA: as long as the CA; OCSP: 30d; TLS: 398d.",
 )
 @file_option("--output", help="Where the certificate goes.", required=True)
+@location_options
 @ceremony_options
 def certify(issuer: str, purpose: Purpose, output: str, **wishes: Any) -> None:
     """Certify a key with the CA key of ISSUER; the certificate goes on record and can be revoked like any other.
+
+    It says where CRL, OCSP and CA certificate are as a device's certificate does, by the issuer's configuration.
 
     \b
     scepd ca certify devices --as ra-sign --key devices-ra-sign-9 --output devices-ra-sign-9.pem
@@ -60,7 +66,9 @@ def certify(issuer: str, purpose: Purpose, output: str, **wishes: Any) -> None:
     scepd ca certify devices --as tls --request pki.csr --name dns:pki.example.net --output tls.pem
     """  # noqa: D301 - \b is for click
     manner = manner_of(wishes)
+    load_token(manner.config)  # what is wrong there is said first
     signer, ca = _signer(issuer, manner)
+    locations = _locations(issuer, purpose, wishes, manner)
     if (wishes["key"] is None) == (wishes["request"] is None):
         raise OperatorError("one key is certified: in the token, or by a request", "--key LABEL or --request FILE")
     key = None
@@ -73,7 +81,7 @@ def certify(issuer: str, purpose: Purpose, output: str, **wishes: Any) -> None:
     step = Step(
         makes=purpose,
         key=key,
-        request="" if wishes["request"] is None else Path(wishes["request"]).read_text("ascii"),
+        request="" if wishes["request"] is None else read_pem(Path(wishes["request"])),
         subject=_subject(purpose, from_x509(ca.certificate.subject), wishes["subject"]),
         names=wishes["names"],
         not_after=write_moment(end),
@@ -81,7 +89,18 @@ def certify(issuer: str, purpose: Purpose, output: str, **wishes: Any) -> None:
         issuer=issuer,
         output=output,
     )
-    hold(Plan(title=f"Certify {_TITLES[purpose]} of the issuer {issuer}", steps=(step,)), manner)
+    steps = (located(step, locations),)
+    hold(Plan(title=f"Certify {_TITLES[purpose]} of the issuer {issuer}", steps=steps), manner)
+
+
+def _locations(issuer: str, purpose: Purpose, wishes: dict[str, Any], manner: Manner) -> Locations:
+    if purpose != "ocsp":
+        return locations_of(wishes, load_locations(manner.config, issuer))
+    if locations_of(wishes, Locations()) != Locations():
+        raise OperatorError(
+            "an OCSP responder's certificate says nowhere to ask about it (id-pkix-ocsp-nocheck)", "leave out the URLs"
+        )
+    return Locations()
 
 
 def _signer(issuer: str, manner: Manner) -> tuple[PlannedSigner, IssuerCertificate]:

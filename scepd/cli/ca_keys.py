@@ -11,7 +11,7 @@ from scepd.cli.init_ceremony import ra_subject
 from scepd.config.settings import IssuerSettings
 from scepd.hsm.uri import KeyName
 from scepd.records import Attribute, Name
-from scepd.x509.certificate import RaRole
+from scepd.x509.certificate import Locations, RaRole
 from scepd.x509.names import ORGANIZATIONAL_UNIT, to_text
 
 __all__ = ["KINDS", "Generation", "Made", "plan_generation", "plan_ra", "ra_keys_of"]
@@ -54,6 +54,7 @@ class Generation:
     directory: Path
     token: str
     signer: PlannedSigner | None = None
+    locations: Locations = attrs.field(factory=Locations)  # of what it will publish, for the certificates that it issues
 
 
 def kind_of_certificate(certificate_der: bytes) -> str:
@@ -137,8 +138,13 @@ def _made(wish: Generation, label: str) -> Made:
     return Made(str(KeyName(label=label, token=wish.token)), wish.directory / f"{label}.pem")
 
 
+def located(step: Step, locations: Locations) -> Step:
+    """Return the step with what its certificate says of where the signer publishes."""
+    return attrs.evolve(step, **attrs.asdict(locations))
+
+
 def _ra_step(key: RaKey, made: Made, signer: PlannedSigner, wish: Generation) -> Step:
-    return Step(
+    step = Step(
         makes=key.purpose,
         key=PlannedKey(uri=made.uri, kind=key.kind, role=key.role, fresh=True),
         subject=to_text(ra_subject(wish.subject, key.role)),
@@ -147,6 +153,7 @@ def _ra_step(key: RaKey, made: Made, signer: PlannedSigner, wish: Generation) ->
         issuer=wish.name,
         output=str(made.certificate),
     )
+    return located(step, wish.locations)
 
 
 def plan_ra(

@@ -5,14 +5,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 from cryptography import x509
 
 from scepd.ca.performance import read_certificate
 from scepd.ca.plan import KINDS, Plan, PlannedKey, PlannedSigner, Step, kind_of, write_moment
-from scepd.cli.ca_options import Command, as_duration, file_option, key_uri
+from scepd.cli import ca_tables
+from scepd.cli.ca_keys import located
+from scepd.cli.ca_options import (
+    Command,
+    as_duration,
+    file_option,
+    key_uri,
+    location_options,
+    locations_of,
+    read_pem,
+)
 from scepd.cli.ceremony import Manner, ceremony_options, hold, manner_of
+from scepd.config.load import load_locations
 from scepd.refusal import OperatorError
+from scepd.x509.certificate import Locations
 from scepd.x509.names import from_text as read_subject
 from scepd.x509.names import from_x509, to_text
 
@@ -20,10 +33,6 @@ _type_option = click.option(
     "--type", "kind", type=click.Choice(KINDS), default="ec:P-384", show_default=True, help="The key's kind."
 )
 _subject_option = click.option("--subject", required=True, help='For example "CN=Example Root CA,O=Example".')
-_signer_options = (
-    click.option("--key", required=True, help="The key that signs: its label, or a URI that names its token too."),
-    file_option("--certificate", help="The certificate of that key.", required=True),
-)
 
 
 def _validity_option(default: str) -> Callable[[Command], Command]:
@@ -42,6 +51,7 @@ def _validity_option(default: str) -> Callable[[Command], Command]:
 @click.option("--key", help="Signed by this key instead of its own: a root's, in this token or another.")
 @file_option("--certificate", help="The certificate of that key.")
 @file_option("--output", help="Where the certificate goes; LABEL.pem unless said.")
+@location_options
 @ceremony_options
 def create(label: str, *, existing: bool, output: str | None, **wishes: Any) -> None:
     """Make the key LABEL in the token and a CA certificate: signed by itself, or by the CA above.
@@ -51,21 +61,21 @@ def create(label: str, *, existing: bool, output: str | None, **wishes: Any) -> 
     scepd ca create root-ca --subject "CN=Example Root CA,O=Example" --rehearse
     scepd ca create devices-ca --subject "CN=Example Devices CA,O=Example" --path-length 0 --validity 10y --key "pkcs11:token=root;object=root-ca" --pin-file root-pin --certificate root-ca.pem
     """  # noqa: D301 - \b is for click
-    manner = manner_of(wishes)
-    signer = None
-    if wishes["key"] is not None:
-        if wishes["certificate"] is None:
-            raise OperatorError("the certificate of the key that signs is missing", "--certificate root-ca.pem")
-        signer = _signer(wishes["key"], wishes["certificate"], manner)
+    manner, key = manner_of(wishes), wishes["key"]
     step = Step(
-        makes="root" if signer is None else "ca",
+        makes="root" if key is None else "ca",
         key=PlannedKey(uri=key_uri(label, manner), kind=wishes["kind"], role="sign", fresh=not existing),
         subject=to_text(read_subject(wishes["subject"])),
         not_after=write_moment(datetime.now(UTC) + wishes["validity"]),
         path_length=wishes["path_length"],
-        signer=signer,
         output=_output(output, label, ".pem"),
     )
+    if key is not None:
+        if wishes["certificate"] is None:
+            raise OperatorError("the certificate of the key that signs is missing", "--certificate root-ca.pem")
+        step = _signed(step, wishes, manner)
+    elif locations_of(wishes, Locations()) != Locations():
+        raise OperatorError("nobody revokes a root: its certificate says nowhere to ask", "leave out the URLs")
     hold(Plan(title=f"Found the CA {step.subject}", steps=(step,)), manner)
 
 
@@ -92,61 +102,79 @@ def request(label: str, subject: str, kind: str, *, existing: bool, output: str 
     hold(Plan(title=f"Ask for a CA certificate for {step.subject}", steps=(step,)), manner)
 
 
+def _signing(validity: str) -> Callable[[Command], Command]:
+    """Give a command what both need that certify another CA's key."""
+    options = (
+        click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False)),
+        click.option("--key", required=True, help="The key that signs: its label, or a URI that names its token too."),
+        file_option("--certificate", help="The certificate of that key.", required=True),
+        _validity_option(validity),
+        click.option(
+            "--path-length", type=click.IntRange(0, 9), default=0, show_default=True, help="Levels of CAs below it."
+        ),
+        file_option("--output", help="Where the certificate goes.", required=True),
+        location_options,
+        ceremony_options,
+    )
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 @click.command(short_help="Sign the request of a CA below.")
-@click.argument("file", type=click.Path(path_type=Path, exists=True))
-@_signer_options[0]
-@_signer_options[1]
-@_validity_option("10y")
-@click.option("--path-length", type=click.IntRange(0, 9), default=0, show_default=True, help="Levels of CAs below it.")
-@file_option("--output", help="Where the certificate goes.", required=True)
-@ceremony_options
-def sign(file: Path, key: str, certificate: str, output: str, **wishes: Any) -> None:
+@_signing("10y")
+def sign(file: Path, **wishes: Any) -> None:
     """Certify as a CA whoever made the PKCS#10 in FILE: the subject is the request's, everything else is decided here.
 
     \b
     scepd ca sign devices-ca.csr --key "pkcs11:token=root;object=root-ca" --pin-file root-pin --certificate root-ca.pem --output devices-ca.signed.pem
     """  # noqa: D301 - \b is for click
-    manner, pem = manner_of(wishes), _read(file)
-    subject = _subject_of(pem, file)
-    step = Step(
-        makes="ca",
-        request=pem,
-        subject=subject,
-        not_after=write_moment(datetime.now(UTC) + wishes["validity"]),
-        path_length=wishes["path_length"],
-        signer=_signer(key, certificate, manner),
-        output=output,
-    )
-    hold(Plan(title=f"Certify the CA {subject}", steps=(step,)), manner)
+    pem = read_pem(file)
+    _certify_other("Certify the CA", pem, _subject_of(pem, file), None, wishes)
 
 
 @click.command(short_help="Sign another CA's own certificate anew: a cross-certificate.")
-@click.argument("file", type=click.Path(path_type=Path, exists=True))
-@_signer_options[0]
-@_signer_options[1]
-@_validity_option("5y")
-@click.option("--path-length", type=click.IntRange(0, 9), default=0, show_default=True, help="Levels of CAs below it.")
-@file_option("--output", help="Where the cross-certificate goes.", required=True)
-@ceremony_options
-def cross(file: Path, key: str, certificate: str, output: str, **wishes: Any) -> None:
+@_signing("5y")
+def cross(file: Path, **wishes: Any) -> None:
     """Certify the subject and key of the self-signed CA certificate in FILE, so that those who trust this CA trust that.
 
     \b
     scepd ca cross new-root.pem --key old-root --certificate old-root.pem --path-length 1 --output new-by-old.pem
     """  # noqa: D301 - \b is for click
-    manner = manner_of(wishes)
     other = x509.load_der_x509_certificate(read_certificate(file))
-    subject = to_text(from_x509(other.subject))
+    subject, end = to_text(from_x509(other.subject)), other.not_valid_after_utc
+    _certify_other("Cross-certify the CA", read_pem(file), subject, end, wishes)
+
+
+def _certify_other(words: str, pem: str, subject: str, latest: datetime | None, wishes: dict[str, Any]) -> None:
+    """Hold the ceremony that certifies the CA of a request or certificate, until `latest` at the latest."""
+    manner, end = manner_of(wishes), datetime.now(UTC) + wishes["validity"]
     step = Step(
         makes="ca",
-        request=_read(file),
+        request=pem,
         subject=subject,
-        not_after=write_moment(min(datetime.now(UTC) + wishes["validity"], other.not_valid_after_utc)),
+        not_after=write_moment(end if latest is None else min(end, latest)),
         path_length=wishes["path_length"],
-        signer=_signer(key, certificate, manner),
-        output=output,
+        output=wishes["output"],
     )
-    hold(Plan(title=f"Cross-certify the CA {subject}", steps=(step,)), manner)
+    hold(Plan(title=f"{words} {subject}", steps=(_signed(step, wishes, manner),)), manner)
+
+
+def _signed(step: Step, wishes: dict[str, Any], manner: Manner) -> Step:
+    """Return the step with its signer; by a CA of the configuration it goes on record, and says where that publishes."""
+    certificate = Path(wishes["certificate"])
+    public = x509.load_der_x509_certificate(read_certificate(certificate)).public_key()
+    signer = PlannedSigner(
+        uri=key_uri(wishes["key"], manner), certificate=str(certificate), kind=kind_of(public)
+    )
+    issuer = ca_tables.issuer_of(manner.config, certificate)
+    configured = Locations() if issuer is None else load_locations(manner.config, issuer)
+    step = attrs.evolve(step, signer=signer, issuer=issuer or "")
+    return located(step, locations_of(wishes, configured))
 
 
 @click.command("import", short_help="Check and take in what another CA signed for a key of ours.")
@@ -168,7 +196,7 @@ def take_in(label: str, file: Path, chain: str, subject: str | None, output: str
     step = Step(
         makes="install",
         key=PlannedKey(uri=key_uri(label, manner), kind=kind_of(answer.public_key()), role="sign", fresh=False),
-        request=_read(file),
+        request=read_pem(file),
         subject=named if subject is None else to_text(read_subject(subject)),
         chain=chain,
         output=_output(output, label, ".pem"),
@@ -178,18 +206,6 @@ def take_in(label: str, file: Path, chain: str, subject: str | None, output: str
 
 def _output(written: str | None, label: str, suffix: str) -> str:
     return written if written is not None else str(Path(f"{label}{suffix}").absolute())
-
-
-def _signer(key: str, certificate: str, manner: Manner) -> PlannedSigner:
-    public = x509.load_der_x509_certificate(read_certificate(Path(certificate))).public_key()
-    return PlannedSigner(uri=key_uri(key, manner), certificate=certificate, kind=kind_of(public))
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("ascii")
-    except ValueError as error:
-        raise OperatorError(f"{file} is no PEM file", f"openssl req -inform DER -in {file} -out {file}.pem") from error
 
 
 def _subject_of(pem: str, file: Path) -> str:

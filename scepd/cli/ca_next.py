@@ -98,13 +98,15 @@ def rollover(issuer: str, write: bool, **wishes: Any) -> None:
 def _next_generation(
     settings: Settings, old: IssuerSettings, directory: Path, wishes: Mapping[str, Any], now: datetime
 ) -> Generation:
+    name = next_name(settings, old.name, wishes["name"])
     return Generation(
-        name=next_name(settings, old.name, wishes["name"]),
+        name=name,
         subject=from_text(wishes["subject"]) if wishes["subject"] else next_subject(subject_of(old)),
         kind=wishes["kind"] or kind_of_certificate(old.certificate_der),
         end=now + wishes["validity"],
         directory=directory,
         token=settings.hsm.token,
+        locations=ca_tables.locations_as(name, old),
     )
 
 
@@ -154,6 +156,7 @@ def renew_ra(issuer: str, pair: bool, write: bool, **wishes: Any) -> None:
         end=end_of(found),
         directory=path.parent.absolute(),
         token=settings.hsm.token,
+        locations=found.locations,
     )
     steps, made = plan_ra(found, signer_of(found, certificate), wish, _labels(found), pair=pair)
     keys = _fresh_keys(table, {word: ca_tables.pair(one) for word, one in made.items()}, pair=pair)

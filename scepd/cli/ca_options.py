@@ -5,13 +5,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
 import click
 
 from scepd.cli.ceremony import Manner
 from scepd.cli.configured import load_token
 from scepd.config.problems import Refused
-from scepd.config.scalars import read_duration, read_instant
+from scepd.config.scalars import read_duration, read_instant, read_url
 from scepd.hsm.uri import KeyName, parse_uri
+from scepd.refusal import OperatorError
+from scepd.x509.certificate import Locations
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -42,6 +45,47 @@ def _absolute(_ctx: click.Context, _option: click.Parameter, text: str | None) -
         return None
     path = Path(text).absolute()
     return str(path.resolve() if ".." in path.parts else path)
+
+
+def location_options(command: Command) -> Command:
+    """Give a command the options that say where the signer publishes, which `locations_of` takes out again."""
+    options = (
+        click.option("--crl-url", "crl_urls", multiple=True, callback=_as_urls, help="Where the signer's CRL is."),
+        click.option("--ocsp-url", "ocsp_urls", multiple=True, callback=_as_urls, help="Where OCSP answers for it."),
+        click.option(
+            "--aia-url", "issuer_urls", multiple=True, callback=_as_urls, help="Where the signer's certificate is."
+        ),
+        click.option("--no-urls", is_flag=True, help="Write none of them, whatever the configuration says."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _as_urls(_ctx: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return tuple(read_url(text) for text in texts)
+    except Refused as refused:
+        raise click.BadParameter(f"{refused.reason}; {refused.hint}") from None
+
+
+def locations_of(wishes: dict[str, Any], configured: Locations) -> Locations:
+    """Take the options of `location_options` out of a command's arguments; what is not given is as configured."""
+    none = wishes.pop("no_urls")
+    given = {word: wishes.pop(word) for word in attrs.fields_dict(Locations)}
+    if none and any(given.values()):
+        raise OperatorError("URLs are given, and none are to be written", "one or the other")
+    return Locations() if none else attrs.evolve(configured, **{word: urls for word, urls in given.items() if urls})
+
+
+def read_pem(file: Path) -> str:
+    """Return the text of a PEM file. Raises `OperatorError`."""
+    try:
+        return file.read_text("ascii")
+    except OSError as error:
+        raise OperatorError(f"{file} cannot be read: {error.strerror}", f"ls -l {file}") from error
+    except ValueError as error:
+        raise OperatorError(f"{file} is no PEM file", f"openssl req -inform DER -in {file} -out {file}.pem") from error
 
 
 def key_uri(name: str, manner: Manner) -> str:

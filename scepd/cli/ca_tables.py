@@ -14,25 +14,54 @@ from typing import Any
 
 import attrs
 
+from scepd.ca.performance import read_certificate
 from scepd.cli.ca_keys import Made
 from scepd.cli.files import create
 from scepd.cli.init_layout import quoted
 from scepd.config.load import load
 from scepd.config.settings import CrlSettings, IssuerSettings, OcspSettings
 from scepd.refusal import OperatorError
+from scepd.x509.certificate import Locations
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
 def find_table(config: Path, issuer: str) -> tuple[Path, dict[str, Any]]:
     """Return the file that has [issuer.NAME], the configuration or one that it includes, and that table."""
-    first = tomllib.loads(config.read_text())
-    included = sorted(path for pattern in first.get("include", ()) for path in config.parent.glob(pattern))
-    for path in (config, *included):
+    for path in _files(config):
         table = tomllib.loads(path.read_text()).get("issuer", {}).get(issuer)
         if table is not None:
             return path, table
     raise OperatorError(f"there is no [issuer.{issuer}] in {config}", "scepd ca show")
+
+
+def issuer_of(config: Path, certificate: Path) -> str | None:
+    """Return the issuer of the configuration that has this very certificate, None where there is none.
+
+    A configuration that cannot be read has none: a plan needs no configuration, and what carries it out says so.
+    """
+    wanted = read_certificate(certificate)
+    try:
+        tables = [tomllib.loads(path.read_text()).get("issuer", {}) for path in _files(config)]
+    except (OSError, ValueError):
+        return None
+    for name, table in (pair for issuers in tables for pair in issuers.items()):
+        own = table.get("certificate")
+        if isinstance(own, str) and _holds(config.parent / own, wanted):
+            return str(name)
+    return None
+
+
+def _holds(file: Path, wanted: bytes) -> bool:
+    try:
+        return read_certificate(file) == wanted
+    except OperatorError:  # of another issuer, which is not what this is about
+        return False
+
+
+def _files(config: Path) -> list[Path]:
+    included = tomllib.loads(config.read_text()).get("include", ())
+    return [config, *sorted(path for pattern in included for path in config.parent.glob(pattern))]
 
 
 def issuer_table(name: str, made: Mapping[str, Made], model: IssuerSettings) -> dict[str, Any]:
@@ -49,13 +78,16 @@ def issuer_table(name: str, made: Mapping[str, Made], model: IssuerSettings) -> 
             table["crl"]["shard_size"] = model.crl.shard_size
     if "ocsp" in table:
         table["ocsp"] |= ocsp_terms(model.ocsp)
-    for word in ("crl_urls", "ocsp_urls", "issuer_urls"):
-        urls: tuple[str, ...] = getattr(model, word)
-        if urls:
-            # In the path alone: the host may be called like the issuer.
-            own_name = rf"(?<=[^/:]/){re.escape(model.name)}(?=\.|/|$)"
-            table[word] = [re.sub(own_name, name, url) for url in urls]
+    table |= {word: list(urls) for word, urls in attrs.asdict(locations_as(name, model)).items() if urls}
     return table
+
+
+def locations_as(name: str, model: IssuerSettings) -> Locations:
+    """Return the locations of an issuer that publishes as its model does, under its own name."""
+    # In the path alone: the host may be called like the issuer.
+    own_name = re.compile(rf"(?<=[^/:]/){re.escape(model.name)}(?=\.|/|$)")
+    found = attrs.asdict(model.locations)
+    return Locations(**{word: tuple(own_name.sub(name, url) for url in urls) for word, urls in found.items()})
 
 
 def ocsp_terms(ocsp: OcspSettings | None) -> dict[str, str]:

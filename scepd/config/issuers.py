@@ -22,6 +22,7 @@ from scepd.config.settings import (
     SuccessionSettings,
 )
 from scepd.config.succession import moments
+from scepd.x509.certificate import Locations
 
 _LONGEST_ANSWER = timedelta(hours=24)
 _SHORTEST_RESPONDER, _LONGEST_RESPONDER = timedelta(days=2), timedelta(days=90)
@@ -77,10 +78,12 @@ class IssuerCompiler:
             ocsp=_compile_ocsp(section.ocsp, registrations.responder, place / "ocsp"),
             next=_compile_succession(section, issuer),
             ca_is_ra=section.insecurely_ca_is_ra,
-            crl_urls=self._crl_urls(name, section),
-            ocsp_urls=self._ocsp_urls(section),
-            issuer_urls=section.issuer_urls,
+            **attrs.asdict(self.locations(name, section)),
         )
+
+    def locations(self, name: str, section: IssuerSection) -> Locations:
+        """Return where an issuer's certificates say that what it publishes is found."""
+        return Locations(self._crl_urls(name, section), self._ocsp_urls(section), section.issuer_urls)
 
     def _crl_urls(self, name: str, section: IssuerSection) -> tuple[str, ...]:
         if section.crl_urls is not None:

@@ -13,11 +13,14 @@ from scepd.config.audit import AuditSection, compile_audit
 from scepd.config.compile import compile_appliance, compile_hsm, compile_settings, compile_store
 from scepd.config.files import read_trusted
 from scepd.config.inventory import Inventory
+from scepd.config.issuers import IssuerCompiler, published_at
+from scepd.config.listeners import compile_listeners
 from scepd.config.problems import ConfigurationError, Place, Refused
 from scepd.config.secret import Surroundings
-from scepd.config.sections import ApplianceSection, HsmSection, StoreSection
+from scepd.config.sections import ApplianceSection, HsmSection, IssuerSection, ListenerSection, StoreSection
 from scepd.config.settings import Appliance, Premises, Settings
 from scepd.config.structure import read_section
+from scepd.x509.certificate import Locations
 
 DEFAULT_PATH = Path("/etc/scepd/scepd.toml")
 
@@ -87,6 +90,23 @@ def load_premises(path: Path | None = None, *, environ: Mapping[str, str] | None
     assert hsm is not None  # only a problem keeps them from being made
     assert store is not None
     return Premises(appliance, hsm, store, audit)
+
+
+def load_locations(path: Path | None, issuer: str, *, environ: Mapping[str, str] | None = None) -> Locations:
+    """Return where the certificates of an issuer say that what it publishes is found.
+
+    Raises `ConfigurationError` for faults in [appliance] and in the lines of that issuer; keys and certificates that
+    are still to be made do not matter here, nor what is wrong with listeners.
+    """
+    surroundings, source = _open(path, environ, None, None)
+    tables, place = source.tables, source.place / "issuer" / issuer
+    appliance = _read_appliance(surroundings, source)
+    section = read_section(IssuerSection, tables.get("issuer", {}).get(issuer, {}), place)
+    source.refuse_problems()
+    listeners = {name: read_section(ListenerSection, one, Place()) for name, one in tables.get("listener", {}).items()}
+    plain = {name: one for name, one in listeners.items() if one.tls is None}
+    published = published_at(appliance, compile_listeners(plain, surroundings, Place()))
+    return IssuerCompiler(surroundings, published, place).locations(issuer, section)
 
 
 def _read_appliance(surroundings: Surroundings, source: "_Source") -> Appliance:

@@ -13,6 +13,7 @@ from scepd.config.problems import Problem
 from scepd.profile.blocked_keys import BlockedKeys
 from scepd.profile.model import Profile
 from scepd.records import Secret
+from scepd.x509.certificate import Locations
 
 LogFormat = Literal["logfmt", "text", "json"]
 LogLevel = Literal["debug", "info", "warn", "error"]
@@ -205,6 +206,11 @@ class IssuerSettings:
         pairs = (one.certificate_der for one in (*self.recipients, *self.former_signers))
         responder = () if self.ocsp is None else (self.ocsp.certificate_der,)
         return (self.certificate_der, self.ra_sign.certificate_der, *pairs, *responder)
+
+    @property
+    def locations(self) -> Locations:
+        """Where its certificates say that what it publishes is found."""
+        return Locations(self.crl_urls, self.ocsp_urls, self.issuer_urls)
 
     @property
     def has_one_ra_key(self) -> bool:

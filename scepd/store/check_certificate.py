@@ -166,7 +166,7 @@ def _signature_faults(row: Any, certificate: x509.Certificate, known: Known) -> 
 
 def _lint_faults(row: Any, issuer: IssuerCertificate) -> Iterator[str]:
     """Lint as what it is: a device's, or, of our own keys, one of the kinds that ceremonies make."""
-    kinds: tuple[Kind, ...] = ("leaf",) if row.transaction is not None else ("ra", "tls", "ocsp", "ca", "leaf")
+    kinds: tuple[Kind, ...] = ("leaf",) if row.transaction is not None else ("ra", "tls", "ocsp", "ca", "crossed", "leaf")
     judgements = [lint(row.der, issuer, kind) for kind in kinds]
     for finding in min(judgements, key=len):
         yield f"breaks the lint rule {finding.rule}: {finding.detail}"

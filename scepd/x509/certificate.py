@@ -63,6 +63,9 @@ class Locations:
         return attrs.evolve(self, crl_urls=tuple(shard_url(url, shard) for url in self.crl_urls))
 
 
+_NOWHERE = Locations()
+
+
 def new_serial(random: Callable[[int], bytes]) -> int:
     """Return a serial number: a fixed octet and 136 random bits, positive, 18 octets (C-275, threats S-103)."""
     return int.from_bytes(_SERIAL_PREFIX + random(_SERIAL_RANDOM), "big")
@@ -205,6 +208,7 @@ def draft_ca_certificate(  # noqa: PLR0913 - a ceremony decides each of these
     path_length: int | None = 0,
     transport: bool = False,
     like: IssuerCertificate | None = None,
+    locations: Locations = _NOWHERE,
 ) -> Draft:
     """Write a CA certificate, self-signed where there is no issuer.
 
@@ -217,7 +221,11 @@ def draft_ca_certificate(  # noqa: PLR0913 - a ceremony decides each of these
         raise OperatorError("the CA certificate would outlive its issuer", "choose a shorter validity")
     usages = {"keyCertSign", "cRLSign"} | (_RA_USAGES["both"] if transport else frozenset())
     constraints = write_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-    extensions = constraints + _key_usage(fitting_usages(frozenset(usages), public_key))
+    extensions = (
+        constraints
+        + _key_usage(fitting_usages(frozenset(usages), public_key))
+        + _profile_extensions((), locations.crl_urls, locations.ocsp_urls, locations.issuer_urls)
+    )
     body = _Body(b"", encode_public_key(public_key), serial, extensions)
     body = attrs.evolve(body, subject_der=encode(subject)) if like is None else _body_like(body, like)
     identifier = key_identifier(body.spki_der) if like is None else like.key_identifier
@@ -246,6 +254,7 @@ def draft_ra_certificate(  # noqa: PLR0913 - a ceremony decides each of these
     serial: int,
     now: datetime,
     validity: timedelta,
+    locations: Locations = _NOWHERE,
 ) -> Draft:
     """Write an RA certificate (RFC 8894 section 2.1.2) with the key usage of its role.
 
@@ -263,10 +272,11 @@ def draft_ra_certificate(  # noqa: PLR0913 - a ceremony decides each of these
         extended_key_usage=("certificateRequestAgent",),
         validity=validity,
     )
-    return draft_certificate(template, encode_public_key(public_key), issuer, serial=serial, now=now)
+    key = encode_public_key(public_key)
+    return draft_certificate(template, key, issuer, serial=serial, now=now, locations=locations)
 
 
-def draft_tls_certificate(
+def draft_tls_certificate(  # noqa: PLR0913 - a ceremony decides each of these
     names: Sequence[GeneralName],
     public_key: PublicKey,
     issuer: IssuerCertificate,
@@ -274,6 +284,7 @@ def draft_tls_certificate(
     serial: int,
     now: datetime,
     validity: timedelta,
+    locations: Locations = _NOWHERE,
 ) -> Draft:
     """Write a certificate for one of our TLS listeners; its common name is the first name, if that is short enough."""
     if not names:
@@ -288,7 +299,8 @@ def draft_tls_certificate(
         extended_key_usage=("serverAuth",),
         validity=validity,
     )
-    return draft_certificate(template, encode_public_key(public_key), issuer, serial=serial, now=now)
+    key = encode_public_key(public_key)
+    return draft_certificate(template, key, issuer, serial=serial, now=now, locations=locations)
 
 
 def draft_ocsp_certificate(

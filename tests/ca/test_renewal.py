@@ -10,7 +10,7 @@ from scepd.ca.ceremony import Ceremony
 from scepd.ca.renewal import draft_renewal, is_due
 from scepd.records import GeneralName
 from scepd.refusal import OperatorError
-from scepd.x509.certificate import IssuerCertificate
+from scepd.x509.certificate import IssuerCertificate, Locations
 from scepd.x509.draft import seal
 from scepd.x509.names import from_text
 
@@ -44,6 +44,16 @@ def test_the_next_certificate_has_the_same_key_and_names_and_lasts_as_long(issue
     life = present.not_valid_after_utc - present.not_valid_before_utc
     assert fresh.not_valid_after_utc == later + life
     assert fresh.serial_number != present.serial_number
+
+
+def test_C283_it_says_where_the_issuer_publishes_now(issuer):
+    crl, ocsp, ca = ("http://pki.example.net/crl/x.crl",), ("http://pki.example.net/ocsp",), ("http://pki.example.net/x.cer",)
+    draft = draft_renewal(first(issuer), issuer, NOW, counting, Locations(crl, ocsp, ca))
+    found = x509.load_der_x509_certificate(draft.der).extensions
+    (point,) = found.get_extension_for_class(x509.CRLDistributionPoints).value
+    assert [name.value for name in point.full_name] == list(crl)
+    access = found.get_extension_for_class(x509.AuthorityInformationAccess).value
+    assert [one.access_location.value for one in access] == [*ocsp, *ca]
 
 
 @pytest.mark.parametrize(("days", "due"), [(0, False), (59, False), (61, True), (95, True)])

@@ -180,6 +180,17 @@ def test_without_write_the_configuration_stays_and_the_lines_are_right(site):
     assert timedelta(days=5 * 365) <= ca.not_valid_after_utc - ca.not_valid_before_utc < timedelta(days=5 * 365 + 1)
 
 
+def test_C283_the_next_generation_says_where_it_will_publish_itself(site):
+    text = site.config.read_text()
+    crl = 'crl_urls = ["http://pki.example.net/crl/devices.crl"]\n'
+    site.config.write_text(text.replace("[issuer.devices]\n", f"[issuer.devices]\n{crl}"))
+    for command, name in ((("rollover", "devices", "--from", AT), "devices-2"), (("ra", "devices", "--pair"), "devices")):
+        steps = json.loads(site.scepd("ca", *command, "--plan").stdout)["steps"]
+        ra = [step for step in steps if step["makes"].startswith("ra")]
+        assert [step["crl_urls"] for step in ra] == [[f"http://pki.example.net/crl/{name}.crl"]] * 2
+        assert not any("crl_urls" in step for step in steps if step not in ra)
+
+
 def test_C055_a_fresh_ra_decryption_key_leaves_the_old_one_accepted(site):
     old = load(site.config).issuer["devices"].ra_decrypt
     for number in (2, 3):

@@ -275,6 +275,81 @@ def test_S109_C052_keys_of_the_service_are_certified_for_one_thing_and_can_be_re
     assert all(isinstance(row, list) for row in audit_rows(site))
 
 
+PUBLISHED = {"crl": "http://pki.example.net/crl/root.crl", "ocsp": "http://pki.example.net/ocsp", "issuer": "http://pki.example.net/ca/root.cer"}
+WHERE = "".join(f'{word}_urls = ["{url}"]\n' for word, url in PUBLISHED.items())
+
+
+def said_in(path):
+    """What a certificate says of where to ask, and what its key may do."""
+    text = run("openssl", "x509", "-in", path, "-noout", "-text").stdout
+    return {
+        "urls": [url for url in PUBLISHED.values() if f"URI:{url}\n" in text],
+        "usage": text.partition("X509v3 Key Usage: critical\n")[2].partition("\n")[0].strip(),
+        "purpose": text.partition("X509v3 Extended Key Usage: \n")[2].partition("\n")[0].strip(),
+    }
+
+
+def test_C283_C052_what_an_issuer_certifies_says_where_it_publishes_as_a_devices_certificate_does(site):
+    at, urls = {"cwd": site.directory}, list(PUBLISHED.values())
+    site.scepd("ca", "create", "root-ca", "--subject", "CN=Root,O=Example", "--yes", **at)
+    assert said_in(site.directory / "root-ca.pem")["urls"] == []
+    key = "pkcs11:token=scepd;object="
+    text = site.config.read_text() + f'\n[issuer.root]\nkey = "{key}root-ca"\ncertificate = "root-ca.pem"\n{WHERE}'
+    site.config.write_text(text)
+    for role, usage in (("sign", "Digital Signature"), ("decrypt", "Key Encipherment")):
+        site.scepd("ca", "certify", "root", "--as", f"ra-{role}", "--key", f"root-{role}", "--output", f"{role}.pem", "--yes", **at)
+        # C-052, and the purpose that Windows looks for: nothing but the URLs is new.
+        assert said_in(site.directory / f"{role}.pem") == {"urls": urls, "usage": usage, "purpose": "1.3.6.1.4.1.311.20.2.1"}
+        text += f'ra_{role} = {{ key = "{key}root-{role}", certificate = "{role}.pem" }}\n'
+        site.config.write_text(text)
+    site.scepd("ca", "certify", "root", "--as", "tls", "--key", "tls", "--name", "dns:a.example", "--output", "server.pem", "--yes", **at)
+    assert said_in(site.directory / "server.pem")["urls"] == urls
+    site.scepd("ca", "certify", "root", "--as", "tls", "--key", "tls", "--existing", "--name", "dns:a.example", "--no-urls", "--output", "bare.pem", "--yes", **at)
+    assert said_in(site.directory / "bare.pem")["urls"] == []
+    site.scepd("ca", "certify", "root", "--as", "ocsp", "--key", "ocsp", "--output", "ocsp.pem", "--yes", **at)
+    assert said_in(site.directory / "ocsp.pem")["urls"] == []
+    site.scepd("ca", "ra", "root", "--yes", **at)
+    assert said_in(site.directory / "root-ra-decrypt-2.pem") == {"urls": urls, "usage": "Key Encipherment", "purpose": "1.3.6.1.4.1.311.20.2.1"}
+    site.scepd("ca", "create", "sub-ca", "--subject", "CN=Sub", "--path-length", "0", "--validity", "5y", "--key", "root-ca", "--certificate", "root-ca.pem", "--yes", **at)
+    assert said_in(site.directory / "sub-ca.pem")["urls"] == urls
+    run("openssl", "verify", "-x509_strict", "-CAfile", "root-ca.pem", "sub-ca.pem", "sign.pem", "decrypt.pem", "server.pem", **at)
+    # The CA below is on record like any other: whoever asks at those URLs hears of its revocation.
+    serial = x509.load_pem_x509_certificate((site.directory / "sub-ca.pem").read_bytes()).serial_number
+    assert f"{serial:x}" in {row["serial"] for row in json.loads(site.scepd("cert", "list", "--json").stdout)}
+    site.scepd("cert", "revoke", f"{serial:x}", "--reason", "superseded")
+    assert all(isinstance(row, list) for row in audit_rows(site))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--as", "ocsp", "--crl-url", PUBLISHED["crl"]), "id-pkix-ocsp-nocheck"),
+        (("--as", "ra-sign", "--crl-url", PUBLISHED["crl"], "--no-urls"), "none are to be written"),
+        (("--as", "ra-sign", "--crl-url", "https://pki.example.net/x.crl"), "no http URL"),
+        (("--as", "ra-sign", "--aia-url", "pki.example.net"), "is no http or https URL"),
+        (("--as", "ra-sign", "--request", "/absent"), "/absent cannot be read"),
+    ],
+)
+def test_urls_that_cannot_stand_in_a_certificate_are_refused(template, options, words, tmp_path):
+    key = () if "--request" in options else ("--key", "never")
+    command = ("ca", "certify", "devices", *options, *key, "--output", tmp_path / "x.pem", "--yes")
+    told = template.scepd(*command, check=False)
+    assert (told.returncode, words in told.stderr, "Traceback" in told.stderr) == (told.returncode or 1, True, False), told.stderr
+    assert not (tmp_path / "x.pem").exists()
+
+
+def test_urls_that_are_given_stand_in_place_of_the_configured_ones(pki, tmp_path):
+    other = ("--crl-url", "http://a.example/1.crl", "--crl-url", "http://b.example/2.crl")
+    wish = ("ca", "sign", "sub-ca.csr", "--key", "pkcs11:token=root;object=root-ca", "--certificate", "root-ca.pem", *other, "--output", tmp_path / "x.pem", "--plan")
+    config = tmp_path / "scepd.toml"
+    for text, expected in (("", ("", [])), (f'[issuer.root]\ncertificate = "{pki.directory}/root-ca.pem"\nkey = "pkcs11:object=root-ca"\n{WHERE}', ("root", [PUBLISHED["ocsp"]]))):
+        config.write_text(text)
+        config.chmod(0o600)
+        (step,) = json.loads(scepd(*wish, "--config", config, cwd=pki.directory).stdout)["steps"]
+        assert step["crl_urls"] == ["http://a.example/1.crl", "http://b.example/2.crl"]
+        assert (step.get("issuer", ""), step.get("ocsp_urls", [])) == expected
+
+
 STOPPING = """
 import sys, scepd.cli.ceremony as ceremony, scepd.cli.main as main
 create, left = ceremony.create, [1]
