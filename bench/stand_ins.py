@@ -116,7 +116,10 @@ class InstantStore:
     def record(self, transaction: Transaction, certificate_der: bytes, trail: tuple[Step, ...]) -> Transaction:
         """Take it."""
         self.trail = trail
-        return attrs.evolve(transaction, state=TransactionState.ISSUED, certificate_der=certificate_der)
+        # In place, since a copy costs 10 us that would be the stand-in's own; nobody else holds this one.
+        object.__setattr__(transaction, "state", TransactionState.ISSUED)
+        object.__setattr__(transaction, "certificate_der", certificate_der)
+        return transaction
 
 
 def recorded(context: Context, memory: Memory, *, sign_replies: bool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from scepd.message import tlv
 from scepd.message.errors import LimitExceeded, MessageError
+from scepd.message.kinds import is_ec, is_ed25519, is_rsa
 from scepd.message.names import SUBJECT_KEY_IDENTIFIER
 from scepd.message.tlv import Element, Fields
 from scepd.refusal import Reason, Reject
@@ -73,9 +74,9 @@ class SignerCertificate:
             key = load_key(self.spki_der)
         except (ValueError, UnsupportedAlgorithm):
             return None
-        if isinstance(key, ec.EllipticCurvePublicKey):
+        if is_ec(key):
             return key if isinstance(key.curve, _CURVES) else None
-        return key if isinstance(key, rsa.RSAPublicKey | ed25519.Ed25519PublicKey) else None
+        return key if is_rsa(key) or is_ed25519(key) else None
 
     @cached_property
     def _validity(self) -> tuple[datetime | None, datetime | None]:

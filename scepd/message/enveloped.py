@@ -10,6 +10,7 @@ from scepd.message.algorithms import Cipher, CryptoPolicy, KeyTransport
 from scepd.message.cbc import decrypt_blocks, encrypt_blocks
 from scepd.message.certificate import SignerCertificate, load_certificate
 from scepd.message.errors import MessageError
+from scepd.message.kinds import is_rsa
 from scepd.message.names import DATA, ENVELOPED_DATA
 from scepd.message.password import unwrap_password, wrap_password
 from scepd.message.plain_envelope import read_plain_envelope
@@ -157,7 +158,7 @@ def _padding(padded: bytes, block: int) -> tuple[int, int]:
 
 def can_encrypt(public_key: object) -> bool:
     """Return whether a content key can be encrypted to that public key (RFC 8894 section 3.1)."""
-    return isinstance(public_key, rsa.RSAPublicKey)
+    return is_rsa(public_key)
 
 
 def encrypt(
@@ -176,7 +177,7 @@ def encrypt(
     """
     recipient = load_certificate(certificate) if isinstance(certificate, bytes) else certificate
     key = recipient.public_key()
-    if not isinstance(key, rsa.RSAPublicKey):
+    if not is_rsa(key):
         if not password:
             raise Reject(Reason.reply_unprotectable, "the key cannot encrypt, and there is no password")
         return encrypt_for_password(plaintext, password, cipher=cipher, random=random)

@@ -20,6 +20,7 @@ from scepd.message.algorithms import (
 )
 from scepd.message.certificate import SignerKey
 from scepd.message.errors import MessageError
+from scepd.message.kinds import is_ec, is_private_ec, is_private_ed25519, is_private_rsa, is_rsa
 from scepd.message.tlv import Element
 from scepd.refusal import Reason, Reject
 from scepd.x509.unreadable import own_hashes
@@ -146,7 +147,7 @@ def check_signer_key(key: SignerKey, scheme: Scheme, policy: CryptoPolicy) -> No
         raise Reject(Reason.signer_key_refused, "Ed25519")
     if kind != scheme.kind:
         raise Reject(Reason.algorithm_unsupported, "signature algorithm of another kind of key")
-    if not isinstance(key, rsa.RSAPublicKey):
+    if not is_rsa(key):
         return
     exponent = key.public_numbers().e
     if not policy.minimum_signer_rsa <= key.key_size <= policy.maximum_signer_rsa:
@@ -165,10 +166,10 @@ def _kind(key_type: type) -> KeyKind:
 def is_valid(key: SignerKey, scheme: Scheme, signature: bytes, data: bytes) -> bool:
     """Return whether the signature over `data` is the key's."""
     try:
-        if isinstance(key, rsa.RSAPublicKey):
+        if is_rsa(key):
             assert scheme.padding is not None
             key.verify(signature, data, scheme.padding, scheme.digest.hash)
-        elif isinstance(key, ec.EllipticCurvePublicKey):
+        elif is_ec(key):
             key.verify(signature, data, ec.ECDSA(scheme.digest.hash))
         else:
             key.verify(signature, data)
@@ -185,9 +186,9 @@ def sign(key: SigningKey, data: bytes, digest: Digest, *, pss: bool) -> tuple[by
     RSA PKCS#1 v1.5 is announced as rsaEncryption: strongSwan 5.9.8 refuses shaNWithRSAEncryption. Raises KeyError
     where `can_sign` says no.
     """
-    if isinstance(key, ed25519.Ed25519PrivateKey):
+    if is_private_ed25519(key):
         return tlv.sequence(tlv.oid(_EDWARDS_OIDS[digest])), key.sign(data)
-    if isinstance(key, ec.EllipticCurvePrivateKey):
+    if is_private_ec(key):
         algorithm = tlv.sequence(tlv.oid(_ECDSA_OIDS[digest]))
         return algorithm, key.sign(data, ec.ECDSA(digest.hash))
     if pss:
@@ -199,9 +200,9 @@ def sign(key: SigningKey, data: bytes, digest: Digest, *, pss: bool) -> tuple[by
 
 def can_sign(key: SigningKey, digest: Digest) -> bool:
     """Return whether there is a signature OID for the key and the digest (none for ECDSA with MD5), and the key can."""
-    if isinstance(key, ed25519.Ed25519PrivateKey):
+    if is_private_ed25519(key):
         return digest in _EDWARDS_OIDS
-    if isinstance(key, rsa.RSAPrivateKey):
+    if is_private_rsa(key):
         hashes = own_hashes(key)
         return hashes is None or digest.name in hashes
     return digest in _ECDSA_OIDS

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import utils as asymmetric_utils
 
 from scepd.message import tlv
 from scepd.message.algorithms import Digest
+from scepd.message.kinds import is_ec, is_private_ec, is_private_rsa, is_rsa
 from scepd.message.scan import LIMITS, TWO_OCTETS, header
 from scepd.x509.unreadable import Unreadable
 
@@ -106,21 +107,21 @@ class EcPlaceholder(Unreadable, ec.EllipticCurvePrivateKey):
 
 def placeholder(public_key: IssuerPublicKey) -> RsaPlaceholder | EcPlaceholder:
     """Return the stand-in for the private half of a public key."""
-    if isinstance(public_key, rsa.RSAPublicKey):
+    if is_rsa(public_key):
         return RsaPlaceholder(public_key)
     return EcPlaceholder(public_key)
 
 
 def placeholder_signature(public_key: IssuerPublicKey) -> bytes:
     """Return well-formed signature octets that never verify: zeros as long as an RSA signature, or r = s = 1."""
-    if isinstance(public_key, rsa.RSAPublicKey):
+    if is_rsa(public_key):
         return bytes((public_key.key_size + 7) // 8)
     return asymmetric_utils.encode_dss_signature(1, 1)
 
 
 def signature_algorithm(public_key: IssuerPublicKey, digest: Digest) -> bytes:
     """Return the AlgorithmIdentifier that a key signs with; ValueError for a digest that we do not issue with."""
-    known = RSA_ALGORITHMS if isinstance(public_key, rsa.RSAPublicKey) else EC_ALGORITHMS
+    known = RSA_ALGORITHMS if is_rsa(public_key) else EC_ALGORITHMS
     for algorithm, used in known.items():
         if isinstance(digest.hash, used):
             return algorithm
@@ -168,6 +169,8 @@ EC_ALGORITHMS: Mapping[bytes, type[hashes.HashAlgorithm]] = MappingProxyType(
     }
 )
 
+_ECDSA = {used: ec.ECDSA(used()) for used in EC_ALGORITHMS.values()}
+
 
 def seal(draft_der: bytes, key: PrivateKey, issuer_public_key: IssuerPublicKey) -> bytes:
     """Return the certificate (or CRL): the draft's TBS, its algorithm, and the key's signature over those octets.
@@ -191,20 +194,20 @@ def seal(draft_der: bytes, key: PrivateKey, issuer_public_key: IssuerPublicKey) 
 
 def sign_tbs(tbs: bytes, algorithm: bytes, key: PrivateKey) -> bytes:
     """Return the key's signature over those octets by that AlgorithmIdentifier; SealError where it is not the key's."""
-    if isinstance(key, rsa.RSAPrivateKey) and algorithm in RSA_ALGORITHMS:
+    if is_private_rsa(key) and algorithm in RSA_ALGORITHMS:
         return key.sign(tbs, padding.PKCS1v15(), RSA_ALGORITHMS[algorithm]())
-    if isinstance(key, ec.EllipticCurvePrivateKey) and algorithm in EC_ALGORITHMS:
-        return key.sign(tbs, ec.ECDSA(EC_ALGORITHMS[algorithm]()))
+    if is_private_ec(key) and algorithm in EC_ALGORITHMS:
+        return key.sign(tbs, _ECDSA[EC_ALGORITHMS[algorithm]])
     raise SealError("the draft's signature algorithm is not the key's")
 
 
 def verifies(tbs: bytes, algorithm: bytes, signature: bytes, public_key: IssuerPublicKey) -> bool:
     """Return whether the signature is the key's over those octets, by one of the algorithms that we issue with."""
     try:
-        if isinstance(public_key, rsa.RSAPublicKey) and algorithm in RSA_ALGORITHMS:
+        if is_rsa(public_key) and algorithm in RSA_ALGORITHMS:
             public_key.verify(signature, tbs, padding.PKCS1v15(), RSA_ALGORITHMS[algorithm]())
-        elif isinstance(public_key, ec.EllipticCurvePublicKey) and algorithm in EC_ALGORITHMS:
-            public_key.verify(signature, tbs, ec.ECDSA(EC_ALGORITHMS[algorithm]()))
+        elif is_ec(public_key) and algorithm in EC_ALGORITHMS:
+            public_key.verify(signature, tbs, _ECDSA[EC_ALGORITHMS[algorithm]])
         else:
             return False
     except InvalidSignature:

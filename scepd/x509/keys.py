@@ -22,6 +22,7 @@ from scepd.message.algorithms import (
 from scepd.message.certificate import load_key
 from scepd.message.csr import CertificationRequest
 from scepd.message.errors import MessageError
+from scepd.message.kinds import is_ec, is_ed25519, is_rsa
 from scepd.refusal import Reason, Reject
 from scepd.x509.fields import contents, elements
 
@@ -77,7 +78,7 @@ def load_public_key(spki_der: bytes) -> PublicKey:
         key = read_public_key(spki_der)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise Reject(Reason.key_refused, f"unreadable public key: {error}") from None
-    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
+    if not (is_rsa(key) or is_ec(key) or is_ed25519(key)):
         raise Reject(Reason.key_refused, f"{type(key).__name__} is not certified")
     if encode_public_key(key) != spki_der:
         raise Reject(Reason.key_refused, "public key is not in its canonical encoding")
@@ -94,9 +95,9 @@ def check_public_key(
     """
     if forbidden and (digest or spki_digest(encode_public_key(key))) in forbidden:
         raise Reject(Reason.key_refused, "the key is blocked or one of this service's own")
-    if isinstance(key, rsa.RSAPublicKey):
+    if is_rsa(key):
         _check_rsa(key.public_numbers(), policy)
-    elif isinstance(key, ec.EllipticCurvePublicKey):
+    elif is_ec(key):
         # The loader takes named curves only and checks that the point lies on them (SEC 1 section 3.2.2).
         if _CURVES.get(key.curve.name) not in policy.curves:
             raise Reject(Reason.key_refused, f"curve {key.curve.name}")
@@ -185,10 +186,10 @@ def _verify_possession(csr: CertificationRequest, policy: CryptoPolicy) -> Diges
     """Return the digest of the verified signature; None where the algorithm has none of its own (Ed25519)."""
     try:
         key = load_public_key(csr.spki_der)
-        if isinstance(key, rsa.RSAPublicKey):
+        if is_rsa(key):
             _bound_rsa(key, policy)
             return _verify_rsa(csr, key)
-        if isinstance(key, ec.EllipticCurvePublicKey):
+        if is_ec(key):
             return _verify_ec(csr, key)
         _verify_ed25519(csr, key)
     except Reject as refusal:
