@@ -56,4 +56,5 @@ def isolate(place, *directories):
     for directory in directories:
         own = Path(place, directory.strip("/").replace("/", "-"))
         own.mkdir(mode=0o755)
+        Path(directory).mkdir(exist_ok=True)  # a package without a service manager may have left out its own
         subprocess.run(["mount", "--bind", own, directory], check=True)
