@@ -6,7 +6,7 @@ from scepd.records import Revocation, RevocationReason
 
 from .building import TRAIL, Clock, Device, Issuer, make_crl, make_intent, open_repository, prepare
 
-_KEYS = 20
+_SHARE = 50  # certificates a key: what is asked of a key reads all of them
 
 
 def make_large(directory, count):
@@ -26,10 +26,10 @@ def make_large(directory, count):
 
 
 def _fill(store, issuer, clock, count):
-    devices = [Device.make(f"CN=r{number}") for number in range(_KEYS)]
+    devices = [Device.make(f"CN=r{number}") for number in range(-(-count // _SHARE))]
     revoked = []
     for number in range(count):
-        serial = enrol_once(store, issuer, devices[number % _KEYS], f"t{number}")
+        serial = enrol_once(store, issuer, devices[number % len(devices)], f"t{number}")
         if number % 100 == 0:
             store.revoke("main", serial, Revocation(clock.now(), RevocationReason.superseded), who="ann")
             revoked.append(serial)
