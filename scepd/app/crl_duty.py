@@ -9,18 +9,16 @@ from twisted.logger import Logger, LogLevel
 
 from scepd.app.clerk import Clerk
 from scepd.app.leases import Lease
+from scepd.app.turns import Setback, Turns
 from scepd.ca.publish import Publisher
 from scepd.enroll.answer import RunsInLane
-from scepd.hsm.faults import TokenFault
 from scepd.ports import Clock
 from scepd.records import Crl
-from scepd.refusal import OperatorError, Unavailable
 from scepd.store.marks import MarkFile
 from scepd.store.position import Position
 from scepd.store.published import PublishedCrl
 from scepd.store.repository import Repository
 from scepd.x509.crl import CrlDraft, sign_crl
-from scepd.x509.draft import SealError
 
 _REST = 10  # times as long as a CRL took, before revocations alone make the next one
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds after a failure
@@ -53,25 +51,19 @@ class CrlDuty:
     log = Logger()
     _generation: int = attrs.field(default=-1, init=False)  # at which the newest CRL lists everything
     _rest: float = attrs.field(default=0.0, init=False)
-    _retry: float = attrs.field(default=0.0, init=False)
-    _pause: float = attrs.field(default=_FIRST_PAUSE, init=False)
+    _turns: Turns = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._turns = Turns(first=_FIRST_PAUSE, longest=_LONGEST_PAUSE, monotonic=self.monotonic)
 
     async def attend(self) -> None:
         """Publish where it is time to; a failure is logged and tried again, ever more seldom."""
-        if self.monotonic() < self._retry:
-            return
-        try:
-            await self._publish()
-            self._pause = _FIRST_PAUSE
-        except (Unavailable, TokenFault, OperatorError, SealError) as trouble:
-            self._retry = self.monotonic() + self._pause
-            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
-            self._alarm(trouble, self.publisher.shelf.held(self.publisher.name))
+        await self._turns.take(self._publish, self._alarm)
 
-    async def _publish(self) -> None:
+    async def _publish(self) -> bool:
         drafted = await self.clerk.run(self._draft)
         if drafted is None:
-            return
+            return False
         issuer = self.publisher.issuer
         signature = await self.lanes.run(lambda lane: sign_crl(drafted.draft, lane.issuers[issuer].key))
         crl = await self.clerk.run(lambda repository: self._store(repository, drafted, signature))
@@ -86,6 +78,7 @@ class CrlDuty:
                 next_update=crl.next_update.isoformat(),
                 ms=round(taken * 1000),
             )
+        return True
 
     def _draft(self, repository: Repository) -> _Drafted | None:
         begun = self.monotonic()
@@ -112,27 +105,17 @@ class CrlDuty:
             self._generation = drafted.generation + 1
         return crl
 
-    def _alarm(self, trouble: Exception, latest: Crl | None) -> None:
+    def _alarm(self, setback: Setback) -> None:
         """Say what is in the way, what to do, and how long the old CRL still serves (C-295)."""
-        cause, hint = _words(trouble)
+        latest = self.publisher.shelf.held(self.publisher.name)
         left = timedelta() if latest is None else latest.next_update - self.clock.now()
         urgent = left <= (self.publisher.terms.valid - self.publisher.terms.every) / 2
         self.log.emit(
             LogLevel.critical if urgent else LogLevel.error,
             event="crl_overdue",
             issuer=self.publisher.name,
-            cause=cause,
-            hint=hint,
+            cause=setback.cause,
+            hint=setback.hint,
             valid_until=None if latest is None else latest.next_update.isoformat(),
-            retry_in=self._retry - self.monotonic(),
+            retry_in=setback.retry_in,
         )
-
-
-def _words(trouble: Exception) -> tuple[str, str]:
-    match trouble:
-        case OperatorError():
-            return trouble.problem, trouble.hint
-        case Unavailable() | TokenFault():
-            return trouble.cause, "scepd status"
-        case _:
-            return str(trouble), "scepd hsm probe"

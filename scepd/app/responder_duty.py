@@ -6,24 +6,23 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import attrs
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 
 from scepd.app import own_key
 from scepd.app.clerk import Clerk
 from scepd.app.leases import Lease
+from scepd.app.turns import Setback, Turns
 from scepd.ca.renewal import draft_responder
 from scepd.ca.responder import newest_certificate
 from scepd.enroll.answer import RunsInLane
-from scepd.hsm.faults import TokenFault
 from scepd.ports import Clock
-from scepd.refusal import OperatorError, Reject, Unavailable
 from scepd.store.repository import Repository
-from scepd.x509.draft import Draft, SealError
+from scepd.x509.draft import Draft
 from scepd.x509.issuer import IssuerCertificate
 from scepd.x509.ocsp import ResponderCertificate
 
 _LOOK = 10.0  # seconds between two looks
-_LONGEST_PAUSE = 300.0  # seconds after failures
+_FIRST_PAUSE, _LONGEST_PAUSE = 20.0, 300.0  # seconds after a failure
 
 
 @attrs.define(kw_only=True)
@@ -40,33 +39,32 @@ class ResponderDuty:
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[int], bytes] = os.urandom
     log = Logger()
-    _due: float = attrs.field(default=0.0, init=False)
-    _pause: float = attrs.field(default=_LOOK, init=False)
+    _turns: Turns = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._turns = Turns(look=_LOOK, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE, monotonic=self.monotonic)
 
     async def attend(self) -> None:
         """Renew where it is time to; a failure is logged and tried again, ever more seldom."""
-        if self.monotonic() < self._due:
-            return
-        self._due = self.monotonic() + _LOOK
+        await self._turns.take(self._renew, self._alarm)
+
+    async def _renew(self) -> bool:
         if not await self.clerk.run(self._is_due):
-            return
-        try:
-            der = await own_key.certify(self.issuer, self._draft, self.clerk, self.lanes)
-            not_after = ResponderCertificate.load(der).not_after
-            await self.clerk.run(lambda repository: self._add(repository, der, not_after))
-        except (Unavailable, TokenFault, OperatorError, Reject, SealError) as trouble:
-            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
-            self._due = self.monotonic() + self._pause
-            self.log.emit(
-                LogLevel.error,
-                event="responder_overdue",
-                issuer=self.issuer,
-                cause=str(trouble),
-                retry_in=self._pause,
-            )
-        else:
-            self._pause = _LOOK
-            self.log.info(event="responder_certified", issuer=self.issuer, not_after=not_after.isoformat())
+            return False
+        der = await own_key.certify(self.issuer, self._draft, self.clerk, self.lanes)
+        not_after = ResponderCertificate.load(der).not_after
+        await self.clerk.run(lambda repository: self._add(repository, der, not_after))
+        self.log.info(event="responder_certified", issuer=self.issuer, not_after=not_after.isoformat())
+        return True
+
+    def _alarm(self, setback: Setback) -> None:
+        self.log.error(
+            event="responder_overdue",
+            issuer=self.issuer,
+            cause=setback.cause,
+            hint=setback.hint,
+            retry_in=setback.retry_in,
+        )
 
     def _is_due(self, repository: Repository) -> bool:
         if not self.lease.take(repository):

@@ -5,18 +5,18 @@ from collections.abc import Callable
 from datetime import datetime
 
 import attrs
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from scepd.app.clerk import Clerk
 from scepd.app.leases import Lease
+from scepd.app.turns import Setback, Turns
 from scepd.config.settings import AuditSettings
 from scepd.enroll.answer import RunsInLane
 from scepd.enroll.context import Context
-from scepd.hsm.faults import TokenFault
 from scepd.observe.seal import Seal, sign_seal
 from scepd.observe.seal_file import SealFile
 from scepd.ports import Clock
-from scepd.refusal import OperatorError, Unavailable
+from scepd.refusal import OperatorError
 from scepd.store.repository import Repository
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds after a failure
@@ -33,29 +33,24 @@ class SealDuty:
     clock: Clock
     monotonic: Callable[[], float] = time.monotonic
     log = Logger()
-    _retry: float = attrs.field(default=0.0, init=False)
-    _pause: float = attrs.field(default=_FIRST_PAUSE, init=False)
+    _turns: Turns = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._turns = Turns(first=_FIRST_PAUSE, longest=_LONGEST_PAUSE, monotonic=self.monotonic)
 
     async def attend(self) -> None:
         """Seal where it is time to; a failure is logged and tried again, ever more seldom."""
-        if self.monotonic() < self._retry:
-            return
-        try:
-            await self._seal()
-            self._pause = _FIRST_PAUSE
-        except (Unavailable, TokenFault, OperatorError) as trouble:
-            self._retry = self.monotonic() + self._pause
-            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
-            self._alarm(trouble)
+        await self._turns.take(self._seal, self._alarm)
 
-    async def _seal(self) -> None:
+    async def _seal(self) -> bool:
         draft = await self.clerk.run(self._draft)
         if draft is None:
-            return
+            return False
         seal = await self.lanes.run(lambda lane: _sign(draft, lane))
         if await self.clerk.run(lambda repository: self._keep(repository, seal)):
             rows = sum(head.sequence for head in seal.heads.values())
             self.log.info(event="audit_sealed", number=seal.number, chains=len(seal.heads), rows=rows)
+        return True
 
     def _draft(self, repository: Repository) -> Seal | None:
         if not self.lease.take(repository):
@@ -87,12 +82,15 @@ class SealDuty:
         if missing:
             file.append(missing)
 
-    def _alarm(self, trouble: Unavailable | TokenFault | OperatorError) -> None:
-        retry_in = self._retry - self.monotonic()
-        if isinstance(trouble, OperatorError):
-            self.log.critical(event="audit_unsealed", cause=trouble.problem, hint=trouble.hint, retry_in=retry_in)
-        else:
-            self.log.error(event="audit_unsealed", cause=trouble.cause, hint="scepd status", retry_in=retry_in)
+    def _alarm(self, setback: Setback) -> None:
+        changed = isinstance(setback.trouble, OperatorError)
+        self.log.emit(
+            LogLevel.critical if changed else LogLevel.error,
+            event="audit_unsealed",
+            cause=setback.cause,
+            hint=setback.hint,
+            retry_in=setback.retry_in,
+        )
 
 
 def _sign(draft: Seal, lane: Context) -> Seal:

@@ -9,23 +9,23 @@ from typing import Literal
 import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 
 from scepd.app import own_key, service
 from scepd.app.clerk import Clerk
 from scepd.app.leases import Lease
+from scepd.app.turns import Setback, Turns
 from scepd.ca.renewal import draft_renewal, is_due
 from scepd.enroll.answer import RunsInLane
-from scepd.hsm.faults import TokenFault
 from scepd.ports import Clock
-from scepd.refusal import OperatorError, Reject, Unavailable
+from scepd.refusal import OperatorError
 from scepd.store.repository import Repository
 from scepd.x509.certificate import Locations
-from scepd.x509.draft import Draft, SealError
+from scepd.x509.draft import Draft
 from scepd.x509.issuer import IssuerCertificate
 
 _LOOK = 10.0  # seconds between two looks
-_LONGEST_PAUSE = 3_600.0  # seconds after failures
+_FIRST_PAUSE, _LONGEST_PAUSE = 20.0, 3_600.0  # seconds after a failure
 _RELOADING = 60.0  # seconds that a reload may take
 
 
@@ -51,37 +51,32 @@ class TlsDuty:
     random: Callable[[int], bytes] = os.urandom
     locations: Locations = attrs.field(factory=Locations)
     log = Logger()
-    _due: float = attrs.field(default=0.0, init=False)
-    _pause: float = attrs.field(default=_LOOK, init=False)
     _unserved_since: float | None = attrs.field(default=None, init=False)
+    _turns: Turns = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._turns = Turns(look=_LOOK, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE, monotonic=self.monotonic)
 
     async def attend(self) -> None:
         """Renew where it is time to; a failure is logged and tried again, ever more seldom."""
-        if self.monotonic() < self._due:
-            return
-        self._due = self.monotonic() + _LOOK
-        try:
-            task = await self.clerk.run(self._choose)
-            if task is None:
-                return
-            if task == "reload":
-                await self.clerk.run(lambda _repository: service.ask_for_reload(self.runtime))
-                raise OperatorError(f"the certificate in {self.path} is not served", "scepd reload")  # noqa: TRY301
+        await self._turns.take(self._renew, self._alarm)
+
+    async def _renew(self) -> bool:
+        task = await self.clerk.run(self._choose)
+        if task == "renew":
             der = await own_key.certify(self.issuer, self._draft, self.clerk, self.lanes)
             await self.clerk.run(lambda _repository: self._use(der))
-        except (OSError, ValueError, Unavailable, TokenFault, OperatorError, Reject, SealError) as trouble:
-            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
-            self._due = self.monotonic() + self._pause
-            self.log.emit(
-                LogLevel.error,
-                event="tls_overdue",
-                listener=self.listener,
-                cause=str(trouble),
-                retry_in=self._pause,
-            )
-        else:
-            self._pause = _LOOK
             self.log.info(event="tls_renewed", listener=self.listener, file=str(self.path))
+        elif task == "reload":
+            await self.clerk.run(lambda _repository: self._reload())
+            self._overdue(f"the certificate in {self.path} is not served", "scepd reload", self._turns.put_off())
+        return task == "renew"
+
+    def _alarm(self, setback: Setback) -> None:
+        self._overdue(setback.cause, setback.hint, setback.retry_in)
+
+    def _overdue(self, cause: str, hint: str, retry_in: float) -> None:
+        self.log.error(event="tls_overdue", listener=self.listener, cause=cause, hint=hint, retry_in=retry_in)
 
     def _choose(self, repository: Repository) -> Literal["renew", "reload"] | None:
         if not self.lease.take(repository):
@@ -97,15 +92,28 @@ class TlsDuty:
         return "reload" if self.monotonic() - self._unserved_since >= _RELOADING else None
 
     def _chain(self) -> list[x509.Certificate]:
-        return x509.load_pem_x509_certificates(self.path.read_bytes())
+        try:
+            return x509.load_pem_x509_certificates(self.path.read_bytes())
+        except (OSError, ValueError) as fault:
+            raise OperatorError(f"no certificate can be read from {self.path}: {fault}", "scepd check") from fault
 
     def _draft(self, issuer: IssuerCertificate) -> Draft:
         return draft_renewal(self._chain()[0], issuer, self.clock.now(), self.random, self.locations)
 
     def _use(self, der: bytes) -> None:
         chain = [x509.load_der_x509_certificate(der), *self._chain()[1:]]
-        _replace(self.path, b"".join(one.public_bytes(Encoding.PEM) for one in chain))
-        service.ask_for_reload(self.runtime)
+        try:
+            _replace(self.path, b"".join(one.public_bytes(Encoding.PEM) for one in chain))
+        except OSError as fault:
+            hint = f"let the service's user write in {self.path.parent}"
+            raise OperatorError(f"{self.path} cannot be replaced: {fault}", hint) from fault
+        self._reload()
+
+    def _reload(self) -> None:
+        try:
+            service.ask_for_reload(self.runtime)
+        except OSError as fault:
+            raise OperatorError(f"the supervisor does not hear of a reload: {fault}", "scepd reload") from fault
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -171,7 +171,7 @@ def test_a_token_that_fails_is_asked_again_ever_more_seldom(town, log):
     told = log("responder_overdue")
     assert 4 <= len(told) <= 10
     assert told[-1]["retry_in"] == 300.0
-    assert "gone" in told[0]["cause"]
+    assert (told[0]["cause"], told[0]["hint"]) == ("gone", "scepd status")
     worker.lane.fault = None
     town.wait(300)
     worker.attend()

@@ -47,7 +47,7 @@ class Node:
 class Town:
     def __init__(self, directory):
         self.directory, self.clock, self.sealer = directory, Clock(), Sealer.within(directory)
-        self.nodes = []
+        self.nodes, self.elapsed = [], 0.0
         self.open()
 
     def open(self, **options):
@@ -55,10 +55,12 @@ class Town:
         return self.nodes[-1]
 
     def seconds(self):
-        return self.clock.moment.timestamp()
+        return self.elapsed
 
     def wait(self, **span):
+        """Let time pass, or set the clock back meanwhile."""
         self.clock.moment += timedelta(**span)
+        self.elapsed += abs(timedelta(**span).total_seconds())
 
     @property
     def numbers(self):

@@ -113,7 +113,7 @@ def test_a_reload_that_was_refused_is_asked_for_again_until_the_certificate_is_s
     assert 10 <= node.reloads <= 30  # ever more seldom, by whichever worker has the lease
     told = log("tls_overdue")
     assert len(told) == node.reloads - 1
-    assert "is not served" in told[0]["cause"]
+    assert (told[0]["cause"], told[0]["hint"]) == (f"the certificate in {node.path} is not served", "scepd reload")
     assert told[-1]["retry_in"] == 3_600.0
     assert len(log("tls_renewed")) == 1  # the file has it: that one stays
     assert node.present == fresh
@@ -153,6 +153,38 @@ def test_a_token_that_fails_leaves_the_file_alone(town, node, log):
     node.attend(duty, seconds=300)
     assert (node.present, node.reloads) == (first, 0)
     assert 3 <= len(log("tls_overdue")) <= 6
+
+
+def test_what_is_in_the_way_of_the_file_is_told_in_words(town, node, log):
+    duty, whole = node.worker(), node.path.read_bytes()
+    node.path.write_text("no certificate")
+    node.attend(duty)
+    node.path.write_bytes(whole)
+    (node.path.parent / ".tls.pem.renewed").mkdir()
+    town.wait(21 * DAY)
+    node.attend(duty)
+    unreadable, unwritable = log("tls_overdue")
+    assert unreadable["cause"].startswith(f"no certificate can be read from {node.path}: ")
+    assert unreadable["hint"] == "scepd check"
+    assert unwritable["cause"].startswith(f"{node.path} cannot be replaced: ")
+    assert unwritable["hint"] == f"let the service's user write in {node.path.parent}"
+    assert node.path.read_bytes() == whole
+
+
+def test_a_supervisor_that_hears_no_reload_is_told_and_asked_again(town, node, log, monkeypatch):
+    def deaf(runtime):
+        raise TimeoutError("timed out")
+
+    duty = node.worker()
+    with monkeypatch.context() as patched:
+        patched.setattr(service, "ask_for_reload", deaf)
+        town.wait(21 * DAY)
+        node.attend(duty)
+    (told,) = log("tls_overdue")
+    assert (told["cause"], told["hint"]) == ("the supervisor does not hear of a reload: timed out", "scepd reload")
+    assert log("tls_renewed") == []
+    node.attend(duty, seconds=100)
+    assert node.reloads == 1
 
 
 def test_the_request_for_a_reload_reaches_the_control_socket(town, monkeypatch):
