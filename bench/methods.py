@@ -34,7 +34,8 @@ from bench.report import Broken, say
 from bench.request import Prepared, prepare, recipient, verify
 from bench.target import Target
 from scepd.app.service import ask_desk
-from tests.live.server import Server, free_port
+from tests.live.server import Server
+from tests.ports import free_port
 from tests.x509.factory import Holder, make, root
 
 ROUNDS = 20

@@ -1,10 +1,11 @@
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import attrs
 import pytest
+
+from tests.ports import free_port
 
 
 def scepd(*arguments, check=True, timeout=60, **options):
@@ -37,12 +38,6 @@ class Installation:
 
     def scepd(self, *arguments, **options):
         return scepd(*arguments, "--config", self.config, **options)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def initialise(directory, kind):

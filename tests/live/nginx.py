@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.live.server import free_port
+from tests.ports import free_port
 
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 _FRAME = """

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,18 +12,12 @@ from pathlib import Path
 
 import attrs
 
+from tests.ports import free_port
 from tests.tokens import CHOSEN, SoftHsm
 
 BIN = Path(sys.executable).parent
 PATIENCE = float(os.environ.get("PATIENCE", "1"))  # a busy machine starts a server in minutes
 STATIC = "a-static-challenge-for-many-uses"
-
-
-def free_port():
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def run(*command, check=True, timeout=60, **options):

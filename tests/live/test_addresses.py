@@ -11,7 +11,8 @@ from scepd.message.names import PkiStatus
 from tests import make
 from tests.live.device import certificate
 from tests.live.http_wire import Wire, exchange, request
-from tests.live.server import STATIC, copy_of, free_port
+from tests.live.server import STATIC, copy_of
+from tests.ports import free_port
 from tests.web.test_fail2ban import banned
 
 pytestmark = pytest.mark.live

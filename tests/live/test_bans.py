@@ -15,7 +15,8 @@ from scepd.message.names import TRANSACTION_ID
 from tests import make
 from tests.live.device import certificate
 from tests.live.http_wire import Wire, request
-from tests.live.server import STATIC, copy_of, free_port
+from tests.live.server import STATIC, copy_of
+from tests.ports import free_port
 from tests.web.test_fail2ban import FORGED, VICTIM, banned
 from tests.x509.factory import root
 

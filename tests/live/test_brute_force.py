@@ -28,7 +28,8 @@ from tests.live.device import EVERYTHING, certificate
 from tests.live.guessing import Aim
 from tests.live.http_wire import Wire, request
 from tests.live.opened import opened
-from tests.live.server import copy_of, free_port
+from tests.live.server import copy_of
+from tests.ports import free_port
 
 pytestmark = pytest.mark.live
 

@@ -23,7 +23,8 @@ from tests import make
 from tests.live.device import certificate
 from tests.live.killing import wait_until as wait_for_words
 from tests.live.processes import descendants, read_process
-from tests.live.server import BIN, copy_of, free_port, run
+from tests.live.server import BIN, copy_of, run
+from tests.ports import free_port
 
 pytestmark = pytest.mark.live
 FORMATS = ["logfmt", "text", "json"]

@@ -19,7 +19,8 @@ from scepd.message.names import PkiStatus
 from tests import make
 from tests.live.device import certificate
 from tests.live.http_wire import Wire, exchange, request
-from tests.live.server import STATIC, copy_of, free_port, run
+from tests.live.server import STATIC, copy_of, run
+from tests.ports import free_port
 from tests.x509.factory import CLIENT, Holder, root
 from tests.x509.factory import make as make_holder
 

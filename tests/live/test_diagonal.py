@@ -18,7 +18,8 @@ from tests import make
 from tests.live.device import EVERYTHING, certificate, running
 from tests.live.http_wire import exchange, request
 from tests.live.opened import opened
-from tests.live.server import copy_of, free_port
+from tests.live.server import copy_of
+from tests.ports import free_port
 from tests.x509.factory import make as make_holder
 from tests.x509.factory import root
 

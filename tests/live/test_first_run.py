@@ -14,7 +14,8 @@ import pytest
 
 from tests.live.killing import wait_until
 from tests.live.processes import descendants
-from tests.live.server import BIN, Server, copy_of, free_port, run
+from tests.live.server import BIN, Server, copy_of, run
+from tests.ports import free_port
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parents[2]

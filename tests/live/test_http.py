@@ -24,7 +24,8 @@ from tests import make
 from tests.live.device import certificate
 from tests.live.http_wire import Wire, exchange, request
 from tests.live.processes import descendants
-from tests.live.server import STATIC, copy_of, free_port, run
+from tests.live.server import STATIC, copy_of, run
+from tests.ports import free_port
 
 pytestmark = pytest.mark.live
 PKI = "/scep/static?operation=PKIOperation"

@@ -29,7 +29,8 @@ from tests.live.device import EVERYTHING, certificate
 from tests.live.http_wire import Wire, exchange, request
 from tests.live.killing import wait_until
 from tests.live.opened import WallClock, opened
-from tests.live.server import STATIC, copy_of, free_port, run
+from tests.live.server import STATIC, copy_of, run
+from tests.ports import free_port
 from tests.x509.factory import root
 
 pytestmark = pytest.mark.live

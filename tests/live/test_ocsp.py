@@ -18,7 +18,8 @@ from scepd.x509.ocsp_request import SHA1, write_cert_id
 from tests.live import clients
 from tests.live.killing import wait_until
 from tests.live.nginx import Nginx
-from tests.live.server import STATIC, copy_of, free_port, run
+from tests.live.server import STATIC, copy_of, run
+from tests.ports import free_port
 
 pytestmark = pytest.mark.live
 WORKERS = 2

@@ -29,7 +29,8 @@ from scepd.x509.ocsp_request import MOST_CERTIFICATES
 from tests import make
 from tests.live.http_wire import exchange, request
 from tests.live.killing import wait_until
-from tests.live.server import STATIC, Server, free_port, run
+from tests.live.server import STATIC, Server, run
+from tests.ports import free_port
 
 pytestmark = pytest.mark.live
 PATIENCE = 200.0  # seconds on a machine that has other work too

@@ -22,7 +22,8 @@ from tests.live import clients
 from tests.live.device import certificate
 from tests.live.http_wire import Wire, request
 from tests.live.nginx import Nginx
-from tests.live.server import copy_of, free_port, run
+from tests.live.server import copy_of, run
+from tests.ports import free_port
 
 pytestmark = pytest.mark.live
 

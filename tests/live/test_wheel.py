@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.live.killing import wait_until
-from tests.live.server import free_port, run
+from tests.live.server import run
+from tests.ports import free_port
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parents[2]
