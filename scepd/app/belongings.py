@@ -22,8 +22,9 @@ from scepd.ca.shards import OpenShards
 from scepd.ca.shelf import CrlShelf
 from scepd.challenge.enclosure import Enclosures
 from scepd.challenge.passwords import ProfilePasswords
+from scepd.config.issuer_settings import IssuerSettings, OcspSettings
 from scepd.config.own_keys import own_keys
-from scepd.config.settings import IssuerSettings, OcspSettings, Settings
+from scepd.config.settings import Settings
 from scepd.enroll.context import Context, Guesses, Registration
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.keys import Opening, open_decryption_key, open_signing_key, parse_uri

@@ -10,7 +10,8 @@ from scepd.app.announcement import Announcement
 from scepd.app.clock import UtcClock
 from scepd.app.gates import make_gates
 from scepd.app.successions import successions_of
-from scepd.config.settings import IssuerSettings, Settings
+from scepd.config.issuer_settings import IssuerSettings
+from scepd.config.settings import Settings
 from scepd.enroll.answer import Answerer, RunsInLane
 from scepd.enroll.reply import Answer
 from scepd.enroll.succession import Succession, announced, generations, serving

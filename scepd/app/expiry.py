@@ -9,7 +9,9 @@ import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from scepd.config.settings import IssuerSettings, ListenerSettings, Settings
+from scepd.config.issuer_settings import IssuerSettings
+from scepd.config.listener_settings import ListenerSettings
+from scepd.config.settings import Settings
 
 _NOTHING: Mapping[str, datetime] = MappingProxyType({})
 # How long before its end something has to be done about a certificate.

@@ -12,7 +12,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from scepd.app.belongings import Belongings, Outfitter
-from scepd.config.settings import HsmSettings, Settings
+from scepd.config.hsm_settings import HsmSettings
+from scepd.config.settings import Settings
 from scepd.hsm.calls import Calls
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.lanes import Lanes

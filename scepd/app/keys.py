@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from scepd.config.settings import AuditSettings, IssuerSettings
+from scepd.config.issuer_settings import IssuerSettings
+from scepd.config.settings import AuditSettings
 from scepd.hsm.attributes import KeyRules
 from scepd.hsm.probe import KeyCheck
 

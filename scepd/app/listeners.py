@@ -16,7 +16,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from scepd.app.parcel import Inherited
-from scepd.config.settings import ClientCertificates, ListenerSettings, TlsSettings
+from scepd.config.listener_settings import ClientCertificates, ListenerSettings, TlsSettings
 from scepd.profile.networks import read_networks
 from scepd.refusal import OperatorError
 from scepd.web.client_address import Approach, nobody

@@ -7,7 +7,7 @@ from typing import Self
 import attrs
 
 from scepd.ca.responder import newest_certificate
-from scepd.config.settings import IssuerSettings
+from scepd.config.issuer_settings import IssuerSettings
 from scepd.store.repository import Repository
 from scepd.x509.ocsp import ResponderCertificate
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from scepd.config.settings import ListenerSettings
+from scepd.config.listener_settings import ListenerSettings
 from scepd.refusal import OperatorError
 
 _BACKLOG = 1024

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from scepd.config.settings import IssuerSettings
+from scepd.config.issuer_settings import IssuerSettings
 from scepd.enroll.succession import Succession
 
 

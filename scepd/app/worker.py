@@ -25,7 +25,8 @@ from scepd.app.outside import Outside
 from scepd.app.parcel import Parcel
 from scepd.app.recovery import Estates
 from scepd.challenge.digest import load_store_key
-from scepd.config.settings import ListenerSettings, Settings
+from scepd.config.listener_settings import ListenerSettings
+from scepd.config.settings import Settings
 from scepd.enroll.answer import Answerer
 from scepd.observe.stall import Stall, StallDetector
 from scepd.refusal import Unavailable

@@ -16,7 +16,8 @@ from scepd.cli.ca_next import renew_ra, responder, retire_ra, rollover
 from scepd.cli.ca_records import perform, verify_record
 from scepd.cli.configured import config_option, json_option, load_settings
 from scepd.cli.output import show_fields, show_json
-from scepd.config.settings import IssuerSettings, Settings
+from scepd.config.issuer_settings import IssuerSettings
+from scepd.config.settings import Settings
 from scepd.enroll.succession import serving
 
 

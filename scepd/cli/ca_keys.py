@@ -8,7 +8,7 @@ from cryptography import x509
 
 from scepd.ca.plan import KINDS, PlannedKey, PlannedSigner, Purpose, Step, kind_of, write_moment
 from scepd.cli.init_ceremony import ra_subject
-from scepd.config.settings import IssuerSettings
+from scepd.config.issuer_settings import IssuerSettings
 from scepd.hsm.uri import KeyName
 from scepd.records import Attribute, Name
 from scepd.x509.certificate import Locations, RaRole

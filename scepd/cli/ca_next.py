@@ -27,7 +27,8 @@ from scepd.cli.ca_options import as_duration, as_instant, file_option, key_uri
 from scepd.cli.ca_plan import find_issuer, next_name, next_subject, refuse_what_cannot_follow, subject_of
 from scepd.cli.ceremony import Manner, ceremony_options, hold, manner_of
 from scepd.cli.configured import config_option, load_settings
-from scepd.config.settings import IssuerSettings, Settings
+from scepd.config.issuer_settings import IssuerSettings
+from scepd.config.settings import Settings
 from scepd.hsm.keys import parse_uri
 from scepd.refusal import OperatorError
 from scepd.x509.issuer import IssuerCertificate

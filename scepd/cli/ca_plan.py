@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 import attrs
 from cryptography import x509
 
+from scepd.config.issuer_settings import IssuerSettings
 from scepd.config.problems import Refused
 from scepd.config.scalars import read_name
-from scepd.config.settings import IssuerSettings, Settings
+from scepd.config.settings import Settings
 from scepd.records import Name
 from scepd.refusal import OperatorError
 from scepd.x509.names import COMMON_NAME, from_x509

@@ -18,8 +18,8 @@ from scepd.ca.performance import read_certificate
 from scepd.cli.ca_keys import Made
 from scepd.cli.files import create
 from scepd.cli.init_layout import quoted
+from scepd.config.issuer_settings import CrlSettings, IssuerSettings, OcspSettings
 from scepd.config.load import load
-from scepd.config.settings import CrlSettings, IssuerSettings, OcspSettings
 from scepd.refusal import OperatorError
 from scepd.x509.certificate import Locations
 

@@ -12,8 +12,9 @@ import click
 from scepd.app.gateway import pin_memory, token_settings
 from scepd.app.keys import key_checks
 from scepd.challenge.digest import load_store_key
+from scepd.config.hsm_settings import HsmSettings
 from scepd.config.pin import ask_pin, read_pin
-from scepd.config.settings import HsmSettings, Premises, Settings, dump, restore
+from scepd.config.settings import Premises, Settings, dump, restore
 from scepd.hsm.pin import PinMemory
 from scepd.hsm.probe import Report, self_test
 from scepd.records import Secret

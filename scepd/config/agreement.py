@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from cryptography import x509
 
+from scepd.config.issuer_settings import IssuerSettings
 from scepd.config.problems import Place, Refused
 from scepd.config.profile_sections import ApprovalSection, ProfileSection, RenewalSection
 from scepd.config.sections import ListenerSection, RootSection
-from scepd.config.settings import IssuerSettings
 from scepd.config.succession import followers
 from scepd.x509.usages import STATUS_REQUEST
 

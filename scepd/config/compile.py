@@ -13,7 +13,10 @@ from scepd.config.audit import compile_audit, judge_audit_key
 from scepd.config.blocked import compile_blocked_keys
 from scepd.config.files import check_directory, check_file
 from scepd.config.gates import judge_gates
+from scepd.config.hsm_settings import HsmSettings, PinReference
+from scepd.config.issuer_settings import IssuerSettings
 from scepd.config.issuers import IssuerCompiler, published_at
+from scepd.config.listener_settings import ListenerSettings
 from scepd.config.listeners import compile_listeners, host_names, judge_renewals
 from scepd.config.pin import refer_to_pin
 from scepd.config.problems import Place, Refused
@@ -29,19 +32,7 @@ from scepd.config.sections import (
     read_log_format,
     read_log_level,
 )
-from scepd.config.settings import (
-    Appliance,
-    HsmSettings,
-    IssuerSettings,
-    LimitSettings,
-    ListenerSettings,
-    LogFormat,
-    LogLevel,
-    LogSettings,
-    PinReference,
-    Settings,
-    StoreSettings,
-)
+from scepd.config.settings import Appliance, LimitSettings, LogFormat, LogLevel, LogSettings, Settings, StoreSettings
 from scepd.config.structure import read_section
 from scepd.config.succession import judge_successions
 from scepd.config.tenants import compile_tenants, judge_separation, tenants_of

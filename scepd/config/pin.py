@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from scepd.config.files import read_private
+from scepd.config.hsm_settings import PinPart, PinReference
 from scepd.config.problems import Refused
 from scepd.config.secret import (
     SecretReference,
@@ -15,7 +16,6 @@ from scepd.config.secret import (
     refuse_environment,
     to_text,
 )
-from scepd.config.settings import PinPart, PinReference
 from scepd.records import Secret
 from scepd.refusal import OperatorError
 

@@ -11,13 +11,13 @@ from scepd.config.agreement import answers_get_crl
 from scepd.config.backends import compile_webhook
 from scepd.config.challenges import compile_challenges
 from scepd.config.gates import compile_gate
+from scepd.config.issuer_settings import IssuerSettings
 from scepd.config.patterns import read_path
 from scepd.config.policies import compile_crypto, compile_keys, compile_names, compile_subject, switches_on
 from scepd.config.problems import Place, Refused, suggest
 from scepd.config.profile_sections import ProfileSection
 from scepd.config.rules import compile_approval, compile_renewal, compile_signing_time
 from scepd.config.secret import Surroundings
-from scepd.config.settings import IssuerSettings
 from scepd.profile.model import Profile
 from scepd.profile.presets import PRESETS
 

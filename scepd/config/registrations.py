@@ -8,11 +8,11 @@ from cryptography import x509
 
 from scepd.config import certificates as judge
 from scepd.config.certificates import Moment, read_named
+from scepd.config.issuer_settings import RaSettings
 from scepd.config.problems import Place, Refused
 from scepd.config.scalars import same_key
 from scepd.config.secret import Surroundings
 from scepd.config.sections import FormerRaSection, IssuerSection, OcspSection, RaSection
-from scepd.config.settings import RaSettings
 
 _PAIR = 'ra_sign = { key = "pkcs11:object=ra-sign", certificate = "ra-sign.pem" }'
 _DECRYPT = 'ra_decrypt = { key = "pkcs11:object=ra-decrypt", certificate = "ra-decrypt.pem" }'

@@ -2,25 +2,22 @@
 
 import pickle
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 import attrs
 
+from scepd.config.hsm_settings import HsmSettings
+from scepd.config.issuer_settings import IssuerSettings
+from scepd.config.listener_settings import ListenerSettings
 from scepd.config.problems import Problem
 from scepd.profile.blocked_keys import BlockedKeys
 from scepd.profile.model import Profile
-from scepd.records import Secret
-from scepd.x509.certificate import Locations
 
 LogFormat = Literal["logfmt", "text", "json"]
 LogLevel = Literal["debug", "info", "warn", "error"]
-TlsMinimum = Literal["1.2", "1.3"]
-ClientCertificates = Literal["off", "optional", "required"]
-AddressHeader = Literal["X-Forwarded-For", "CF-Connecting-IP"]
-CertificateHeader = Literal["Client-Cert", "X-SSL-Client-Cert"]
 
 
 @attrs.frozen
@@ -32,57 +29,6 @@ class Appliance:
     state: Path  # survives restarts: store, failed-login memory
     runtime: Path  # sockets and locks
     node: str = "n1"  # unique among the nodes that share a store
-
-
-@attrs.frozen
-class PinPart:
-    """Where one part of the PIN comes from; `path` is None where a person is asked."""
-
-    source: Literal["credential", "file", "prompt"]
-    path: Path | None = None
-
-
-@attrs.frozen
-class PinReference:
-    """Where the PIN comes from: mostly one part, else parts of several keepers, joined in this order.
-
-    The PIN itself is never part of Settings.
-    """
-
-    parts: tuple[PinPart, ...]
-
-    @property
-    def prompts(self) -> int:
-        """How many of them persons type."""
-        return sum(part.source == "prompt" for part in self.parts)
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """The files that hold the others."""
-        return tuple(part.path for part in self.parts if part.path is not None)
-
-
-@attrs.frozen
-class HsmSettings:
-    """The PKCS#11 module and token, and how each worker uses them."""
-
-    module: Path
-    token: str  # label
-    serial: str | None
-    pin: PinReference
-    lanes: int = 1  # threads with a session each, per worker
-    deadline: timedelta = timedelta(seconds=10)  # of one lane hop, waiting included
-    queue: int = 64  # hops that may wait, per worker
-    module_sha256: str | None = None  # hex: the only content of the module that is loaded
-    call_limit: timedelta = timedelta(seconds=10)  # of one call into the module, after which the worker is replaced
-    softhsm2_conf: Path | None = None  # SoftHSM finds its tokens by this file alone: exported as SOFTHSM2_CONF
-    environment: tuple[tuple[str, str], ...] = ()  # further variables that the module reads
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """What must stand in the environment of every process that loads the module."""
-        named = {} if self.softhsm2_conf is None else {"SOFTHSM2_CONF": str(self.softhsm2_conf)}
-        return {**dict(self.environment), **named}
 
 
 @attrs.frozen
@@ -117,146 +63,6 @@ class Premises:
     hsm: HsmSettings
     store: StoreSettings
     audit: AuditSettings | None = None
-
-
-@attrs.frozen
-class RaSettings:
-    """One RA key (RFC 7512 URI) and its certificate; of a former decryption key, who signed when it was current.
-
-    `sign` None: whoever encrypts to it is answered with the current signing key.
-    """
-
-    key: str
-    certificate_der: bytes
-    sign: "RaSettings | None" = None
-
-
-@attrs.frozen
-class CrlSettings:
-    """The CRL of an issuer: how long each is valid, and after how long the next follows (RFC 5280 section 5.1.2.5).
-
-    Of so many certificates each has a CRL of their own, where certificates say where theirs is.
-    """
-
-    valid: timedelta = timedelta(days=7)
-    every: timedelta = timedelta(days=1)
-    shard_size: int = 100_000
-
-
-@attrs.frozen
-class OcspSettings:
-    """The OCSP key of an issuer, and how long its answers hold.
-
-    `certificate_der` certifies the key for the first time; it may have ended, since the service renews it in the store,
-    each for `certificate_valid`. `valid` is an answer's, `cache` how long it is given out again.
-    """
-
-    key: str
-    certificate_der: bytes
-    valid: timedelta = timedelta(hours=12)
-    cache: timedelta = timedelta(minutes=5)
-    certificate_valid: timedelta = timedelta(days=30)
-
-
-@attrs.frozen
-class SuccessionSettings:
-    """The issuer that follows another: by name, from when on, and how long the old one is accepted afterwards."""
-
-    issuer: str
-    at: datetime
-    overlap: timedelta = timedelta(days=30)
-
-
-@attrs.frozen
-class IssuerSettings:
-    """A local issuer: its key by URI, its certificate, the certificates above it (nearest first), its RA pair.
-
-    Where the CA is its own RA, `ra_sign` and `ra_decrypt` name the CA's key and certificate; a single RA key stands
-    in both. `ra_decrypt` None: requests come by PasswordRecipientInfo alone, since the RA key cannot decrypt.
-    """
-
-    name: str
-    key: str
-    certificate_der: bytes
-    chain: tuple[bytes, ...]
-    ra_sign: RaSettings
-    ra_decrypt: RaSettings | None
-    ra_decrypt_previous: tuple[RaSettings, ...] = ()  # still served and accepted while devices learn the new one
-    crl: CrlSettings | None = None  # None: this issuer publishes none
-    ocsp: OcspSettings | None = None  # None: OCSP does not answer for it
-    next: SuccessionSettings | None = None
-    ca_is_ra: bool = False  # the key of the CA does everything (insecurely_ca_is_ra)
-    crl_urls: tuple[str, ...] = ()
-    ocsp_urls: tuple[str, ...] = ()
-    issuer_urls: tuple[str, ...] = ()
-
-    @property
-    def recipients(self) -> tuple[RaSettings, ...]:
-        """The RA decryption keys that requests may be encrypted to, the current one first."""
-        return (*filter(None, (self.ra_decrypt,)), *self.ra_decrypt_previous)
-
-    @property
-    def former_signers(self) -> tuple[RaSettings, ...]:
-        """The signing keys of former decryption keys that had one of their own, each once."""
-        return tuple(dict.fromkeys(one.sign for one in self.ra_decrypt_previous if one.sign is not None))
-
-    @property
-    def own_certificates(self) -> tuple[bytes, ...]:
-        """The certificates (DER) of every key that the service uses for this issuer."""
-        pairs = (one.certificate_der for one in (*self.recipients, *self.former_signers))
-        responder = () if self.ocsp is None else (self.ocsp.certificate_der,)
-        return (self.certificate_der, self.ra_sign.certificate_der, *pairs, *responder)
-
-    @property
-    def locations(self) -> Locations:
-        """Where its certificates say that what it publishes is found."""
-        return Locations(self.crl_urls, self.ocsp_urls, self.issuer_urls)
-
-    @property
-    def has_one_ra_key(self) -> bool:
-        """Whether one key signs replies and decrypts requests."""
-        return self.ra_decrypt == self.ra_sign
-
-
-@attrs.frozen
-class TlsRenewal:
-    """Which issuer of ours renews a listener's certificate, and the file that has it."""
-
-    issuer: str
-    file: Path
-
-
-@attrs.frozen
-class TlsSettings:
-    """A listener's certificate chain and key, both PEM: a respawned worker has what its elders have.
-
-    `renewal` None: the certificate is somebody else's to renew.
-    """
-
-    certificate_pem: bytes
-    key_pem: Secret
-    minimum: TlsMinimum = "1.2"
-    renewal: TlsRenewal | None = None
-
-
-@attrs.frozen
-class ListenerSettings:
-    """A listener: (host, port) pairs, TLS or not, and what it serves; port 0 lets the system choose.
-
-    `trusted_proxies` is a file of networks that is read again when it changes: only a peer in one of them is believed
-    what it says of its client, by `client_address_header` or by the PROXY protocol.
-    """
-
-    name: str
-    addresses: tuple[tuple[str, int], ...]
-    tls: TlsSettings | None
-    serves: tuple[str, ...]
-    insecurely_plain_challenges: bool = False  # serves challenges without TLS
-    client_certificates: ClientCertificates = "off"  # whether TLS asks for one; the profile judges it
-    trusted_proxies: Path | None = None
-    client_address_header: AddressHeader | None = None
-    client_certificate_header: CertificateHeader | None = None  # of a trusted proxy whose TLS asks for certificates
-    proxy_protocol: bool = False  # every connection begins with a PROXY header
 
 
 @attrs.frozen

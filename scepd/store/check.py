@@ -23,8 +23,8 @@ from scepd.store.check_transactions import check_acts, check_transactions
 from scepd.store.engines import StoreConnection
 from scepd.store.outside_tables import OUTBOX, TICKET
 from scepd.store.reader import Reader
-from scepd.store.schema import CERTIFICATE, CHALLENGE, CHALLENGE_USE, CRL, TRANSACTION
-from scepd.store.status_tables import RESPONDER
+from scepd.store.schema import CERTIFICATE, CHALLENGE, CHALLENGE_USE, TRANSACTION
+from scepd.store.status_tables import CRL, RESPONDER
 
 _JUDGED_ONCE_MORE: tuple[Table, ...] = (
     TRANSACTION, CERTIFICATE, CHALLENGE, CHALLENGE_USE, ENTITY, TICKET, OUTBOX, CRL, RESPONDER,

@@ -13,11 +13,12 @@ from sqlalchemy import bindparam, func, select
 
 from scepd.observe.audit import Action
 from scepd.records import CertificateState, RevocationReason
+from scepd.store.audit_tables import AUDIT
 from scepd.store.check_rows import Findings, judged, pages
 from scepd.store.engines import StoreConnection
 from scepd.store.ledger import certificate_target, transaction_target
 from scepd.store.rows import fold
-from scepd.store.schema import AUDIT, CERTIFICATE, TRANSACTION
+from scepd.store.schema import CERTIFICATE, TRANSACTION
 from scepd.x509.general_names import general_names_of
 from scepd.x509.issuer import IssuerCertificate
 from scepd.x509.keys import spki_digest

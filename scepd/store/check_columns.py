@@ -14,8 +14,8 @@ from scepd.store.check_rows import Findings, judged, pages
 from scepd.store.engines import StoreConnection
 from scepd.store.outside_tables import OUTBOX, TICKET
 from scepd.store.rows import time_text
-from scepd.store.schema import CERTIFICATE, CHALLENGE, CHALLENGE_USE, CRL, LEASE, REFUSAL, TRANSACTION
-from scepd.store.status_tables import RESPONDER
+from scepd.store.schema import CERTIFICATE, CHALLENGE, CHALLENGE_USE, LEASE, REFUSAL, TRANSACTION
+from scepd.store.status_tables import CRL, RESPONDER
 
 # The audit trail has its own check, which names the chain.
 TABLES: tuple[Table, ...] = (

@@ -10,11 +10,13 @@ from sqlalchemy import Integer, bindparam, cast, exists, func, select
 from scepd.observe.audit import Action
 from scepd.observe.damage import Damage
 from scepd.records import CertificateState, crl_issuer, crl_shard
+from scepd.store.audit_tables import AUDIT
 from scepd.store.check_rows import Findings, judged, pages
 from scepd.store.engines import StoreConnection
 from scepd.store.ledger import certificate_target
 from scepd.store.rows import serial_text, time_text
-from scepd.store.schema import AUDIT, CERTIFICATE, CRL
+from scepd.store.schema import CERTIFICATE
+from scepd.store.status_tables import CRL
 from scepd.x509.issuer import IssuerCertificate
 
 _C, _L = CERTIFICATE.c, CRL.c

@@ -9,10 +9,10 @@ from cryptography import x509
 from sqlalchemy import bindparam, select
 
 from scepd.observe.audit import Action
+from scepd.store.audit_tables import AUDIT
 from scepd.store.check_certificate import is_signed_by
 from scepd.store.check_rows import Findings, judged, pages
 from scepd.store.engines import StoreConnection
-from scepd.store.schema import AUDIT
 from scepd.store.status_tables import RESPONDER
 from scepd.x509.issuer import IssuerCertificate
 from scepd.x509.lint import lint

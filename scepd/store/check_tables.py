@@ -8,7 +8,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, select, text
 
 from scepd.observe.damage import Damage
-from scepd.store import access_tables, outside_tables, seal_tables  # noqa: F401 - their tables are part of the schema
+from scepd.store import access_tables, audit_tables, outside_tables, status_tables  # noqa: F401 - their tables are part of the schema
 from scepd.store.engines import StoreConnection
 from scepd.store.schema import META, METADATA, SCHEMA_VERSION
 

@@ -10,10 +10,11 @@ from sqlalchemy import Text, cast, exists, func, literal, select
 from scepd.observe.audit import Action
 from scepd.observe.damage import Damage
 from scepd.records import CertificateState, TransactionState
+from scepd.store.audit_tables import AUDIT
 from scepd.store.check_rows import Findings, judged, pages
 from scepd.store.engines import StoreConnection
 from scepd.store.rows import time_text
-from scepd.store.schema import AUDIT, CERTIFICATE, CHALLENGE_USE, TRANSACTION
+from scepd.store.schema import CERTIFICATE, CHALLENGE_USE, TRANSACTION
 from scepd.store.statements import RELEASED, RESERVED, SPENT, is_in
 
 _T, _C, _U = TRANSACTION.c, CERTIFICATE.c, CHALLENGE_USE.c

@@ -8,7 +8,7 @@ from scepd.observe.audit import Action
 from scepd.records import Crl
 from scepd.store.ledger import Act
 from scepd.store.rows import SELECT_CRL, crl_of, time_text
-from scepd.store.schema import CRL
+from scepd.store.status_tables import CRL
 from scepd.store.values import crl_values
 from scepd.store.writer import Writer
 

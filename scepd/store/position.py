@@ -7,8 +7,10 @@ from sqlalchemy import bindparam, func, select
 
 from scepd.observe.audit import Head
 from scepd.store import statements as sql
+from scepd.store.audit_tables import AUDIT
 from scepd.store.engines import StoreConnection
-from scepd.store.schema import AUDIT, CERTIFICATE, CHALLENGE, CRL, TRANSACTION
+from scepd.store.schema import CERTIFICATE, CHALLENGE, TRANSACTION
+from scepd.store.status_tables import CRL
 
 _LAST = {
     "certificates": select(func.max(CERTIFICATE.c.id)),

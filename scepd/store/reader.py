@@ -21,6 +21,7 @@ from scepd.records import (
 )
 from scepd.store import statements as sql
 from scepd.store import trail
+from scepd.store.audit_tables import AUDIT
 from scepd.store.engines import StoreConnection
 from scepd.store.lineage import KEY_BLOCKED, KEY_CERTIFIED, SUCCESSOR
 from scepd.store.rows import (
@@ -37,7 +38,7 @@ from scepd.store.rows import (
     time_text,
     transaction_of,
 )
-from scepd.store.schema import AUDIT, CERTIFICATE, CHALLENGE, REFUSAL, TRANSACTION
+from scepd.store.schema import CERTIFICATE, CHALLENGE, REFUSAL, TRANSACTION
 
 _PAGE = 500
 _LONGEST_NUMBER = 19  # digits of a row number, and one

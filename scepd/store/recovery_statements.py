@@ -4,7 +4,9 @@ from sqlalchemy import BindParameter, bindparam, delete, func, insert, or_, sele
 
 from scepd.records import ChallengeState, EntityState, TransactionState
 from scepd.store.access_tables import DISABLED_PROFILE, ENTITY, TOKEN
-from scepd.store.schema import AUDIT_HEAD, CERTIFICATE, CHALLENGE, CRL, META, TRANSACTION
+from scepd.store.audit_tables import AUDIT_HEAD
+from scepd.store.schema import CERTIFICATE, CHALLENGE, META, TRANSACTION
+from scepd.store.status_tables import CRL
 
 _H, _E, _K, _T = CHALLENGE.c, ENTITY.c, TOKEN.c, TRANSACTION.c
 _now: BindParameter[str] = bindparam("now")

@@ -20,6 +20,7 @@ from scepd.records import (
 )
 from scepd.refusal import OperatorError
 from scepd.store import statements as sql
+from scepd.store.audit_tables import AUDIT
 from scepd.store.ledger import Act, certificate_target
 from scepd.store.lineage import is_not_failed
 from scepd.store.rows import (
@@ -31,7 +32,7 @@ from scepd.store.rows import (
     serial_text,
     time_text,
 )
-from scepd.store.schema import AUDIT, CERTIFICATE, TRANSACTION
+from scepd.store.schema import CERTIFICATE, TRANSACTION
 from scepd.store.writer import Writer
 
 _PAGE = 2_000

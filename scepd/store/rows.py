@@ -27,7 +27,9 @@ from scepd.records import (
     to_json,
 )
 from scepd.refusal import Reason
-from scepd.store.schema import AUDIT, CERTIFICATE, CHALLENGE, CRL, REFUSAL, TRANSACTION
+from scepd.store.audit_tables import AUDIT
+from scepd.store.schema import CERTIFICATE, CHALLENGE, REFUSAL, TRANSACTION
+from scepd.store.status_tables import CRL
 
 _T, _C = TRANSACTION.c, CERTIFICATE.c
 

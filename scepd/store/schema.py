@@ -1,7 +1,6 @@
 """The tables. Times are ISO 8601 texts in UTC, serials lower-case hex, lists and trails canonical JSON: no type needs a converter."""
 
 from sqlalchemy import (
-    BigInteger,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -213,31 +212,6 @@ CHALLENGE_USE = Table(
     Index(None, "challenge"),
 )
 
-AUDIT = Table(
-    "audit",
-    METADATA,
-    Column("owner", Text, primary_key=True),
-    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
-    Column("at", Text, nullable=False),
-    Column("action", Text, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("target", Text, nullable=False),
-    Column("details", Text, nullable=False),
-    Column("previous", LargeBinary, nullable=False),
-    Column("hash", LargeBinary, nullable=False),
-    Index(None, "target"),
-)
-
-# The end of each chain, so that cutting rows off shows.
-AUDIT_HEAD = Table(
-    "audit_head",
-    METADATA,
-    Column("owner", Text, primary_key=True),
-    Column("sequence", BigInteger, nullable=False),
-    Column("hash", LargeBinary, nullable=False),
-    sqlite_with_rowid=False,
-)
-
 REFUSAL = Table(
     "refusal",
     METADATA,
@@ -253,20 +227,6 @@ REFUSAL = Table(
     Column("address", Text, nullable=False),
     Column("request_id", Text, nullable=False),
     Column("trail", Text, nullable=False),
-)
-
-# The newest few of each issuer.
-CRL = Table(
-    "crl",
-    METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("issuer", Text, nullable=False),
-    Column("number", BigInteger, nullable=False),
-    Column("this_update", Text, nullable=False),
-    Column("next_update", Text, nullable=False),
-    Column("entries", Integer, nullable=False),
-    Column("der", LargeBinary, nullable=False),
-    UniqueConstraint("issuer", "number"),
 )
 
 # Who does a duty that only one process may do, and until when.

@@ -6,10 +6,9 @@ from scepd.observe.audit import Head
 from scepd.observe.seal import Seal, next_seal
 from scepd.refusal import OperatorError
 from scepd.store import statements as sql
+from scepd.store.audit_tables import AUDIT, AUDIT_SEAL
 from scepd.store.engines import Conflict
 from scepd.store.rows import time_text
-from scepd.store.schema import AUDIT
-from scepd.store.seal_tables import AUDIT_SEAL
 from scepd.store.trail import SELECT_SEAL, seal_of, seals
 from scepd.store.writer import Writer
 

@@ -23,8 +23,9 @@ from sqlalchemy import (
 )
 
 from scepd.records import CertificateState, ChallengeState, TransactionState
+from scepd.store.audit_tables import AUDIT, AUDIT_HEAD
 from scepd.store.rows import SELECT_AUDIT, SELECT_CERTIFICATE, SELECT_CHALLENGE, SELECT_TRANSACTION
-from scepd.store.schema import AUDIT, AUDIT_HEAD, CERTIFICATE, CHALLENGE, CHALLENGE_USE, META, REFUSAL, TRANSACTION
+from scepd.store.schema import CERTIFICATE, CHALLENGE, CHALLENGE_USE, META, REFUSAL, TRANSACTION
 
 _T, _C, _H, _U = TRANSACTION.c, CERTIFICATE.c, CHALLENGE.c, CHALLENGE_USE.c
 

@@ -1,8 +1,22 @@
 """The tables behind CRLs and OCSP: the certificates of the keys that answer, and how certificates are dealt out to CRLs."""
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, UniqueConstraint
 
 from scepd.store.schema import METADATA
+
+# The newest few of each issuer.
+CRL = Table(
+    "crl",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("this_update", Text, nullable=False),
+    Column("next_update", Text, nullable=False),
+    Column("entries", Integer, nullable=False),
+    Column("der", LargeBinary, nullable=False),
+    UniqueConstraint("issuer", "number"),
+)
 
 # The certificates of the OCSP keys: each renewed before it ends, the newest is used.
 RESPONDER = Table(

@@ -9,10 +9,9 @@ from sqlalchemy import Select, bindparam, func, select
 from scepd.observe.audit import AuditRow, Head
 from scepd.observe.seal import Seal, parse_heads
 from scepd.observe.trail import Entry, Unreadable
+from scepd.store.audit_tables import AUDIT, AUDIT_SEAL
 from scepd.store.engines import StoreConnection
 from scepd.store.rows import SELECT_AUDIT, audit_of, time_text
-from scepd.store.schema import AUDIT
-from scepd.store.seal_tables import AUDIT_SEAL
 from scepd.store.statements import HEADS
 
 _PAGE = 500

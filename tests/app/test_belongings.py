@@ -10,7 +10,8 @@ from scepd.app import belongings
 from scepd.app.belongings import Belongings
 from scepd.app.keys import key_checks
 from scepd.app.selftest import exit_status
-from scepd.config.settings import AuditSettings, IssuerSettings, RaSettings
+from scepd.config.issuer_settings import IssuerSettings, RaSettings
+from scepd.config.settings import AuditSettings
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.probe import Report
 from scepd.refusal import OperatorError

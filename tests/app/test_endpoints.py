@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 
 from scepd.app.endpoints import advertise, make_endpoints, served_certificates
 from scepd.ca.local import LocalIssuer
-from scepd.config.settings import IssuerSettings, RaSettings, SuccessionSettings
+from scepd.config.issuer_settings import IssuerSettings, RaSettings, SuccessionSettings
 from scepd.message.certrep import read_certs_only
 from scepd.message.next_ca import read_next_ca
 from scepd.profile.model import Profile

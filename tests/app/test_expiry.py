@@ -13,15 +13,8 @@ from cryptography.x509.oid import NameOID
 
 from scepd.app.expiry import count_days
 from scepd.app.steady import steady
-from scepd.config.settings import (
-    IssuerSettings,
-    ListenerSettings,
-    OcspSettings,
-    RaSettings,
-    SuccessionSettings,
-    TlsRenewal,
-    TlsSettings,
-)
+from scepd.config.issuer_settings import IssuerSettings, OcspSettings, RaSettings, SuccessionSettings
+from scepd.config.listener_settings import ListenerSettings, TlsRenewal, TlsSettings
 from scepd.records import Secret
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

@@ -19,7 +19,7 @@ from twisted.internet.testing import MemoryReactor
 from scepd.app.listeners import adopt, approach_of, tls_context
 from scepd.app.parcel import Inherited
 from scepd.app.sockets import listen_unix
-from scepd.config.settings import ListenerSettings, TlsSettings
+from scepd.config.listener_settings import ListenerSettings, TlsSettings
 from scepd.records import Secret
 
 

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from scepd.app.sockets import Sockets, listen_unix
-from scepd.config.settings import ListenerSettings
+from scepd.config.listener_settings import ListenerSettings
 from scepd.refusal import OperatorError
 
 

@@ -2,15 +2,9 @@
 
 import json
 
-from scepd.config.settings import (
-    Appliance,
-    HsmSettings,
-    ListenerSettings,
-    PinPart,
-    PinReference,
-    Settings,
-    StoreSettings,
-)
+from scepd.config.hsm_settings import HsmSettings, PinPart, PinReference
+from scepd.config.listener_settings import ListenerSettings
+from scepd.config.settings import Appliance, Settings, StoreSettings
 from scepd.profile.model import Profile
 
 

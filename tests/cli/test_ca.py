@@ -18,8 +18,8 @@ from scepd.cli.ca_keys import Made
 from scepd.cli.ca_plan import next_subject
 from scepd.cli.ca_tables import duration, issuer_table, rewrite, value, with_keys, with_table
 from scepd.cli.main import program
+from scepd.config.issuer_settings import CrlSettings, IssuerSettings, RaSettings
 from scepd.config.load import load
-from scepd.config.settings import CrlSettings, IssuerSettings, RaSettings
 from scepd.profile.model import Profile
 from scepd.records import Template
 from scepd.refusal import OperatorError

@@ -4,7 +4,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from scepd.config.settings import CrlSettings, dump, restore
+from scepd.config.issuer_settings import CrlSettings
+from scepd.config.settings import dump, restore
 
 from .pki import base, following
 

@@ -10,8 +10,9 @@ import attrs
 import pytest
 
 from scepd.config import sections
+from scepd.config.issuer_settings import OcspSettings
 from scepd.config.load import load
-from scepd.config.settings import LimitSettings, OcspSettings
+from scepd.config.settings import LimitSettings
 from scepd.config.structure import key_of
 
 from .pki import NOW

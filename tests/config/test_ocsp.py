@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from scepd.config.settings import OcspSettings
+from scepd.config.issuer_settings import OcspSettings
 
 from .pki import CA_USAGES, DAY, NOW, OCSP, base, certificate, pem
 

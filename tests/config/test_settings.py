@@ -7,7 +7,8 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from scepd.config.settings import LimitSettings, ListenerSettings, Settings, dump, restore
+from scepd.config.listener_settings import ListenerSettings
+from scepd.config.settings import LimitSettings, Settings, dump, restore
 from scepd.message.algorithms import MODERN_CIPHERS, MODERN_DIGESTS, Cipher, Digest
 from scepd.profile.model import OneTimeRule, Profile, StaticRule, SubjectPolicy
 from scepd.records import Attribute

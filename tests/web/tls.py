@@ -16,7 +16,7 @@ from twisted.python import threadable
 
 from scepd.app.gates import anchors_of
 from scepd.app.listeners import approach_of, make_factory
-from scepd.config.settings import ListenerSettings, TlsSettings
+from scepd.config.listener_settings import ListenerSettings, TlsSettings
 from scepd.enroll.reply import Answer
 from scepd.message import tlv
 from scepd.records import Certificate, CertificateState, Secret

@@ -5,7 +5,7 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from scepd.config.settings import RaSettings, SuccessionSettings
+from scepd.config.issuer_settings import RaSettings, SuccessionSettings
 from scepd.message.algorithms import RSA_ENCRYPTION
 from scepd.message.certrep import read_certs_only
 from scepd.message.request import parse_message

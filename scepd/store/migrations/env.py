@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from scepd.store import access_tables, seal_tables  # noqa: F401 - their tables are part of the schema
+from scepd.store import access_tables, audit_tables, outside_tables, status_tables  # noqa: F401 - their tables are part of the schema
 from scepd.store.schema import METADATA
 
 context.configure(
