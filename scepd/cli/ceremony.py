@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -24,6 +25,7 @@ from scepd.cli.journal import Journal
 from scepd.cli.offline import this_user
 from scepd.cli.output import Failure
 from scepd.cli.stage import Scratch, Tokens, real_tokens, scratch_tokens
+from scepd.config.load import DEFAULT_PATH
 from scepd.config.settings import Premises
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.keys import open_signing_key, parse_uri
@@ -115,7 +117,7 @@ def _hold_really(plan: Plan, manner: Manner, premises: Premises) -> tuple[Produc
     audit = _open_audit(plan, premises, tokens)
     journal = Journal.of(premises.appliance.state / "ceremonies", plan)
     for path in journal.unfinished:
-        click.echo(f"a ceremony was interrupted; this goes on with it: scepd ca perform {path}", err=True)
+        click.echo(f"a ceremony was interrupted; this goes on with it: {_perform(path, manner)}", err=True)
     stage = _stage(tokens, begun, Path, begun_before=journal.made, note=journal.note)
     forms = examine(plan, stage)
     for line in tell(plan):
@@ -134,9 +136,19 @@ def _hold_really(plan: Plan, manner: Manner, premises: Premises) -> tuple[Produc
     journal.finish()
     for line in plan.then:
         click.echo(line)
-    if audit is not None:
-        click.echo(f"record: {record}; verify it: scepd ca verify-record {record} --key AUDIT-KEY.pem", err=True)
+    if audit is not None and premises.audit is not None:
+        command = shlex.join(
+            ["scepd", "ca", "verify-record", str(record), "--key", str(premises.audit.public_key_file)]
+        )
+        click.echo(f"record: {record}; verify it: {command}", err=True)
     return products
+
+
+def _perform(plan: Path, manner: Manner) -> str:
+    """Return the command that goes on with a plan, as it can be pasted."""
+    known = (str(DEFAULT_PATH), os.environ.get("SCEPD_CONFIG"))
+    config = [] if str(manner.config) in known else ["--config", str(manner.config)]
+    return shlex.join(["scepd", "ca", "perform", str(plan), *config])
 
 
 def _stage(

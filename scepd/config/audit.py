@@ -45,11 +45,12 @@ def compile_audit(
     previous = [
         _read_public_key(name, surroundings, place / "previous" / index) for index, name in enumerate(section.previous)
     ]
-    if section.key is None or public is None:
+    if section.key is None or section.public_key is None or public is None:
         return None
     seals = state / _SEALS if section.seals is None else surroundings.resolve(section.seals)
     former = tuple(key for key in previous if key is not None)
-    return AuditSettings(section.key, public, section.seal_every, seals, former)
+    file = surroundings.resolve(section.public_key)
+    return AuditSettings(section.key, public, section.seal_every, seals, former, file)
 
 
 def judge_audit_key(audit: AuditSettings | None, issuers: Iterable[IssuerSettings | None], place: Place) -> None:

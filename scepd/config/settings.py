@@ -48,6 +48,7 @@ class AuditSettings:
     seal_every: timedelta
     seals: Path
     previous_der: tuple[bytes, ...] = ()  # SubjectPublicKeyInfos of keys that sealed before
+    public_key_file: Path = Path("scepd-audit.pem")  # what it was read from
 
     @property
     def public_keys(self) -> tuple[bytes, ...]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,7 @@ def template(tmp_path_factory):
 
 
 def copy(template, directory):
+    directory.mkdir(exist_ok=True)
     made = Installation(directory / "var", template.kind, template.output)
     shutil.copytree(template.directory, made.directory)
     for path in (made.config, made.directory / "softhsm2.conf"):
@@ -109,6 +111,15 @@ def test_S124_each_ceremony_is_on_the_trail_and_leaves_a_record_that_verifies_el
     for action in ("ceremony_began", "ceremony_ended"):
         assert len([row for row in rows if row[0] == action]) == 4
     assert all(isinstance(row, list) for row in rows)  # the store's own check found nothing
+
+
+def test_S124_the_printed_command_verifies_the_record_as_it_stands(template, tmp_path):
+    site = copy(template, tmp_path / "a place")  # what has to be quoted is quoted
+    told = site.scepd("ca", "create", "pkcs11:token=scepd;object=root-ca", "--subject", "CN=Root", "--output", tmp_path / "root.pem", "--yes").stderr
+    command = told.partition("verify it: ")[2]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    result = run("sh", "-c", command, env=environment, cwd=tmp_path)
+    assert "the record is whole" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -371,8 +382,9 @@ def test_an_interrupted_ceremony_goes_on_where_it_was(site):
     again = run(sys.executable, "-m", "scepd.cli.main", *command, check=False)
     assert "devices-2-ca.pem exists already" in again.stderr
     (plan,) = (site.directory / "state" / "ceremonies").glob("unfinished-*.json")
-    assert f"scepd ca perform {plan}" in again.stderr
-    result = site.scepd("ca", "perform", plan, "--yes")
+    command = again.stderr.partition("this goes on with it: ")[2].partition("\n")[0]
+    assert command == f"scepd ca perform {plan} --config {site.config}"
+    result = scepd(*shlex.split(command)[1:], "--yes")
     assert (site.directory / "devices-2-ca.pem").read_bytes() == ca
     assert "[issuer.devices-2]" in result.stdout
     assert not plan.exists()
