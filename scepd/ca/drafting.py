@@ -90,7 +90,7 @@ def _draft(
     at: Circumstances,
     like: IssuerCertificate | None,
 ) -> Draft:
-    subject = from_text(step.subject) if step.subject else ()
+    subject = from_text(step.subject) if step.subject and like is None else ()
     locations = Locations(step.crl_urls, step.ocsp_urls, step.issuer_urls)
     if step.makes in {"root", "ca"}:
         begin = at.now - BACKDATE

@@ -1,9 +1,7 @@
 """Plans of ceremonies: what is to be made and signed, written down before any key is touched."""
 
 import hashlib
-import json
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
@@ -12,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scepd.hsm.attributes import Roles
 from scepd.hsm.generate import CURVES, RSA_BITS
-from scepd.hsm.keys import PublicKey, parse_uri
+from scepd.hsm.keys import PublicKey
 from scepd.records import to_json
 from scepd.refusal import OperatorError
 
@@ -133,37 +131,6 @@ def stand_in(kind: str, number: int) -> PublicKey:
         return rsa.RSAPublicNumbers(65537, (1 << int(size)) - 1 - 2 * number).public_key()
     curves: dict[str, ec.EllipticCurve] = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
     return ec.derive_private_key(2 + number, curves[size]).public_key()
-
-
-def read_plan(text: str, where: str) -> Plan:
-    """Read a plan that `Plan.to_mapping` wrote as JSON. Raises `OperatorError` for anything else in it."""
-    try:
-        raw = json.loads(text)
-        if not isinstance(raw, dict) or raw.pop("scepd_plan", None) != VERSION:
-            raise _unreadable(where, f'it has no "scepd_plan": {VERSION}')
-        title, steps, then = raw.pop("title"), raw.pop("steps"), tuple(map(str, raw.pop("then", ())))
-        if raw or not isinstance(title, str) or not isinstance(steps, list) or not steps:
-            raise _unreadable(where, f"title and steps are due, and nothing else: {', '.join(raw)}")
-        return Plan(title=title, steps=tuple(_read_step(one) for one in steps), then=then)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _unreadable(where, str(error)) from error
-
-
-def _unreadable(where: str, fault: str) -> OperatorError:
-    return OperatorError(f"{where} is no plan of a ceremony: {fault}", "scepd ca create ... --plan > FILE")
-
-
-def _read_step(raw: Mapping[str, Any]) -> Step:
-    fields = dict(raw)
-    for word, part in (("key", PlannedKey), ("signer", PlannedSigner)):
-        if fields.get(word) is not None:
-            fields[word] = part(**fields[word])
-            parse_uri(fields[word].uri)
-    fields["names"] = tuple(fields.get("names", ()))
-    step = Step(**fields)
-    if step.makes not in PURPOSES:
-        raise ValueError(f"a step makes {step.makes!r}, which is none of {', '.join(PURPOSES)}")
-    return step
 
 
 def tell(plan: Plan) -> list[str]:

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepd.ca.drafting import form_of, makes_certificate
 from scepd.ca.performance import Product, to_pem
-from scepd.ca.plan import Plan, Step, kind_of, read_plan
+from scepd.ca.plan import Plan, Step, kind_of
+from scepd.ca.plan_file import read_plan
 from scepd.observe.signature import AuditPublicKey, fingerprint_of, is_signed, sign
 from scepd.ports import SigningKey
 from scepd.records import to_json

@@ -115,10 +115,12 @@ def _signer(issuer: str, manner: Manner) -> tuple[PlannedSigner, IssuerCertifica
 
 
 def _subject(purpose: Purpose, ca: Name, written: str | None) -> str:
+    if purpose == "tls":
+        if written is not None:
+            raise OperatorError("the subject of a TLS server is its first name", "--name dns:pki.example.net")
+        return ""  # its first name, where that is short enough
     if written is not None:
         return to_text(from_text(written))
-    if purpose == "tls":
-        return ""  # its first name, where that is short enough
     if purpose == "ocsp":
         return to_text(responder_subject(ca))
     return to_text(ra_subject(ca, {"ra": "both", "ra-sign": "sign"}.get(purpose, "decrypt")))  # type: ignore[arg-type]

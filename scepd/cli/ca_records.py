@@ -7,27 +7,40 @@ import click
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from scepd.ca.plan import read_plan
+from scepd.ca.plan import Plan
+from scepd.ca.plan_file import PlanError, read_plan
 from scepd.ca.record import verify_record as verify
 from scepd.cli.ceremony import ceremony_options, hold, manner_of
 from scepd.cli.output import FAILED, Failure
 from scepd.config.audit import load_audit_key
-from scepd.config.problems import Refused
+from scepd.config.problems import ConfigurationError, Problem, Refused
 from scepd.refusal import OperatorError
 
 
 @click.command(short_help="Carry out a plan that --plan wrote.")
-@click.argument("file", type=click.Path(path_type=Path, exists=True))
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @ceremony_options
 def perform(file: Path, **wishes: Any) -> None:
     """Carry out the plan in FILE, or go on with one that was interrupted.
+
+    Everything that is wrong with FILE is told at once, and nothing is made; the exit status is 78 then.
 
     \b
     scepd ca create root-ca --subject "CN=Example Root CA" --plan > root.json
     scepd ca perform root.json --rehearse
     scepd ca perform root.json --yes
     """  # noqa: D301 - \b is for click
-    hold(read_plan(file.read_text(), str(file)), manner_of(wishes))
+    hold(_read(file), manner_of(wishes))
+
+
+def _read(file: Path) -> Plan:
+    try:
+        return read_plan(file.read_text("utf-8"), str(file))
+    except PlanError as error:
+        problems = [Problem(fault.path, fault.reason, fault.hint, file) for fault in error.faults]
+    except (OSError, UnicodeDecodeError) as error:
+        problems = [Problem("$", f"cannot be read: {error}", "scepd ca create ... --plan > FILE", file)]
+    raise ConfigurationError(problems)
 
 
 @click.command("verify-record", short_help="Verify the signed record of a ceremony; needs no token.")

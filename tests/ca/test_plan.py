@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from scepd.ca.plan import KINDS, Plan, PlannedKey, PlannedSigner, Step, kind_of, read_plan, stand_in, tell
+from scepd.ca.plan import KINDS, Plan, PlannedKey, PlannedSigner, Step, kind_of, stand_in, tell
+from scepd.ca.plan_file import read_plan
 from scepd.refusal import OperatorError
 
 KEY = PlannedKey(uri="pkcs11:token=t;object=ca", kind="ec:P-256", role="sign", fresh=True)
@@ -14,7 +15,7 @@ PLAN = Plan(
     steps=(
         Step(makes="root", key=KEY, subject="CN=Root", not_after="2031-01-01T00:00:00Z", path_length=None, output="/ca.pem"),
         Step(
-            makes="tls", request="-----BEGIN", names=("dns:a", "ip:::1"), not_after="2030-01-01T00:00:00Z", signer=CA,
+            makes="tls", request="-----BEGIN PUBLIC KEY-----", names=("dns:a", "ip:::1"), not_after="2030-01-01T00:00:00Z", signer=CA,
             issuer="devices", output="/tls.pem",
         ),
     ),

@@ -177,10 +177,11 @@ def test_a_rehearsal_never_leaves_its_scratch_directory(site, tmp_path, field):
     made = site.scepd("ca", "create", "root-ca", "--subject", "CN=Root,O=Example", "--output", "../root.pem", "--plan", cwd=site.directory)
     plan = json.loads(made.stdout)
     assert plan["steps"][0]["output"] == str(tmp_path / "root.pem")  # as the command line resolves it
-    up = f"../../../../{tmp_path}/hit/root.pem"
+    up = f"/../../../../{tmp_path}/hit/root.pem"
     if field == "output":
         plan["steps"][0]["output"] = up
     else:
+        plan["steps"][0]["makes"] = "ca"
         plan["steps"][0]["signer"] = {"uri": "pkcs11:token=scepd;object=devices-ca", "certificate": up, "kind": "ec:P-256"}
     path = site.directory / "plan.json"
     path.write_text(json.dumps(plan))
@@ -281,6 +282,8 @@ def test_S109_C052_keys_of_the_service_are_certified_for_one_thing_and_can_be_re
     assert "DNS:pki.example.net, IP Address:192.0.2.1" in text
     listed = json.loads(site.scepd("cert", "list", "--json").stdout)
     assert len(listed) == 3
+    for record in records(site):
+        assert "the record is whole" in scepd("ca", "verify-record", record, "--key", site.directory / "scepd-audit.pem").stdout
     serial = x509.load_pem_x509_certificate((site.directory / "new-tls.pem").read_bytes()).serial_number
     site.scepd("cert", "revoke", f"{serial:x}", "--reason", "superseded")
     assert all(isinstance(row, list) for row in audit_rows(site))
@@ -324,6 +327,8 @@ def test_C283_C052_what_an_issuer_certifies_says_where_it_publishes_as_a_devices
     site.scepd("ca", "create", "sub-ca", "--subject", "CN=Sub", "--path-length", "0", "--validity", "5y", "--key", "root-ca", "--certificate", "root-ca.pem", "--yes", **at)
     assert said_in(site.directory / "sub-ca.pem")["urls"] == urls
     run("openssl", "verify", "-x509_strict", "-CAfile", "root-ca.pem", "sub-ca.pem", "sign.pem", "decrypt.pem", "server.pem", **at)
+    for record in records(site)[-3:]:  # plans with URLs, and a CA that an issuer signed
+        assert "the record is whole" in scepd("ca", "verify-record", record, "--key", site.directory / "scepd-audit.pem").stdout
     # The CA below is on record like any other: whoever asks at those URLs hears of its revocation.
     serial = x509.load_pem_x509_certificate((site.directory / "sub-ca.pem").read_bytes()).serial_number
     assert f"{serial:x}" in {row["serial"] for row in json.loads(site.scepd("cert", "list", "--json").stdout)}
