@@ -71,7 +71,7 @@ class Drive:
         try:
             await asyncio.get_running_loop().create_connection(
                 lambda: Client(self),
-                parts.hostname,
+                parts.hostname or "",
                 parts.port or (443 if secure else 80),
                 ssl=self.target.tls if secure else None,
             )

@@ -13,7 +13,7 @@ from twisted.web.server import Site
 from twisted.web.static import Data
 
 
-class _Everywhere(Data):  # type: ignore[misc]
+class _Everywhere(Data):
     """The same at every path."""
 
     isLeaf = True

@@ -38,7 +38,7 @@ _NEXT = timedelta(days=365)  # from now a next CA will serve
 def install(directory: Path, issuing_key: str) -> Server:
     """Make an installation with that kind of issuing key; raises `Broken`."""
     try:
-        server = make_server(directory, options=("--ca-key", issuing_key))
+        server: Server = make_server(directory, options=("--ca-key", issuing_key))
     except AssertionError as error:
         raise Broken(f"scepd init: {error}") from error
     secret = server.directory / "static-challenge"
@@ -57,15 +57,16 @@ def announce_next_ca(server: Server) -> None:
 
 def serve(server: Server, directory: Path, workers: int, change: Callable[[Server], None] | None = None) -> Server:
     """Start a copy of an installation with that many workers, changed if so wanted; raises `Broken`."""
-    copy = copy_of(server, directory)
+    copy: Server = copy_of(server, directory)
     copy.edit(r"^workers = \d+", f"workers = {workers}")
     try:
         if change is not None:
             change(copy)
-        return copy.start(wait=60)
+        copy.start(wait=60)
     except AssertionError as error:
         copy.stop()
         raise Broken(str(error)) from error
+    return copy
 
 
 def url(server: Server) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 
 import attrs
 import jwt
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from bench.connections import Run
 from bench.http import serving
@@ -140,14 +140,15 @@ class Installed:
         yield Variant("mtls", attrs.evolve(static, url=gated, tls=trusting), watched, lambda names: [None for _ in names])
 
     def _tokens(self, names: Sequence[str]) -> list[str | None]:
-        now = int(time.time())
+        now, key = int(time.time()), self.signer.key
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
         return [
             jwt.encode(
                 {
                     "iss": "bench", "sub": name, "aud": _AUDIENCE, "iat": now, "nbf": now, "exp": now + 3000,
                     "jti": secrets.token_hex(16), "csr": {"subject": f"CN={name}", "names": []},
                 },
-                self.signer.key,
+                key,
                 algorithm="ES256",
             )
             for name in names

@@ -73,7 +73,8 @@ def growth(samples: list[dict[str, Any]]) -> float:
     """Return by which part the most grown worker grew after the first fifth of the run."""
     first, last = samples[max(len(samples) // 5 - 1, 0)], samples[-1]
     pairs = zip(first["resident_kib"], last["resident_kib"], strict=True)
-    return round(max(after / before - 1 for before, after in pairs), 4)
+    most: float = max(after / before - 1 for before, after in pairs)
+    return round(most, 4)
 
 
 def machine() -> dict[str, Any]:

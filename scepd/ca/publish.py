@@ -32,7 +32,7 @@ class CrlStore(PublishedCrls, Protocol):
 
 
 class CrlTerms(Protocol):
-    """How often an issuer's CRL appears and how long it is valid: `config.settings.CrlSettings`."""
+    """How often an issuer's CRL appears and how long it is valid: `config.issuer_settings.CrlSettings`."""
 
     @property
     def every(self) -> timedelta:
