@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from operator import itemgetter
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
 from typing import Any, cast
 
 import attrs
@@ -120,7 +120,8 @@ class StoreConnection:
         except DBAPIError as error:
             os.close(self._lock)
             raise Unavailable(f"store: {error.orig}") from error
-        self._raw: Any = self._connection.connection.dbapi_connection
+        self._raw = cast("Any", self._connection.connection.dbapi_connection)
+        self._cursor = self._raw.cursor()  # of what is run to its end at once
 
     def close(self) -> None:
         """Close connection and lock."""
@@ -134,10 +135,8 @@ class StoreConnection:
 
     def rows(self, statement: Executable, values: Values = NO_VALUES) -> Sequence[Any]:
         """Run a statement that is built once; return all its rows as tuples."""
-        prepared = self._prepare(statement, values)
-        cursor = self._run(prepared.text, prepared.bind(values))
         try:
-            return cast("Sequence[Any]", cursor.fetchall())
+            return cast("Sequence[Any]", self._execute(statement, values).fetchall())
         except self._driver.Error as error:
             raise self._classified(error) from error
 
@@ -148,8 +147,10 @@ class StoreConnection:
 
     def change(self, statement: Executable, values: Values) -> int:
         """Run an INSERT, UPDATE or DELETE that is built once; return how many rows it touched (for compare-and-set)."""
-        prepared = self._prepare(statement, values)
-        return cast("int", self._run(prepared.text, prepared.bind(values)).rowcount)
+        try:
+            return cast("int", self._execute(statement, values).rowcount)
+        except self._driver.Error as error:
+            raise self._classified(error) from error
 
     def query(self, statement: Executable) -> Sequence[Any]:
         """Run a query that was composed for this call."""
@@ -158,16 +159,18 @@ class StoreConnection:
         except DBAPIError as error:
             raise Unavailable(f"store: {error.orig}") from error
 
-    def _prepare(self, statement: Executable, values: Values) -> _Prepared:
+    def _execute(self, statement: Executable, values: Values) -> Any:
         # An INSERT is another one for each set of columns that it is given.
         names = tuple(values) if isinstance(statement, Insert) else None
-        prepared = self._prepared.get((statement, names))
-        if prepared is None:
-            columns = None if names is None else list(names)
-            compiled: SQLCompiler = cast("Any", statement).compile(dialect=self._dialect, column_keys=columns)
-            pick = _picker(compiled.positiontup or ()) if compiled.positional else None
-            fixed = {name: value for name, value in compiled.params.items() if name not in values and value is not None}
-            prepared = self._prepared[statement, names] = _Prepared(compiled.string, pick, fixed)
+        prepared = self._prepared.get((statement, names)) or self._prepare(statement, values, names)
+        return self._cursor.execute(prepared.text, prepared.bind(values))
+
+    def _prepare(self, statement: Executable, values: Values, names: tuple[str, ...] | None) -> _Prepared:
+        columns = None if names is None else list(names)
+        compiled: SQLCompiler = cast("Any", statement).compile(dialect=self._dialect, column_keys=columns)
+        pick = _picker(compiled.positiontup or ()) if compiled.positional else None
+        fixed = {name: value for name, value in compiled.params.items() if name not in values and value is not None}
+        prepared = self._prepared[statement, names] = _Prepared(compiled.string, pick, fixed)
         return prepared
 
     def _run(self, text: str, parameters: Any = ()) -> Any:
@@ -187,21 +190,33 @@ class StoreConnection:
             return error
         return Unavailable(f"store: {error}")
 
-    @contextlib.contextmanager
-    def write(self) -> Iterator[None]:
-        """Make one durable write transaction of the block; an exception leaves the store as it was.
+    def write(self) -> "_Write":
+        """Make one durable write transaction of a block; an exception leaves the store as it was.
 
         The lock hands the turn round fairly between processes (SQLite's own waiting starves one of two writers).
         IMMEDIATE: no read of the block can meet SQLITE_BUSY when it becomes a write.
         """
-        with self._locked():
+        return _Write(self)
+
+    def _begin(self) -> None:
+        self._take_turn()
+        try:
             self._run("BEGIN IMMEDIATE")
-            try:
-                yield
+        except BaseException:
+            self._end_turn()
+            raise
+
+    def _end(self, *, whole: bool) -> None:
+        try:
+            if whole:
                 self._run("COMMIT")
-            except BaseException:
+        except BaseException:
+            whole = False
+            raise
+        finally:
+            if not whole:
                 self._roll_back()
-                raise
+            self._end_turn()
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -234,14 +249,37 @@ class StoreConnection:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
+        self._take_turn()
+        try:
+            yield
+        finally:
+            self._end_turn()
+
+    def _take_turn(self) -> None:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         except OSError as error:
             raise Unavailable(f"store: lock: {error.strerror}") from error
-        try:
-            yield
-        finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _end_turn(self) -> None:
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+
+class _Write:
+    """The block of `StoreConnection.write`: no generator, which costs 2 us, twice for each certificate."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: StoreConnection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection._begin()  # noqa: SLF001 - a part of it
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection._end(whole=kind is None)  # noqa: SLF001 - a part of it
 
 
 def _open_lock(database: Path) -> int:
