@@ -66,15 +66,10 @@ def _requested_key(step: Step) -> PublicKey:
             key: object = load_public_key(csr.spki_der)
         elif b"BEGIN CERTIFICATE" in pem:
             certificate = x509.load_pem_x509_certificate(pem)
-            certificate.verify_directly_issued_by(certificate)  # self-signed: who made it holds the key
+            _require_self_signed(certificate)
             key = certificate.public_key()
         else:
             key = load_pem_public_key(pem)
-    except InvalidSignature:
-        raise OperatorError(
-            "the certificate is not signed by its own key: whoever made it need not hold that",
-            "openssl req -verify -noout -in FILE",
-        ) from None
     except Reject as reject:
         raise OperatorError(
             f"the request is no good: {reject.reason.value}: {reject.detail}", "openssl req -verify -noout -in FILE"
@@ -88,6 +83,17 @@ def _requested_key(step: Step) -> PublicKey:
             "the request's key is neither RSA nor EC", "scepd hsm keygen LABEL --role sign --type ec:P-256"
         )
     return key
+
+
+def _require_self_signed(certificate: x509.Certificate) -> None:
+    """Raise `OperatorError` where who made a certificate need not hold its key."""
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except (ValueError, TypeError, InvalidSignature):
+        raise OperatorError(
+            "the certificate is not signed by its own key: whoever made it need not hold that",
+            "the CA's self-signed certificate, or a request: openssl req -new -key KEY; scepd ca sign",
+        ) from None
 
 
 def open_signer(

@@ -100,7 +100,8 @@ def verify(  # noqa: PLR0917 - click passes each option as an argument
         verdict.add(trail.finish(evidence.heads()))
     verdict.add(trusted.missing(trail.seals))
     verdict.add(trusted.unsealed(trail, None if elsewhere else datetime.now(UTC)))
-    ctx.exit(verdict.show(_summary(trail, trusted.seals), sound=_sound(trail), as_json=as_json))
+    summary = _summary(trail, None if trail.copies is None else trusted.seals)
+    ctx.exit(verdict.show(summary, sound=_sound(trail), as_json=as_json))
 
 
 @audit.command("export", short_help="The whole trail as JSON lines.")

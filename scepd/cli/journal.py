@@ -11,6 +11,7 @@ import attrs
 
 from scepd.ca.plan import Plan
 from scepd.cli.files import PRIVATE, create, make_directory
+from scepd.refusal import OperatorError
 
 
 @attrs.define
@@ -41,8 +42,11 @@ class Journal:
             create(self._plan, json.dumps(self.plan.to_mapping(), indent=1, ensure_ascii=False).encode(), PRIVATE)
 
     def note(self, thing: str) -> None:
-        """Note durably that something is about to be made."""
-        descriptor = os.open(self._notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, PRIVATE)
+        """Note durably that something is about to be made. Raises `OperatorError`."""
+        try:
+            descriptor = os.open(self._notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, PRIVATE)
+        except OSError as error:
+            raise OperatorError(f"{self._notes} cannot be written: {error.strerror}", f"ls -l {self.directory}") from error
         with os.fdopen(descriptor, "a") as file:
             file.write("\n" + json.dumps(thing) + "\n")  # the line before may have been cut off
             file.flush()

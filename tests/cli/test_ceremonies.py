@@ -266,6 +266,18 @@ def test_C285_a_cross_certificate_names_the_other_ca_octet_for_octet(pki, tmp_pa
     assert told.stdout == "leaf.pem: OK\n"
 
 
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [("devices-ra-sign.pem", "is not signed by its own key"), ("sub-ca.csr", "no certificate that can be read"), ("absent.pem", "does not exist"), ("devices-ca.pem", "the issuer's own key")],
+)  # fmt: skip
+def test_what_is_no_other_cas_own_certificate_is_not_crossed(pki, tmp_path, file, words):
+    signer = ("--key", "devices-ca", "--certificate", "devices-ca.pem")
+    told = pki.scepd("ca", "cross", file, *signer, "--output", tmp_path / "x.pem", "--yes", check=False, cwd=pki.directory)
+    assert told.returncode in {1, 2}
+    assert words in told.stderr
+    assert not (tmp_path / "x.pem").exists()
+
+
 def test_S109_C052_keys_of_the_service_are_certified_for_one_thing_and_can_be_revoked(site):
     at = {"cwd": site.directory}
     site.scepd("hsm", "keygen", "devices-ra-decrypt-9", "--role", "decrypt", **at)
