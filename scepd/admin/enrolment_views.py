@@ -9,6 +9,7 @@ import attrs
 
 from scepd.admin.register import Registered
 from scepd.admin.switchboard import ProfileState
+from scepd.message.algorithms import KeyTransport
 from scepd.profile import access
 from scepd.records import Attribute, Entity, Secret, Token
 from scepd.x509.names import SHORT_NAMES
@@ -95,6 +96,8 @@ def _plain(value: Any) -> Any:
         return "***"
     if isinstance(value, Attribute):
         return f"{SHORT_NAMES.get(value.oid, value.oid)}={value.value}"
+    if isinstance(value, KeyTransport):
+        return str(value)
     if attrs.has(type(value)):
         hidden = {field.name for field in attrs.fields(type(value)) if not field.repr}
         fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}

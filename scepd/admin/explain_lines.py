@@ -56,7 +56,7 @@ def subject(profile: Profile) -> str:
         parts.append("from = {" + ", ".join(f'{word} = "{source}"' for word, source in policy.sources) + "}")
     if policy.required:
         parts.append(f"required = {_list(policy.required)}")
-    return _line(profile, "subject", "; ".join(parts))
+    return _line(profile, "subject", f"{{ {', '.join(parts)} }}")
 
 
 def names(profile: Profile) -> str:
@@ -74,7 +74,7 @@ def names(profile: Profile) -> str:
     parts += [f"common_name = {_flag(policy.takes_common_name)}"]
     if policy.from_identity:
         parts.append("from_identity = true")
-    return _line(profile, "names", "; ".join(parts))
+    return _line(profile, "names", f"{{ {', '.join(parts)} }}")
 
 
 def compliance(profile: Profile) -> str:

@@ -1,7 +1,7 @@
 """How the command line speaks: tables, JSON, and errors in three parts (what, where, try)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import click
@@ -51,14 +51,25 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_j
 
 
 def show_fields(fields: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print one thing: JSON, or a line per field that has a value."""
+    """Print one thing: JSON, or a line per field that has a value; a table within it has a line per field of its own."""
     if as_json:
         show_json(fields)
         return
+    fields = dict(_flat(fields))
     width = max((len(name) for name in fields), default=0)
     for name, value in fields.items():
         if value not in (None, "", [], ()):
             click.echo(f"{name.replace('_', ' ').ljust(width)}  {_cell(value)}")
+
+
+def _flat(fields: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name} ")
+        elif isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
+            yield from _flat({str(number): part for number, part in enumerate(value, 1)}, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", value
 
 
 def show_json(value: Any) -> None:
@@ -67,8 +78,8 @@ def show_json(value: Any) -> None:
 
 
 def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "no"}[value]
     text = ", ".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)
     return printable(text)
 

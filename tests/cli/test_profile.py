@@ -1,6 +1,8 @@
 """`scepd profile`, `scepd entity` and `scepd challenge token` over a real store, without a service."""
 
 import json
+import re
+import tomllib
 
 import pytest
 from click.testing import CliRunner
@@ -47,6 +49,30 @@ def csr(tmp_path):
         return path
 
     return write
+
+
+def test_a_profile_is_shown_in_words_a_line_for_each_decision(run):
+    shown = run("profile", "show", "default").stdout
+    for line in (
+        r"enabled +yes",
+        r"challenge 1 method +one-time",
+        r"crypto digests +SHA256, SHA384, SHA512",
+        r"crypto transports +oaep-sha1, oaep-sha256, pkcs1v15",
+        r"keys ed25519 +no",
+    ):
+        assert re.search(f"(?m)^{line}$", shown), shown
+    assert not re.search("True|False|None|[{}]", shown), shown
+    listed = run("profile", "list").stdout.splitlines()
+    assert listed[1].split() == ["default", "yes", "default", "devices", "one-time", "yes"]
+
+
+def test_the_lines_that_explain_shows_of_tables_are_toml(run, csr):
+    shown = run("profile", "explain", "default", csr()).stdout
+    lines = dict(re.findall(r"(?m)^ +\[profile\.default\] ((?:subject|names|key)) = (.+)$", shown))
+    tables = tomllib.loads("\n".join(f"{name} = {value}" for name, value in lines.items()))
+    assert set(tables) == {"subject", "names", "key"}
+    assert tables["names"] == {"common_name": True}
+    assert "CN" in tables["subject"]["allow"]
 
 
 @pytest.mark.parametrize("pem", [True, False])
