@@ -12,9 +12,7 @@ import http.client
 import json
 import re
 import secrets
-import shutil
 import sqlite3
-import sys
 import threading
 import time
 import urllib.request
@@ -28,7 +26,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bench.http import OK, serving
-from bench.installation import CHALLENGE, install, pids, resident_kib, url, worker_pids
+from bench.installation import CHALLENGE, install, pids, resident_kib, url, worker_pids, workplace
 from bench.keys import key_pool
 from bench.renewal import Load, crl_lookups, drive_judged, enrolled
 from bench.report import Broken, say
@@ -247,17 +245,10 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, required=True, help="where the installation goes")
     parser.add_argument("--entries", type=int, default=ENTRIES, help="revoked certificates")
     options = parser.parse_args()
-    work = options.directory.absolute() / "bench-crl"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    try:
+    with workplace(options.directory.absolute(), "bench.crl") as work:
         say("scepd init")
         template = install(work / "template", "rsa-2048")
         found = measure(template, work / "crl", key_pool(options.directory / "bench-keys.pem"), options.entries)
-    except Broken as broken:
-        sys.exit(f"bench.crl: {broken}")
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     print(json.dumps(found, indent=2))
 
 

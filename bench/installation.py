@@ -1,6 +1,9 @@
 """Installations to measure: made by `scepd init`, with a static challenge, served on loopback."""
 
-from collections.abc import Callable
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,6 +36,20 @@ names = { dns = ["*"] }
 approval = { most = 100000 }
 """
 _NEXT = timedelta(days=365)  # from now a next CA will serve
+
+
+@contextmanager
+def workplace(directory: Path, program: str) -> Iterator[Path]:
+    """Yield a new directory for one benchmark, which is removed at the end; `Broken` ends the program with its words."""
+    work = directory / program.replace(".", "-")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        yield work
+    except Broken as broken:
+        sys.exit(f"{program}: {broken}")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def install(directory: Path, issuing_key: str) -> Server:

@@ -9,7 +9,6 @@ says so.
 import argparse
 import base64
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from cryptography.x509 import ocsp
 
 from bench.crl import Client, enrolling
 from bench.http import serving
-from bench.installation import CHALLENGE, install, url
+from bench.installation import CHALLENGE, install, url, workplace
 from bench.keys import key_pool
 from bench.load import enrol
 from bench.report import Broken, say
@@ -234,17 +233,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.ocsp", description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--directory", type=Path, required=True, help="where the installations go")
     options = parser.parse_args()
-    work = options.directory.absolute() / "bench-ocsp"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    try:
+    with workplace(options.directory.absolute(), "bench.ocsp") as work:
         say("scepd init")
         template = install(work / "template", "ec-p256")
         found = measure(template, work / "ocsp", key_pool(options.directory / "bench-keys.pem"))
-    except Broken as broken:
-        sys.exit(f"bench.ocsp: {broken}")
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     print(json.dumps(found, indent=2))
 
 

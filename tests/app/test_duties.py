@@ -7,11 +7,9 @@ from types import SimpleNamespace
 import attrs
 import pytest
 from cryptography import x509
-from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.task import Clock as FakeReactor
-from twisted.internet.testing import EventLoggingObserver
-from twisted.logger import globalLogPublisher
 
 from scepd.app.clerk import Clerk
 from scepd.app.crl_duty import CrlDuty
@@ -21,32 +19,31 @@ from scepd.app.leases import Lease
 from scepd.app.marks_duty import MarksDuty
 from scepd.app.news import Audience, News
 from scepd.app.shard_duty import ShardDuty
-from scepd.ca.local import LocalIssuer
 from scepd.ca.publish import Publisher
 from scepd.ca.shards import OpenShards
 from scepd.ca.shelf import CrlShelf
 from scepd.hsm.faults import TokenFault
 from scepd.profile.model import Profile, RenewalRule
 from scepd.profile.switches import Switches
-from scepd.records import CertificateState, Revocation, RevocationReason, TransactionState
+from scepd.records import CertificateState, TransactionState
 from scepd.refusal import OperatorError, Unavailable
-from scepd.store.marks import MarkFile
 from scepd.store.published import PublishedCrl, newest_published
 from scepd.store.read_only import go_on
 from tests.store.building import (
     BEGIN,
-    Clock,
     Device,
-    Issuer,
     add_challenge,
     after,
     enrol,
     make_crl,
     make_petition,
     open_repository,
-    prepare,
 )
 from tests.x509 import material
+
+from .town import Inline, attend, log, town
+
+__all__ = ["Inline", "log", "town"]  # fixtures
 
 DAY = timedelta(days=1)
 
@@ -55,17 +52,6 @@ DAY = timedelta(days=1)
 class Terms:
     every: timedelta = DAY
     valid: timedelta = 7 * DAY
-
-
-class Inline:
-    """A clerk, or a lane, that works while one waits."""
-
-    def __init__(self, own):
-        self.own, self.fault, self.calls = own, None, 0
-
-    def run(self, function):
-        self.calls += 1
-        return fail(self.fault) if self.fault else maybeDeferred(function, self.own)
 
 
 def going():
@@ -96,55 +82,11 @@ class Worker:
         )
 
     def attend(self):
-        done = []
-        Deferred.fromCoroutine(self.duty.attend()).addBoth(done.append)
-        assert done == [None]
+        attend(self.duty)
 
     @property
     def number(self):
         return self.store.latest_crl_number("main")
-
-
-class Town:
-    def __init__(self, directory):
-        self.directory, self.clock, self.repositories = directory, Clock(), []
-        self.ca = Issuer(material.ca_key("p256"), material.ca_der("p256"))
-        self.issuer = LocalIssuer("main", material.issuer("p256"), material.ca_key("p256"))
-        self.marks = MarkFile.within(directory)
-        self.store = self.open("alpha/0.0")
-
-    def open(self, owner):
-        self.repositories.append(open_repository(self.directory, self.clock, owner=owner))
-        return self.repositories[-1]
-
-    def seconds(self):
-        return self.clock.moment.timestamp()
-
-    def wait(self, seconds):
-        self.clock.moment += timedelta(seconds=seconds)
-
-    def enrol(self, name="r1", **changes):
-        return enrol(self.store, self.ca, Device.make(f"CN={name}"), **changes)
-
-    def revoke(self, serial):
-        self.store.revoke("main", serial, Revocation(self.clock.now(), RevocationReason.superseded), who="ann")
-
-
-@pytest.fixture
-def town(tmp_path):
-    prepare(tmp_path)
-    town = Town(tmp_path)
-    yield town
-    for repository in town.repositories:
-        repository.close()
-
-
-@pytest.fixture
-def log():
-    observer = EventLoggingObserver()
-    globalLogPublisher.addObserver(observer)
-    yield lambda name: [event for event in observer if event.get("event") == name]
-    globalLogPublisher.removeObserver(observer)
 
 
 def test_C290_a_crl_appears_at_once_on_schedule_and_on_revocation(town, log):
@@ -478,25 +420,20 @@ def test_C294_S106_the_duty_of_an_issuer_publishes_each_shard(town, log):
         make=make, monotonic=town.seconds,
     )  # fmt: skip
 
-    def attend():
-        done = []
-        Deferred.fromCoroutine(duty.attend()).addBoth(done.append)
-        assert done == [None]
-
     town.enrol("r0")
-    attend()
+    attend(duty)
     assert (worker.number, town.store.latest_crl_number("main.1")) == (1, 0)
     town.enrol("r1", transaction_id="two")
-    attend()
+    attend(duty)
     assert not log("crl_shard_opened")  # counted a moment ago
     town.wait(5)
-    attend()
+    attend(duty)
     assert [event["shard"] for event in log("crl_shard_opened")] == [1]
     assert (worker.number, town.store.latest_crl_number("main.1")) == (2, 1)
     serial = town.enrol("r2", transaction_id="three", shard=1).serial
     town.revoke(serial)
     town.wait(1)
-    attend()
+    attend(duty)
     assert (worker.number, town.store.latest_crl_number("main.1")) == (2, 2)
     assert town.marks.last_crl("main.1") == 2
     kept = newest_published(town.directory, ["main", "empty"])

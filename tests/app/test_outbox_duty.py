@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
 
@@ -16,18 +16,10 @@ from scepd.records import Notice, Posting
 from scepd.refusal import OperatorError, Unavailable
 from tests.store.building import BEGIN, Clock, open_repository, prepare
 
+from .town import Inline, attend
+
 STORE_KEY = bytes(range(32))
 NOTICE = Notice("routers", "4B2F", "r1", "rejected", reason="name_refused")
-
-
-class Inline:
-    """A clerk that works while one waits."""
-
-    def __init__(self, own):
-        self.own = own
-
-    def run(self, function):
-        return maybeDeferred(function, self.own)
 
 
 @attrs.define
@@ -69,9 +61,7 @@ class Post:
         self.store.add_notices([Posting(kind, notice, enclosure)])
 
     def attend(self, duty=None):
-        done = []
-        Deferred.fromCoroutine((duty or self.duty).attend()).addBoth(done.append)
-        assert done == [None]
+        attend(duty or self.duty)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from scepd.x509.ocsp import ResponderCertificate
 from tests.vouching import first_responder
 from tests.x509 import material
 
-from .test_duties import Inline, Town, log, town
+from .town import Inline, Town, attend, log, town
 
 __all__ = ["log", "town"]  # fixtures
 
@@ -61,9 +61,7 @@ class Worker:
         )
 
     def attend(self):
-        done = []
-        Deferred.fromCoroutine(self.duty.attend()).addBoth(done.append)
-        assert done == [None]
+        attend(self.duty)
 
     @property
     def newest(self):

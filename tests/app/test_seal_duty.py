@@ -4,7 +4,6 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from twisted.internet.defer import Deferred
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
 
@@ -16,7 +15,7 @@ from scepd.refusal import Unavailable
 from tests.store.building import Clock, add_challenge, open_repository, prepare
 from tests.store.sealing import Sealer
 
-from .test_duties import Inline
+from .town import Inline, attend
 
 HOUR = timedelta(hours=1)
 
@@ -39,9 +38,7 @@ class Node:
         )
 
     def attend(self):
-        done = []
-        Deferred.fromCoroutine(self.duty.attend()).addBoth(done.append)
-        assert done == [None]
+        attend(self.duty)
 
 
 class Town:

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from twisted.internet.defer import Deferred
 
 from scepd.app import service
 from scepd.app.leases import Lease
@@ -20,7 +19,7 @@ from scepd.store.check import check_store
 from scepd.x509.lint import lint
 from tests.x509 import material
 
-from .test_duties import Inline, Town, log, town
+from .town import Inline, Town, attend, log, town
 
 __all__ = ["log", "town"]  # fixtures
 
@@ -73,9 +72,7 @@ class Node:
         """Let every duty have its turn now, or every `step` seconds for so long."""
         for _ in range(seconds // step or 1):
             for duty in duties:
-                done = []
-                Deferred.fromCoroutine(duty.attend()).addBoth(done.append)
-                assert done == [None]
+                attend(duty)
             self.town.wait(step if seconds else 0)
 
 
