@@ -79,12 +79,16 @@ class Background:
             housekeeping,
         ]
         ends, keepers = ResponderEnds.of(settings.issuers), shared.doorkeepers
-        audience = Audience(
-            publication.renew, keepers.switches, shared.halt, shared.prepared.hear, shared.shards, ends=ends
-        )
         node = settings.appliance.node
+        audience = Audience(
+            publication.renew, keepers.switches, shared.halt, shared.prepared.hear, shared.shards, ends=ends, node=node
+        )
         marking = MarksDuty(
-            marks=marks, node=node, lease=Lease(f"marks:{node}", names["duties"], clock), clerk=duty_clerk
+            marks=marks,
+            node=node,
+            lease=Lease(f"marks:{node}", names["duties"], clock),
+            clerk=duty_clerk,
+            watch=shared.halt.watch,
         )
         outbox = OutboxDuty(
             lease=Lease("outbox", names["duties"], clock),

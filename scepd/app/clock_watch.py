@@ -1,36 +1,68 @@
-"""Whether the machine's clock can be believed: it is never behind what was already written by it (threats S-111)."""
+"""Whether the machine's clock can be believed (threats S-111): never behind what was written by it, nor far ahead of it."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import attrs
 
+from scepd.app.clock import boot, uptime
 from scepd.ports import Clock
+from scepd.records import Belief
 
-TOLERANCE = timedelta(minutes=5)  # between nodes, and for a clock that is put right
+TOLERANCE = timedelta(minutes=5)  # between nodes, for a clock that is put right, and for what it may jump in a day
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_DAY = timedelta(days=1)
 
 
 @attrs.define
 class ClockWatch:
-    """The latest moment that this process has seen or read; used on the reactor's thread.
+    """The latest moment that this process has seen or read, and a moment since which the uptime must tell the same.
 
     A clock that was set back would make certificates, CRLs and OCSP answers of a time that is over: what was revoked
-    since would seem good, and what has ended valid.
+    since would seem good, and what has ended valid. One that jumps ahead makes them for a time that has not come, and
+    nothing would be signed any more once it is right again. Steps within the tolerance are followed once a day.
     """
 
     clock: Clock
+    uptime: Callable[[], timedelta] = uptime
+    boot: str = attrs.field(factory=boot)
     _latest: datetime = attrs.field(default=_LONG_AGO, init=False)
+    _told: Belief | None = attrs.field(default=None, init=False)  # by the store
+    _belief: Belief | None = attrs.field(default=None, init=False)
 
-    def learn(self, moment: datetime | None) -> None:
-        """Take a moment of an act that is on record."""
+    def learn(self, moment: datetime | None, belief: Belief | None = None) -> None:
+        """Take a moment of an act that is on record, and what the store says this clock is held against."""
+        if belief != self._told:
+            # Set at the start, moved on once a day, or a person has said that the time is right.
+            self._told, self._latest = belief, _LONG_AGO
+            self._belief = belief if belief is not None and belief.boot == self.boot else None
         if moment is not None:
             self._latest = max(self._latest, moment)
 
     def doubt(self) -> str:
         """Return what is wrong with the clock; empty for nothing."""
-        now = self.clock.now()
-        if now + TOLERANCE < self._latest:
-            words = f"{now:%Y-%m-%dT%H:%M:%SZ}, and something was done at {self._latest:%Y-%m-%dT%H:%M:%SZ} already"
+        present = self.present()
+        now = f"{present.at:%Y-%m-%dT%H:%M:%SZ}"
+        if present.at + TOLERANCE < self._latest:
+            words = f"{now}, and something was done at {self._latest:%Y-%m-%dT%H:%M:%SZ} already"
             return f"the clock was set back: it says {words}"
-        self._latest = max(self._latest, now)
+        ahead = timedelta() if self._belief is None else self._belief.ahead(present)
+        if ahead > TOLERANCE:
+            right = f"{present.at - ahead:%Y-%m-%dT%H:%M:%SZ}"
+            return f"the clock jumped ahead: it says {now}, and by the time that has passed it is {right}"
+        if self._belief is None or ahead < timedelta() or present.uptime - self._belief.uptime >= _DAY:
+            self._belief = present
+        self._latest = max(self._latest, present.at)
         return ""
+
+    def is_followed_by(self, belief: Belief | None) -> bool:
+        """Whether what the store says must be moved on, for a process that begins later; not for a clock in doubt."""
+        present = self.present()
+        if belief is None or belief.boot != present.boot:
+            return True
+        ahead = belief.ahead(present)
+        return ahead < -TOLERANCE or (ahead <= TOLERANCE and present.uptime - belief.uptime >= _DAY)
+
+    def present(self) -> Belief:
+        """Return the clock's time tied to the machine's uptime."""
+        return Belief(self.boot, self.uptime(), self.clock.now())

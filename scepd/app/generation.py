@@ -67,7 +67,8 @@ class Generation:
     async def prove(self) -> None:
         """Bring the store's schema up to date, then try module, token, PIN and every key, each in a child."""
         patience, reactor = self._around.options.patience, self._around.reactor
-        await run_once(reactor, self._modules.migration, self._plain, deadline=patience.migration)
+        first = attrs.evolve(self._plain, recover=self.number == 1)
+        await run_once(reactor, self._modules.migration, first, deadline=patience.migration)
         await run_once(reactor, self._modules.selftest, self._trusted, deadline=patience.selftest)
 
     def listen(self) -> None:

@@ -1,11 +1,12 @@
 """Whether this process must let everything stand as it is: a store that is behind its marks is served from, not written.
 
-Nor is anything signed while the clock is behind what was already done by it.
+Nor is anything signed while the clock is in doubt: behind what was already done by it, or ahead of the time that passed.
 """
 
 import attrs
 from twisted.logger import Logger
 
+from scepd.app.clock_watch import ClockWatch
 from scepd.refusal import Unavailable
 from scepd.store.read_only import ReadOnly, Standstill
 
@@ -14,10 +15,11 @@ from scepd.store.read_only import ReadOnly, Standstill
 class Halt:
     """One of each process, told by its news; until they were heard for the first time, everything waits.
 
-    `tells`: whether this process is the one that writes the log line.
+    `tells`: whether this process is the one that writes the log line. `watch`: the clock is looked at before each act.
     """
 
     tells: bool = False
+    watch: ClockWatch | None = None
     log = Logger()
     _known: bool = attrs.field(default=False, init=False)
     _found: Standstill | None = attrs.field(default=None, init=False)
@@ -39,7 +41,7 @@ class Halt:
         if not self.tells or bool(before) == bool(doubt):
             return
         if doubt:
-            self.log.critical(event="clock_doubtful", cause=doubt, hint="date -u; timedatectl")
+            self.log.critical(event="clock_doubtful", cause=doubt, hint="date -u; timedatectl; if that time is right: scepd recover --clock")
         else:
             self.log.info(event="clock_trusted")
 
@@ -51,10 +53,17 @@ class Halt:
     @property
     def is_on(self) -> bool:
         """Whether nothing may be signed or changed now."""
+        self.look()
         return not self._known or self._found is not None or bool(self._doubt)
+
+    def look(self) -> None:
+        """Look at the clock."""
+        if self.watch is not None:
+            self.distrust(self.watch.doubt())
 
     def require_off(self) -> None:
         """Raise `Unavailable` where nothing may be signed or changed now."""
+        self.look()
         if self._found is not None:
             raise ReadOnly(self._found.cause)
         if not self._known:

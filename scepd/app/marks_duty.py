@@ -6,6 +6,7 @@ from collections.abc import Callable
 import attrs
 
 from scepd.app.clerk import Clerk
+from scepd.app.clock_watch import ClockWatch
 from scepd.app.leases import Lease
 from scepd.store.marks import MarkFile
 from scepd.store.repository import Repository
@@ -21,6 +22,7 @@ class MarksDuty:
     node: str
     lease: Lease
     clerk: Clerk
+    watch: ClockWatch | None = None
     monotonic: Callable[[], float] = time.monotonic
     _due: float = attrs.field(default=0.0, init=False)
 
@@ -34,3 +36,5 @@ class MarksDuty:
     def _raise(self, repository: Repository) -> None:
         if self.lease.take(repository):
             repository.settle(self.marks, self.node)
+            if self.watch is not None and self.watch.is_followed_by(repository.clock_belief(self.node)):
+                repository.follow_clock(self.node, self.watch.present())

@@ -11,14 +11,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from scepd.app.clerk import Clerk
-from scepd.app.clock import UtcClock
-from scepd.app.clock_watch import ClockWatch
 from scepd.app.halt import Halt
 from scepd.app.responder_ends import ResponderEnds
 from scepd.ca.shards import OpenShards
 from scepd.ca.shelf import CrlShelf
 from scepd.profile.switches import Switches
-from scepd.records import Crl, crl_issuer, crl_name, crl_shard
+from scepd.records import Belief, Crl, crl_issuer, crl_name, crl_shard
 from scepd.store.read_only import Standstill
 from scepd.store.repository import Repository
 
@@ -27,12 +25,16 @@ _INTERVAL = 0.25  # seconds
 
 @attrs.frozen
 class Reading:
-    """What a new generation of the store says: the newest CRL of each issuer, why it is read-only, its last act."""
+    """What a new generation of the store says: the newest CRL of each issuer, why it is read-only, its last act.
+
+    `belief` is what the clock is held against.
+    """
 
     generation: int
     crls: tuple[Crl, ...]
     standstill: Standstill | None
     newest_act: datetime | None
+    belief: Belief | None
 
 
 @attrs.frozen
@@ -40,7 +42,7 @@ class Audience:
     """Whom the news concern: `renew` takes each CRL, `switches` which profiles are off, `halt` whether all stands still.
 
     `hear` is told each generation, before anything else is read, in the clerk's thread; `shards` which CRL new
-    certificates name: never one that is not there yet. `ends` reads when the certificates of the OCSP keys end.
+    certificates name: never one that is not there yet. `node` is this one. `ends` reads when the certificates of the OCSP keys end.
     """
 
     renew: Callable[[Crl], None]
@@ -48,7 +50,7 @@ class Audience:
     halt: Halt
     hear: Callable[[int], None] = lambda _generation: None
     shards: OpenShards = attrs.field(factory=OpenShards)
-    watch: ClockWatch = attrs.field(factory=lambda: ClockWatch(UtcClock()))
+    node: str = ""
     ends: ResponderEnds = attrs.field(factory=ResponderEnds)
 
 
@@ -101,7 +103,9 @@ class News:
         standstill = repository.standstill()
         names = self._names(repository, is_behind=standstill is not None)
         found = (self._shelf.latest(repository, name) for name in names)
-        return Reading(generation, tuple(crl for crl in found if crl is not None), standstill, repository.newest_act())
+        crls = tuple(crl for crl in found if crl is not None)
+        belief = repository.clock_belief(self._audience.node)
+        return Reading(generation, crls, standstill, repository.newest_act(), belief)
 
     def _names(self, repository: Repository, *, is_behind: bool) -> list[str]:
         """Return the names of the CRLs, oldest shard first; a store that is behind may have forgotten shards."""
@@ -115,14 +119,15 @@ class News:
         self._trouble = ""
         if reading is not None:
             self._take(reading)
-        self._audience.halt.distrust(self._audience.watch.doubt())
+        self._audience.halt.look()
 
     def _take(self, reading: Reading) -> None:
         self._generation = reading.generation
         for crl in reading.crls:
             self._audience.renew(crl)
         self._audience.shards.replace({crl_issuer(crl.issuer): crl_shard(crl.issuer) for crl in reading.crls})
-        self._audience.watch.learn(reading.newest_act)
+        if self._audience.halt.watch is not None:
+            self._audience.halt.watch.learn(reading.newest_act, reading.belief)
         self._audience.halt.hear(reading.standstill)
 
     def _fail(self, failure: Failure) -> None:

@@ -14,6 +14,7 @@ from scepd.app.background import Background
 from scepd.app.belongings import Outfitter, Shared
 from scepd.app.checkpoint import Checkpoints
 from scepd.app.clock import UtcClock
+from scepd.app.clock_watch import ClockWatch
 from scepd.app.endpoints import default_key, make_endpoints
 from scepd.app.gates import anchors_of
 from scepd.app.gateway import Gateway, TokenOpener
@@ -58,7 +59,7 @@ class Worker:
             octets=settings.limits.in_flight_bytes,
         )
         self._failures = failure_limits(settings.limits, parcel.slots)
-        self._halt = Halt(tells=parcel.slot == 0)
+        self._halt = Halt(tells=parcel.slot == 0, watch=ClockWatch(UtcClock()))
         self._patience: Any = None
         self._ports: list[Any] = []
         self._sites: list[ScepSite] = []

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepd.app import service
+from scepd.app.clock_watch import TOLERANCE
 from scepd.app.sockets import Sockets
 from scepd.cli.configured import config_option, json_option, load_settings
 from scepd.cli.output import FAILED, MISCONFIGURED, show_json, three_parts
@@ -161,12 +162,12 @@ def _examine_clock(settings: Settings) -> Iterator[Finding]:
     now = datetime.now(UTC)
     try:
         with closing(_open_store(settings)) as connection:
-            rows = Reader(connection).audit(limit=1) if refuse_newer(connection) == SCHEMA_VERSION else []
+            newest = Reader(connection).newest_act() if refuse_newer(connection) == SCHEMA_VERSION else None
     except (OperatorError, Unavailable):
         return  # told by the store's own examination
-    if rows and rows[0].at > now + timedelta(minutes=5):
-        words = f"the clock says {now:%Y-%m-%d %H:%M} UTC, the newest audit row {rows[0].at:%Y-%m-%d %H:%M} UTC"
-        yield Finding(words, hint="timedatectl; date -u")
+    if newest is not None and newest > now + TOLERANCE:
+        words = f"the clock says {now:%Y-%m-%d %H:%M} UTC, the newest audit row {newest:%Y-%m-%d %H:%M} UTC"
+        yield Finding(words, hint="timedatectl; date -u; if that time is right: scepd recover --clock")
 
 
 def _open_store(settings: Settings) -> StoreConnection:

@@ -12,6 +12,7 @@ from scepd.app.clock import UtcClock
 from scepd.cli.configured import config_option, json_option, load_settings
 from scepd.cli.offline import this_user
 from scepd.cli.output import show_json
+from scepd.cli.recover_clock import recover_clock
 from scepd.config.settings import Settings
 from scepd.observe.signature import audit_keys
 from scepd.profile.access import SignedRule
@@ -23,6 +24,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command(short_help="Go on from an older store: what was lost, what comes back, and doing it.")
+@click.option("--clock", is_flag=True, help="Say that the time of this machine is right, where the service doubts it.")
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--crl", "crls", type=_FILE, multiple=True, help="A CRL that was published: its entries are revoked again.")
 @click.option("--audit-log", type=_FILE, help="An export of the audit trail: its rows come back, with what they tell.")
@@ -35,6 +37,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @config_option
 @json_option
 def recover(  # noqa: PLR0917 - one for each option
+    clock: bool,
     only_plan: bool,
     crls: tuple[Path, ...],
     audit_log: Path | None,
@@ -52,13 +55,20 @@ def recover(  # noqa: PLR0917 - one for each option
     published. What may have been spent or taken back since becomes worthless: challenges, codes, tokens, approvals. The
     service may run; it goes on within a second.
 
+    With --clock it is not the store that is recovered but the clock: where it jumped ahead while the service ran, or ran
+    ahead before and was put right since, nothing is signed until somebody says that its time is right.
+
     \b
     scepd recover --plan
     scepd recover --audit-log audit.jsonl
+    scepd recover --clock
     """  # noqa: D301 - \b is for click
     settings = load_settings(config)
     evidence = attrs.evolve(_evidence(settings), crls=crls, audit_log=audit_log, certificates=certificates)
     with _opened(settings) as repository:
+        if clock:
+            recover_clock(repository, settings.appliance.node, only_plan=only_plan, yes=yes, as_json=as_json)
+            return
         plan = make_plan(repository, evidence)
         if plan is None:
             click.echo("the store is not behind its marks: there is nothing to recover")

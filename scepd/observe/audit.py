@@ -47,6 +47,7 @@ class Action(enum.Enum):
     ceremony_failed = "ceremony_failed"
     token_revoked = "token_revoked"  # noqa: S105 - an audit word
     recovered = "recovered"  # an older store was restored, and this was done to go on from it
+    clock_accepted = "clock_accepted"  # a person says that the time is right, against what is on record
 
 
 @attrs.frozen

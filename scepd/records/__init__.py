@@ -1,5 +1,6 @@
 """The frozen values that the rooms hand to each other."""
 
+from scepd.records.belief import Belief, ClockDoubts
 from scepd.records.certificates import (
     Certificate,
     CertificateState,
@@ -69,11 +70,13 @@ __all__ = [
     "SAN_KINDS",
     "Answered",
     "Attribute",
+    "Belief",
     "Certificate",
     "CertificateState",
     "Challenge",
     "ChallengeState",
     "ClientIdentity",
+    "ClockDoubts",
     "Crl",
     "Entity",
     "EntityState",

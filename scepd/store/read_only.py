@@ -17,8 +17,8 @@ _READ = select(META.c.value).where(META.c.name == _name)
 _ADD = insert(META)
 _DROP = delete(META).where(META.c.name == bindparam("row"))
 
-# What changes nothing that could go backwards: who does a duty.
-HARMLESS = frozenset({"take_lease", "drop_lease"})
+# What changes nothing that could go backwards: who does a duty, and how far the clock is believed.
+HARMLESS = frozenset({"take_lease", "drop_lease", "follow_clock"})
 
 
 @attrs.frozen

@@ -10,6 +10,7 @@ from sqlalchemy import Select, Table, func, select
 from scepd.observe.audit import AuditRow, Head
 from scepd.observe.trail import Entry
 from scepd.records import (
+    Belief,
     Certificate,
     CertificateState,
     Challenge,
@@ -19,8 +20,8 @@ from scepd.records import (
     TransactionKey,
     TransactionState,
 )
+from scepd.store import clock_rows, trail
 from scepd.store import statements as sql
-from scepd.store import trail
 from scepd.store.audit_tables import AUDIT
 from scepd.store.engines import StoreConnection
 from scepd.store.lineage import KEY_BLOCKED, KEY_CERTIFIED, SUCCESSOR
@@ -220,9 +221,13 @@ class Reader:
         return trail.heads(self._connection)
 
     def newest_act(self) -> datetime | None:
-        """Return when the last act of all that are on record was done."""
-        row = self._connection.first(sql.NEWEST_ACT)
-        return datetime.fromisoformat(row[0]) if row is not None and row[0] else None
+        """Return when the last act of all that are on record was done; not of those that `accept_clock` let pass."""
+        acts = clock_rows.last_acts(self._connection).values()
+        return max((at for _sequence, at in acts), default=None)
+
+    def clock_belief(self, node: str) -> Belief | None:
+        """Return what that node's clock is held against; None where it was never started, or by a former release."""
+        return clock_rows.read_belief(self._connection, node)
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Let all reads of a `with` block see one state of the store."""

@@ -20,6 +20,7 @@ from scepd.refusal import Reason, Unavailable
 from scepd.store import entity_use, outbox, reservation, tickets
 from scepd.store import statements as sql
 from scepd.store.adoption import Adoptions
+from scepd.store.clocks import Clocks
 from scepd.store.engines import Conflict
 from scepd.store.entities import Entities
 from scepd.store.leases import Leases
@@ -56,6 +57,7 @@ class Repository(
     Outbox,
     Texts,
     Adoptions,
+    Clocks,
     Entities,
     Switches,
     Limits,

@@ -230,7 +230,7 @@ ADD_AUDIT = insert(AUDIT)
 AUDIT_IN_ORDER = SELECT_AUDIT.order_by(AUDIT.c.owner, AUDIT.c.sequence)
 HEADS = select(AUDIT_HEAD.c.owner, AUDIT_HEAD.c.sequence, AUDIT_HEAD.c.hash)
 
-NEWEST_ACT = select(func.max(AUDIT.c.at)).join_from(
+LAST_ACTS = select(AUDIT_HEAD.c.owner, AUDIT_HEAD.c.sequence, AUDIT.c.at).join_from(
     AUDIT_HEAD, AUDIT, and_(AUDIT.c.owner == AUDIT_HEAD.c.owner, AUDIT.c.sequence == AUDIT_HEAD.c.sequence)
 )
 
