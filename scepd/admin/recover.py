@@ -9,7 +9,6 @@ from cryptography import x509
 from scepd.admin.lost_audit import LostAudit, read_lost_audit
 from scepd.admin.lost_certificates import read_lost_certificates
 from scepd.admin.lost_crls import LostCrls, read_lost_crls
-from scepd.observe.audit import Head
 from scepd.observe.seal_file import SealFile
 from scepd.observe.signature import AuditKeys
 from scepd.records import Imports, Recovered
@@ -25,11 +24,11 @@ from scepd.store.repository import Repository
 class Evidence:
     """Where to look for what was lost.
 
-    `issuers` are certificates (DER) by name. `seals` is the file of seals, None where nothing is sealed.
+    `marks` is the directory of marks and published CRLs. `issuers` are certificates (DER) by name. `seals` is the file of seals, None where nothing is sealed.
     `replayable` are profiles whose spent credentials the store alone knew and cannot end: signed challenges.
     """
 
-    state: Path
+    marks: Path
     node: str
     issuers: Mapping[str, bytes]
     crls: tuple[Path, ...] = ()
@@ -74,7 +73,7 @@ def make_plan(repository: Repository, evidence: Evidence) -> Plan | None:
 
     A store that is behind is made read-only, as a start would. Raises `OperatorError`, `Unavailable`.
     """
-    file = MarkFile.within(evidence.state)
+    file = MarkFile.within(evidence.marks, evidence.seals)
     found = repository.settle(file, evidence.node)
     if found is None:
         return None
@@ -84,7 +83,7 @@ def make_plan(repository: Repository, evidence: Evidence) -> Plan | None:
     if evidence.audit_log is not None:
         kept, known = repository.position().audit, {} if marks is None else marks.position.audit
         audit = read_lost_audit(evidence.audit_log, evidence.audit_keys, kept, known, ends)
-    crls = read_lost_crls(evidence.state, evidence.crls, evidence.issuers)
+    crls = read_lost_crls(evidence.marks, evidence.crls, evidence.issuers)
     revocations = {(one.issuer, one.entry.serial): one for one in crls.revocations(repository, evidence.issuers)}
     certificates = read_lost_certificates(evidence.certificates, evidence.issuers, audit.certificates)
     return Plan(
@@ -107,28 +106,17 @@ def make_plan(repository: Repository, evidence: Evidence) -> Plan | None:
 
 def carry_out(repository: Repository, evidence: Evidence, order: Order) -> Recovered:
     """Recover; raises `OperatorError` where there is nothing to recover, `Unavailable`."""
-    file = MarkFile.within(evidence.state)
+    file = MarkFile.within(evidence.marks, evidence.seals)
     return repository.recover(order, file, before_writing=lambda: _put_seals_aside(repository, evidence))
 
 
 def _known_marks(repository: Repository, file: MarkFile, evidence: Evidence) -> tuple[Marks | None, tuple[str, ...]]:
     """Return the marks, with the ends of the chains that the newest seal signed, and what the store lacks beside them."""
     comparison = repository.compare(file, evidence.node)
-    sealed = _sealed_heads(evidence)
     if comparison.marks is None:
         return None, ()
-    position = comparison.marks.position.above(Position(audit=sealed))
+    position = comparison.marks.position.above(Position(audit=file.sealed()))
     return attrs.evolve(comparison.marks, position=position), comparison.lost
-
-
-def _sealed_heads(evidence: Evidence) -> Mapping[str, Head]:
-    if evidence.seals is None:
-        return {}
-    try:
-        newest = SealFile(evidence.seals).newest()
-    except Unavailable:
-        return {}  # told by scepd audit verify
-    return {} if newest is None else newest.heads
 
 
 def _put_seals_aside(repository: Repository, evidence: Evidence) -> None:

@@ -15,6 +15,7 @@ from scepd.app.crl_duty import CrlDuty
 from scepd.app.duties import Duties, Duty, Housekeeping, Pause
 from scepd.app.leases import Lease
 from scepd.app.limits import rate_limit
+from scepd.app.mark_file import mark_file
 from scepd.app.marks_duty import MarksDuty
 from scepd.app.news import Audience, News
 from scepd.app.outbox_duty import OutboxDuty
@@ -69,7 +70,7 @@ class Background:
         shelf = shared.crls
         publishing = [issuer.name for issuer in settings.issuers if issuer.crl is not None]
         publication = Publication({issuer.name: issuer.certificate_der for issuer in settings.issuers}, publishing)
-        clock, pause, marks = UtcClock(), Pause(), MarkFile.within(settings.appliance.state)
+        clock, pause, marks = UtcClock(), Pause(), mark_file(settings)
         staff = _Staff(settings, names["duties"], duty_clerk, lanes, clock)
         housekeeping = Housekeeping(settings, Lease("housekeeping", names["duties"], clock), duty_clerk, clock)
         duties: list[Duty] = [
@@ -191,7 +192,7 @@ class _Staff:
             clerk=self.clerk,
             lanes=self.lanes,
             marks=marks,
-            published=PublishedCrl.within(self.settings.appliance.state, publisher.name),
+            published=PublishedCrl.within(self.settings.appliance.marks, publisher.name),
             clock=self.clock,
         )
 

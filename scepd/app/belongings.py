@@ -100,7 +100,7 @@ class Shared:
         halt: Halt | None = None,
     ) -> "Shared":
         """Make them; raises `OperatorError`."""
-        published = newest_published(settings.appliance.state, [issuer.name for issuer in settings.issuers])
+        published = newest_published(settings.appliance.marks, [issuer.name for issuer in settings.issuers])
         answering = [issuer for issuer in settings.issuers if issuer.ocsp is not None]
         return cls(
             Doorkeepers.make(settings, store_key, clock),

@@ -2,7 +2,6 @@
 
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from scepd.ports import Clock
 from scepd.records import Belief
@@ -21,11 +20,6 @@ def uptime() -> timedelta:
     return timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
-def boot() -> str:
-    """Return the name of this boot of the machine (random(4), boot_id)."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-
-
 def present(clock: Clock) -> Belief:
     """Return the clock's time tied to the machine's uptime."""
-    return Belief(boot(), uptime(), clock.now())
+    return Belief(uptime(), clock.now())

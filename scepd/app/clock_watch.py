@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from scepd.app.clock import boot, uptime
+from scepd.app.clock import uptime
 from scepd.ports import Clock
 from scepd.records import Belief
 
@@ -25,7 +25,6 @@ class ClockWatch:
 
     clock: Clock
     uptime: Callable[[], timedelta] = uptime
-    boot: str = attrs.field(factory=boot)
     _latest: datetime = attrs.field(default=_LONG_AGO, init=False)
     _told: Belief | None = attrs.field(default=None, init=False)  # by the store
     _belief: Belief | None = attrs.field(default=None, init=False)
@@ -34,8 +33,7 @@ class ClockWatch:
         """Take a moment of an act that is on record, and what the store says this clock is held against."""
         if belief != self._told:
             # Set at the start, moved on once a day, or a person has said that the time is right.
-            self._told, self._latest = belief, _LONG_AGO
-            self._belief = belief if belief is not None and belief.boot == self.boot else None
+            self._told, self._belief, self._latest = belief, belief, _LONG_AGO
         if moment is not None:
             self._latest = max(self._latest, moment)
 
@@ -58,11 +56,11 @@ class ClockWatch:
     def is_followed_by(self, belief: Belief | None) -> bool:
         """Whether what the store says must be moved on, for a process that begins later; not for a clock in doubt."""
         present = self.present()
-        if belief is None or belief.boot != present.boot:
+        if belief is None or present.uptime < belief.uptime:
             return True
         ahead = belief.ahead(present)
         return ahead < -TOLERANCE or (ahead <= TOLERANCE and present.uptime - belief.uptime >= _DAY)
 
     def present(self) -> Belief:
         """Return the clock's time tied to the machine's uptime."""
-        return Belief(self.boot, self.uptime(), self.clock.now())
+        return Belief(self.uptime(), self.clock.now())

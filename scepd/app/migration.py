@@ -3,12 +3,12 @@
 from contextlib import closing
 
 from scepd.app.clock import UtcClock, present
+from scepd.app.mark_file import mark_file
 from scepd.app.parcel import Parcel
 from scepd.app.run_once import run_to_end
 from scepd.config.settings import Settings
 from scepd.store.clocks import begin_clock
 from scepd.store.engines import StoreConnection, open_engine
-from scepd.store.marks import MarkFile
 from scepd.store.migrate import upgrade
 from scepd.store.standing import settle
 
@@ -19,7 +19,7 @@ def _migrate(settings: Settings, parcel: Parcel) -> int:
     upgrade(settings.store.url, state, create=False)
     # Before anything is written, so that an older store cannot overtake its marks (threats S-105).
     with closing(StoreConnection(open_engine(settings.store.url, state))) as connection:
-        settle(connection, MarkFile.within(state), settings.appliance.node, UtcClock().now())
+        settle(connection, mark_file(settings), settings.appliance.node, UtcClock().now())
         if parcel.recover:  # a start, not a reload: only while the service runs is a jump told from a long sleep
             begin_clock(connection, settings.appliance.node, present(UtcClock()))
     return 0

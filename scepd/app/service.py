@@ -26,6 +26,17 @@ def status(runtime: Path, *, timeout: float = 5.0) -> dict[str, Any]:
     return _command(runtime, "status", timeout)
 
 
+def is_running(runtime: Path) -> bool:
+    """Return whether a service is there, also one that does not answer."""
+    try:
+        status(runtime)
+    except NotRunning:
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
+
+
 def reload(runtime: Path, *, timeout: float = 300.0) -> dict[str, Any]:
     """Replace configuration and workers, and wait for the result: {"ok": bool, "problems": [{problem, hint}, ...]}."""
     return _command(runtime, "reload", timeout)

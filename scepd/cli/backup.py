@@ -8,7 +8,7 @@ import click
 
 from scepd.app.keys import key_checks
 from scepd.cli.backup_make import Choice, make_backup
-from scepd.cli.backup_manifest import MANIFEST, Manifest, digest_of
+from scepd.cli.backup_manifest import Manifest
 from scepd.cli.configured import config_option, json_option
 from scepd.cli.output import show_json
 from scepd.config.load import load_inventory
@@ -37,7 +37,7 @@ def backup(target: Path, with_store_key: bool, with_secrets: bool, config: Path,
     checks = key_checks(settings.issuers, settings.audit)
     manifest = make_backup(inventory, checks, target, Choice(with_store_key, with_secrets), datetime.now(UTC))
     if as_json:
-        show_json({"backup": str(target.absolute()), "files": [attrs.asdict(entry) for entry in manifest.files]})
+        show_json({"backup": str(target.absolute()), "manifest_sha256": manifest.sha256, "files": [attrs.asdict(entry) for entry in manifest.files]})
         return
     _show(target, manifest)
 
@@ -47,8 +47,7 @@ def _show(target: Path, manifest: Manifest) -> None:
     size = sum(entry.size for entry in manifest.files)
     click.echo(f"{target.absolute()}: {len(manifest.files)} files, {size:,} octets, read back and verified")
     click.echo(f"  store     schema {manifest.schema}, certificates up to number {position.certificates}")
-    if target.is_dir():
-        click.echo(f"  manifest  SHA-256 {digest_of(target / MANIFEST)[0]}")
+    click.echo(f"  manifest  SHA-256 {manifest.sha256}   (keep it elsewhere: scepd restore --manifest)")
     for left in manifest.left_out:
         click.echo(f"  not in it {left.path}   ({left.role}: {left.why})")
     click.echo(f"  not in it the keys of token '{manifest.token.label}': {len(manifest.token.keys)} are needed")

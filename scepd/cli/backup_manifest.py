@@ -79,6 +79,11 @@ class Manifest:
         """Return the file of a role that one file has at most."""
         return next((entry for entry in self.files if entry.role == role), None)
 
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the manifest as this release writes it, in hexadecimal."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
     def to_json(self) -> str:
         """Return the text of the manifest."""
         fields = attrs.asdict(self, recurse=True, filter=lambda attribute, _value: attribute.name != "marks")

@@ -5,6 +5,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import attrs
@@ -17,11 +18,23 @@ _LONGEST_MANIFEST = 16 << 20
 
 @attrs.frozen
 class Opened:
-    """A backup as a directory, and what is wrong with its files."""
+    """A backup as a directory, and what is wrong with its files.
+
+    The manifest has the digest of every file: who knows `sha256` from elsewhere knows the whole backup.
+    """
 
     directory: Path
     manifest: Manifest
+    sha256: str  # of the manifest
     faults: tuple[str, ...]
+
+    def require(self, digest: str) -> None:
+        """Raise `OperatorError` where the manifest's SHA-256 is another."""
+        if digest.lower() != self.sha256:
+            raise OperatorError(
+                f"the manifest has SHA-256 {self.sha256}, not the one that was named",
+                "scepd backup printed it; where it did not print this one, somebody changed this backup or it is another",
+            )
 
     def file(self, name: str) -> Path:
         """Return one of its files."""
@@ -56,13 +69,13 @@ def _judged(directory: Path) -> Opened:
     path = directory / MANIFEST
     try:
         with path.open("rb") as file:
-            text = file.read(_LONGEST_MANIFEST).decode("utf-8", "replace")
+            octets = file.read(_LONGEST_MANIFEST)
     except OSError as error:
         raise OperatorError(
             f"{directory} is no backup: {MANIFEST} cannot be read ({error.strerror})", "scepd backup DIRECTORY"
         ) from error
-    manifest = Manifest.from_json(text)
-    return Opened(directory, manifest, tuple(_faults(directory, manifest)))
+    manifest = Manifest.from_json(octets.decode("utf-8", "replace"))
+    return Opened(directory, manifest, sha256(octets).hexdigest(), tuple(_faults(directory, manifest)))
 
 
 def _faults(directory: Path, manifest: Manifest) -> Iterator[str]:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepd.app import service
 from scepd.app.clock_watch import TOLERANCE
+from scepd.app.mark_file import mark_file
 from scepd.app.sockets import Sockets
 from scepd.cli.configured import config_option, json_option, load_settings
 from scepd.cli.output import FAILED, MISCONFIGURED, show_json, three_parts
@@ -23,7 +24,6 @@ from scepd.config.problems import ConfigurationError, Problem
 from scepd.config.settings import Settings
 from scepd.refusal import OperatorError, Unavailable
 from scepd.store.engines import StoreConnection, open_engine
-from scepd.store.marks import MarkFile
 from scepd.store.read_only import standstill
 from scepd.store.reader import Reader
 from scepd.store.schema import SCHEMA_VERSION
@@ -98,13 +98,24 @@ def _examine_program(_settings: Settings) -> Iterator[Finding]:
 
 
 def _examine_directories(settings: Settings) -> Iterator[Finding]:
-    for key, path in (("state", settings.appliance.state), ("runtime", settings.appliance.runtime)):
+    appliance = settings.appliance
+    for key, path in (("state", appliance.state), ("runtime", appliance.runtime), ("marks", appliance.marks)):
         nearest = next(one for one in (path, *path.parents) if one.exists())
-        if nearest != path and key == "state":
-            yield Finding(f"{path} does not exist", "[appliance] state", f"restore the backup; or install -d -m 700 {path}")
+        if key == "marks" and path == appliance.state:
+            return
+        if nearest != path and key != "runtime":
+            wanted = "restore the backup" if key == "state" else "mount it"
+            yield Finding(f"{path} does not exist", f"[appliance] {key}", f"{wanted}; or install -d -m 700 {path}")
         elif not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
             hint = f"install -d -m 700 -o $(id -un) {path}   # as root"
             yield Finding(f"{path} cannot be written by this user", f"[appliance] {key}", hint)
+        elif key == "marks" and nearest.stat().st_dev == _device_of(appliance.state):
+            words = f"{path} is on the volume of the store: a snapshot of both that is put back shows nowhere"
+            yield Finding(words, "[appliance] marks", f"mount another volume at {path}", warning=True)
+
+
+def _device_of(path: Path) -> int | None:
+    return path.stat().st_dev if path.exists() else None
 
 
 def _examine_ports(settings: Settings) -> Iterator[Finding]:
@@ -149,7 +160,7 @@ def _examine_marks(settings: Settings) -> Iterator[Finding]:
             if refuse_newer(connection) < SCHEMA_VERSION:
                 return  # the start compares them after it brought the store up to date
             found = standstill(connection)
-            file = MarkFile.within(settings.appliance.state)
+            file = mark_file(settings)
             cause = compare(connection, file, settings.appliance.node).cause if found is None else found.cause
     except (OperatorError, Unavailable):
         return  # told by the store's own examination

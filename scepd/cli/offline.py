@@ -8,10 +8,10 @@ from typing import Any
 from scepd.admin.actions import Actions
 from scepd.admin.api import handle
 from scepd.app.clock import UtcClock
+from scepd.app.mark_file import mark_file
 from scepd.challenge.digest import load_store_key
 from scepd.config.settings import Settings
 from scepd.store.engines import open_engine
-from scepd.store.marks import MarkFile
 from scepd.store.repository import Repository
 
 
@@ -22,7 +22,7 @@ def ask_store(settings: Settings, method: str, path: str, body: Mapping[str, Any
     repository = Repository(engine, owner=f"{settings.appliance.node}/cli", clock=clock)
     try:
         if method != "GET":  # an older store that was restored is not written before it is recovered (threats S-105)
-            repository.settle(MarkFile.within(settings.appliance.state), settings.appliance.node)
+            repository.settle(mark_file(settings), settings.appliance.node)
         actions = Actions(
             repository=repository,
             profiles={profile.name: profile for profile in settings.profiles},

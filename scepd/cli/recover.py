@@ -67,7 +67,7 @@ def recover(  # noqa: PLR0917 - one for each option
     evidence = attrs.evolve(_evidence(settings), crls=crls, audit_log=audit_log, certificates=certificates)
     with _opened(settings) as repository:
         if clock:
-            recover_clock(repository, settings.appliance.node, only_plan=only_plan, yes=yes, as_json=as_json)
+            recover_clock(repository, settings.appliance, only_plan=only_plan, yes=yes, as_json=as_json)
             return
         plan = make_plan(repository, evidence)
         if plan is None:
@@ -95,7 +95,7 @@ def recover(  # noqa: PLR0917 - one for each option
 def _evidence(settings: Settings) -> Evidence:
     audit = settings.audit
     return Evidence(
-        state=settings.appliance.state,
+        marks=settings.appliance.marks,
         node=settings.appliance.node,
         issuers={issuer.name: issuer.certificate_der for issuer in settings.issuers},
         audit_keys=None if audit is None else audit_keys(audit.public_keys),

@@ -14,6 +14,7 @@ from scepd.cli.backup_source import Opened, opened, workspace
 from scepd.cli.configured import config_option, json_option, load_token
 from scepd.cli.hsm import log_in
 from scepd.cli.output import FAILED, show_json, three_parts
+from scepd.config.load import load_appliance
 from scepd.config.problems import ConfigurationError
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.keys import find_key, parse_uri
@@ -31,6 +32,7 @@ class Verdict:
     """What was found: `faults` make the backup useless, `missing` must be put in place first, `lost` is what it lacks."""
 
     manifest: Manifest
+    sha256: str  # of the manifest
     inspection: Inspection
     faults: tuple[str, ...]
     missing: tuple[str, ...]
@@ -49,6 +51,7 @@ class Verdict:
             "made": self.manifest.made,
             "scepd": self.manifest.scepd,
             "schema": self.manifest.schema,
+            "manifest_sha256": self.sha256,
             "faults": list(self.faults),
             "missing": list(self.missing),
             "keys": [{"uri": key.uri, "role": key.role, "state": state} for key, state in self.keys],
@@ -59,11 +62,14 @@ class Verdict:
 
 @click.command("restore-check", short_help="Is a backup whole, would it start here, what would be lost?")
 @click.argument("backup", type=click.Path(path_type=Path, exists=True))
+@click.option("--manifest", "digest", metavar="SHA256", help="What scepd backup printed of it: nobody changed it since.")
 @click.option("--no-token", is_flag=True, help="Do not log in to the token.")
 @config_option
 @json_option
 @click.pass_context
-def restore_check(ctx: click.Context, backup: Path, no_token: bool, config: Path, as_json: bool) -> None:
+def restore_check(
+    ctx: click.Context, backup: Path, digest: str | None, no_token: bool, config: Path, as_json: bool
+) -> None:
     """Judge BACKUP, a directory or .tar file of `scepd backup`, without changing anything.
 
     The store in it is copied to a passing directory, checked, and brought to this release's schema there. Exit status:
@@ -73,6 +79,8 @@ def restore_check(ctx: click.Context, backup: Path, no_token: bool, config: Path
     scepd restore-check /backup/scepd-2026-03-01
     """  # noqa: D301 - \b is for click
     with opened(backup) as source:
+        if digest is not None:
+            source.require(digest)
         verdict = judge(source, config, ask_token=not no_token)
     if as_json:
         show_json(verdict.to_json())
@@ -86,19 +94,28 @@ def judge(source: Opened, config: Path, *, ask_token: bool) -> Verdict:
     manifest, faults = source.manifest, list(source.faults)
     marks = None
     with suppress(Unavailable):  # a start says so too
-        marks = MarkFile.within(Path(manifest.state)).read()
+        marks = MarkFile.within(_marks_here(manifest, config)).read()
     inspection = Inspection()
     if not faults:
         inspection, found = _try_store(source, marks)
         faults += found
     return Verdict(
         manifest=manifest,
+        sha256=source.sha256,
         inspection=inspection,
         faults=tuple(faults),
         missing=tuple(_missing(manifest)),
         keys=tuple(_keys(manifest, config)) if ask_token else (),
         lost=None if marks is None else inspection.lost,
     )
+
+
+def _marks_here(manifest: Manifest, config: Path) -> Path:
+    """Return where this machine keeps its marks, by its configuration where it has one."""
+    try:
+        return load_appliance(config).marks
+    except (ConfigurationError, OperatorError):
+        return Path(manifest.state)
 
 
 def _try_store(source: Opened, marks: Marks | None) -> tuple[Inspection, list[str]]:
@@ -163,6 +180,7 @@ def _show(backup: Path, verdict: Verdict) -> None:
         click.echo(three_parts(fault, str(backup), "take another backup: this one cannot be used"), err=True)
     if not verdict.faults:
         click.echo(f"  whole      {len(manifest.files)} files, each with its SHA-256; the store is sound")
+        click.echo(f"  manifest   SHA-256 {verdict.sha256}")
         click.echo(f"  store      schema {manifest.schema}, can be served by this scepd")
     for what in verdict.missing:
         click.echo(three_parts(f"needed and not there: {what}", hint="put it in place before the start"), err=True)

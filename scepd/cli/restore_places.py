@@ -1,6 +1,6 @@
-"""Where a restore may write: a manifest is signed by nobody, so that its paths are not believed."""
+"""Where a restore may write: the paths of a manifest are not believed by themselves."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from scepd.cli.backup_manifest import Entry, Manifest
@@ -10,14 +10,13 @@ from scepd.refusal import OperatorError
 _OWN = 3  # parts of a path: "/", "etc", "scepd"
 
 
-def judge_places(manifest: Manifest, wanted: Iterable[Entry], *, elsewhere: bool) -> Iterator[str]:
+def judge_places(homes: Sequence[Path], wanted: Iterable[Entry], *, elsewhere: bool) -> Iterator[str]:
     """Yield what would be written where, as lines for the person who decides.
 
-    Files belong below the state directory and the directory of the configuration; any other place must be asked for
-    by `elsewhere`. Raises `OperatorError` for it, for a path that is not plain, and for a link below those directories,
-    where the service's user may have laid it.
+    Files belong below `homes`; any other place must be asked for by `elsewhere`. Raises `OperatorError` for it, for a
+    path that is not plain, and for a link below those directories, where the service's user may have laid it.
     """
-    homes = _homes(manifest)
+    yield from (f"{printable(str(one))}/   (directory)" for one in homes if not one.exists())
     for entry in wanted:
         path = Path(entry.path)
         _require_plain(path)
@@ -34,14 +33,18 @@ def judge_places(manifest: Manifest, wanted: Iterable[Entry], *, elsewhere: bool
         yield f"{printable(str(real))}   ({printable(entry.role)}, {entry.size:,} octets)"
 
 
-def _homes(manifest: Manifest) -> tuple[Path, ...]:
+def manifest_places(manifest: Manifest) -> tuple[Path, ...]:
     """Return the state directory, and that of the first file of the configuration; none that is the system's, as /etc."""
     configuration = manifest.of_role("configuration")
     named = () if configuration is None else (Path(configuration.path).parent,)
-    found = (Path(manifest.state), *named)
-    for one in found:
+    return own_places((Path(manifest.state), *named))
+
+
+def own_places(directories: Sequence[Path]) -> tuple[Path, ...]:
+    """Return those of the directories that may be a service's alone; raises `OperatorError` for one that is not plain."""
+    for one in directories:
         _require_plain(one)
-    return tuple(one for one in dict.fromkeys(found) if len(one.parts) >= _OWN)
+    return tuple(one for one in dict.fromkeys(directories) if len(one.parts) >= _OWN)
 
 
 def _require_plain(path: Path) -> None:

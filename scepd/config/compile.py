@@ -117,14 +117,16 @@ def _switches_on(
 
 def compile_appliance(section: ApplianceSection, surroundings: Surroundings, place: Place) -> Appliance:
     """Return the appliance's settings; its directories need not exist yet."""
+    state = surroundings.resolve(section.state)
     appliance = Appliance(
         name=section.name,
         public_url=None if section.public_url is None else section.public_url.rstrip("/"),
-        state=surroundings.resolve(section.state),
+        state=state,
         runtime=surroundings.resolve(section.runtime),
         node=section.node,
+        marks=state if section.marks is None else surroundings.resolve(section.marks),
     )
-    for key, directory in (("state", appliance.state), ("runtime", appliance.runtime)):
+    for key, directory in (("state", appliance.state), ("runtime", appliance.runtime), ("marks", appliance.marks)):
         try:
             check_directory(directory)
         except Refused as refused:

@@ -26,7 +26,7 @@ class Inventory:
         """Sort what was read and named while the settings were compiled."""
         pins, store_key = settings.hsm.pin.paths, settings.store.key_file
         secrets = [path for path in dict.fromkeys(surroundings.secrets) if path not in (*pins, store_key)]
-        kept_apart = {settings.hsm.module, settings.appliance.state, settings.appliance.runtime, *pins, store_key}
+        kept_apart = {settings.hsm.module, settings.appliance.state, settings.appliance.runtime, settings.appliance.marks, *pins, store_key}
         kept_apart |= set(secrets)
         named = [path for path in dict.fromkeys(surroundings.named) if path not in kept_apart and path.is_file()]
         return cls(settings, tuple(dict.fromkeys(read)), tuple(named), store_key, pins, tuple(secrets))

@@ -42,6 +42,7 @@ class ApplianceSection:
     state: Text = "/var/lib/scepd"
     runtime: Text = "/run/scepd"
     node: Annotated[str, scalars.read_name] = "n1"
+    marks: Text | None = None
     blocked_keys: tuple[Text, ...] = ()
 
 

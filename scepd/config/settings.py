@@ -29,6 +29,8 @@ class Appliance:
     state: Path  # survives restarts: store, failed-login memory
     runtime: Path  # sockets and locks
     node: str = "n1"  # unique among the nodes that share a store
+    # What must not go back where the store does: high-water marks, the newest CRLs; the state directory by default.
+    marks: Path = attrs.field(default=attrs.Factory(lambda self: self.state, takes_self=True))
 
 
 @attrs.frozen

@@ -9,6 +9,7 @@ from sqlalchemy import Table, func, select
 
 from scepd.observe.damage import Damage
 from scepd.observe.trail import Trail
+from scepd.records import CertificateState
 from scepd.refusal import Unavailable
 from scepd.store import trail as audit_trail
 from scepd.store.access_tables import ENTITY
@@ -32,6 +33,18 @@ _JUDGED_ONCE_MORE: tuple[Table, ...] = (
 _RESTORE = "scepd stop; restore a backup; docs/operation.md, The self-check"
 
 
+# After a recovery: serials whose certificates are gone; and for a moment a certificate of ours that is being signed.
+_SERIAL_ALONE = (
+    select(func.count())
+    .select_from(CERTIFICATE)
+    .where(
+        CERTIFICATE.c.der.is_(None),
+        CERTIFICATE.c.transaction.is_(None),
+        CERTIFICATE.c.state != CertificateState.FAILED.value,
+    )
+)
+
+
 @attrs.frozen
 class Inspection:
     """One run of the self-check over one state of the store, so that it may be in use meanwhile.
@@ -48,10 +61,11 @@ class Inspection:
         """Return about how many findings `run` yields, empty ones included: what a progress bar counts."""
         return sum(map(self._count, (*TABLES, *_JUDGED_ONCE_MORE))) + audit_trail.count_entries(self.connection)
 
-    def numbers(self) -> dict[str, int]:
-        """Return how much there was to look at."""
+    def numbers(self) -> dict[str, int | None]:
+        """Return how much there was to look at; of certificates, how many came back without their bytes, if any did."""
         shown = {"certificates": CERTIFICATE, "transactions": TRANSACTION, "challenges": CHALLENGE, "crls": CRL}
-        return {name: self._count(table) for name, table in shown.items()}
+        (row,) = self.connection.query(_SERIAL_ALONE)
+        return {**{name: self._count(table) for name, table in shown.items()}, "known_by_serial_alone": int(row[0]) or None}
 
     def run(self) -> Iterator[Findings]:
         """Yield what is wrong, thing by thing; nothing wrong is an empty list."""

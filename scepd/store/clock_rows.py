@@ -23,13 +23,12 @@ def read_belief(connection: StoreConnection, node: str) -> Belief | None:
     if row is None:
         return None
     fields = json.loads(row[0])
-    return Belief(fields["boot"], timedelta(seconds=fields["uptime"]), datetime.fromisoformat(fields["at"]))
+    return Belief(timedelta(seconds=fields["uptime"]), datetime.fromisoformat(fields["at"]))
 
 
 def write_belief(connection: StoreConnection, node: str, belief: Belief) -> None:
     """Hold a node's clock against that from now on, inside a write transaction."""
     value = {
-        "boot": belief.boot,
         "uptime": int(belief.uptime.total_seconds() * 1000) / 1000,
         "at": belief.at.isoformat(),
     }

@@ -30,15 +30,15 @@ class Clocks(Writer):
         with self._act("follow_clock"):
             clock_rows.write_belief(self._connection, node, present)
 
-    def clock_doubts(self, node: str, present: Belief, tolerance: timedelta) -> ClockDoubts:
-        """Return what speaks against the present, beyond the tolerance."""
-        belief = clock_rows.read_belief(self._connection, node)
+    def clock_doubts(self, node: str, present: Belief, tolerance: timedelta, *, runs: bool = True) -> ClockDoubts:
+        """Return what speaks against the present; a belief only where the service `runs`, since a start makes another."""
+        belief = clock_rows.read_belief(self._connection, node) if runs else None
         ahead = timedelta() if belief is None else belief.ahead(present)
         acts = clock_rows.last_acts(self._connection)
         row = self._connection.first(_NOT_YET_VALID, {"now": time_text(present.at + tolerance)})
         return ClockDoubts(
             now=present.at,
-            ahead=ahead if ahead > tolerance else timedelta(),
+            ahead=ahead if abs(ahead) > tolerance else timedelta(),
             acts={owner: end for owner, end in sorted(acts.items()) if end[1] > present.at + tolerance},
             not_yet_valid=0 if row is None else int(row[0]),
         )

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from scepd.observe.audit import Head
+from scepd.observe.seal_file import SealFile
 from scepd.refusal import Unavailable
 from scepd.store.position import Position
 
@@ -36,11 +37,25 @@ class MarkFile:
     """The file of one node's marks; any process of the node may raise them, none lowers them but a recovery."""
 
     path: Path
+    seals: Path | None = None  # the file of seals, which are marks too: each signs how far the audit trail had come
 
     @classmethod
-    def within(cls, state: Path) -> "MarkFile":
-        """Return the file of a state directory."""
-        return cls(state / MARKS_FILE)
+    def within(cls, directory: Path, seals: Path | None = None) -> "MarkFile":
+        """Return the file of a directory of marks."""
+        return cls(directory / MARKS_FILE, seals)
+
+    def sealed(self) -> Mapping[str, Head]:
+        """Return the ends of the audit chains by the newest seal outside the store.
+
+        Nothing where there is none, or one that cannot be read: sealing stops at that and says so.
+        """
+        if self.seals is None:
+            return {}
+        try:
+            newest = SealFile(self.seals).newest()
+        except Unavailable:
+            return {}
+        return {} if newest is None else newest.heads
 
     def read(self) -> Marks | None:
         """Return the marks, None where there is no file. Raises `Unavailable`."""

@@ -38,17 +38,19 @@ class Finding:
 def compare(connection: StoreConnection, file: MarkFile, node: str) -> Finding:
     """Compare a store with the marks of this node; nothing is changed."""
     try:
-        marks = file.read()  # before the store, which is never behind what is written meanwhile
+        # Both before the store, which is never behind what is written meanwhile.
+        marks, sealed = file.read(), Position(audit=file.sealed())
     except Unavailable as trouble:
         return Finding(trouble.cause)
     with connection.snapshot():
         pair, position = read_pair(connection, node), read_position(connection)
-        if marks is None:
-            # A store that never had marks is new, or of a program that knew none.
-            return Finding() if pair is None else Finding(f"the high-water marks {file.path} are missing")
-        if pair is not None and marks.pair not in ("", pair):
+        if marks is None and pair is not None:
+            return Finding(f"the high-water marks {file.path} are missing")
+        if marks is not None and pair is not None and marks.pair not in ("", pair):
             return Finding(f"the high-water marks {file.path} are those of another store", marks=marks)
-        lost = losses(position, marks.position, hash_at(connection))
+        # A store that never had marks is new, or of a program that knew none.
+        known = sealed if marks is None else marks.position.above(sealed)
+        lost = losses(position, known, hash_at(connection))
     if not lost:
         return Finding(marks=marks)
     words = "; ".join(lost[:_MOST_WORDS]) + ("; ..." if len(lost) > _MOST_WORDS else "")

@@ -81,7 +81,7 @@ class Forgetful(Town):
     def __init__(self, directory):
         super().__init__(directory)
         self.marks = MarkFile.within(directory)
-        self.evidence = Evidence(state=directory, node="alpha", issuers=ISSUERS)
+        self.evidence = Evidence(marks=directory, node="alpha", issuers=ISSUERS)
 
     def deal(self):
         return self.store.deal_shards("main", 1, who="alpha/0.duties")

@@ -1,17 +1,20 @@
 """Backups: what is in them, what never is, what damage does, and putting them back (threats S-105)."""
 
+import hashlib
 import io
 import json
 import shutil
 import tarfile
 from datetime import UTC, datetime
 
+import attrs
 import pytest
 
 from scepd.app.keys import key_checks
 from scepd.cli.backup_make import Choice, make_backup
 from scepd.cli.backup_manifest import Manifest, digest_of
 from scepd.cli.backup_source import opened
+from scepd.cli.restore import _put
 from scepd.cli.restore_check import judge
 from scepd.config.load import load_inventory
 from scepd.refusal import OperatorError
@@ -271,27 +274,86 @@ def planted(lone, tmp_path):
     return plant
 
 
+def digest(place):
+    return hashlib.sha256((place / "b/manifest.json").read_bytes()).hexdigest()
+
+
+def proven(place, *options):
+    return scepd("restore", "--yes", "--manifest", digest(place), *options, place / "b", check=False)
+
+
 def test_S105_restore_shows_where_it_writes_and_asks_first(planted, tmp_path):
     planted(tmp_path / "new/more.pem")
     told = scepd("restore", tmp_path / "b", check=False)  # nobody answers
     assert told.returncode == 1
     assert f"  {tmp_path}/new/more.pem   (named, 19 octets)" in told.stderr.splitlines()
-    assert "Write these 11 files for user" in told.stderr
+    assert f"  {tmp_path}/new/state/   (directory)" in told.stderr.splitlines()
+    assert "Write these 13 for user" in told.stderr
     assert not (tmp_path / "new").exists()
-    told = scepd("restore", "--yes", tmp_path / "b")
+    told = proven(tmp_path)
     assert f"wrote {tmp_path}/new/more.pem" in told.stdout
     assert (tmp_path / "new/state/scepd.sqlite").exists()
+
+
+def test_S105_a_manifest_that_nothing_proves_is_not_gone_by_unasked(planted, tmp_path):
+    keys = tmp_path / "root/.ssh"
+    keys.mkdir(parents=True)
+    planted(keys / "authorized_keys", state=str(keys))
+    for options in ((), ("--elsewhere",), ("--directory", tmp_path / "b", "--elsewhere")):
+        told = scepd("restore", "--yes", *options, tmp_path / "b", check=False)
+        assert told.returncode == 1
+        assert "nothing proves that scepd backup wrote this manifest" in told.stderr
+    told = scepd("restore", "--yes", "--manifest", "0" * 64, tmp_path / "b", check=False)
+    assert told.returncode == 1
+    assert f"the manifest has SHA-256 {digest(tmp_path)}, not the one that was named" in told.stderr
+    (tmp_path / "new").mkdir()
+    told = scepd("restore", "--yes", "--directory", tmp_path / "new", tmp_path / "b", check=False)
+    assert told.returncode == 1
+    assert f"{keys}/authorized_keys is outside of {tmp_path}/new" in told.stderr
+    assert list(keys.iterdir()) == []
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_S105_an_unproven_backup_is_restored_below_the_named_directories_for_their_owner(planted, tmp_path):
+    planted(tmp_path / "new/more.pem", user="nobody", state=str(tmp_path / "elsewhere/state"))
+    (tmp_path / "new").mkdir()
+    told = scepd("restore", "--yes", "--directory", tmp_path / "new", tmp_path / "b")
+    assert f"wrote {tmp_path}/new/state/scepd.sqlite" in told.stdout
+    assert {path.owner() for path in (tmp_path / "new").rglob("*")} == {(tmp_path / "new").owner()}
+    assert not (tmp_path / "elsewhere").exists()  # nor a directory made by the manifest's word
+    checked = scepd("restore-check", "--no-token", "--manifest", "0" * 64, tmp_path / "b", check=False)
+    assert "not the one that was named" in checked.stderr
+
+
+def test_S105_what_backup_prints_is_what_restore_takes(home, tmp_path):
+    told = home.scepd("backup", tmp_path / "b").stdout
+    assert f"manifest  SHA-256 {digest(tmp_path)}" in told
+    packed = json.loads(home.scepd("backup", tmp_path / "c.tar", "--json").stdout)["manifest_sha256"]
+    home.scepd("restore-check", "--no-token", "--manifest", packed.upper(), tmp_path / "c.tar")
+    assert digest(tmp_path) != packed  # of another time
+
+
+def test_S105_a_backup_that_changes_while_a_person_thinks_is_not_written(lone, tmp_path):
+    shutil.copytree(lone / "b", tmp_path / "b")
+    with opened(tmp_path / "b") as source:
+        assert source.faults == ()
+        for role, name in (("store", "scepd.sqlite"), ("configuration", "scepd.toml")):
+            entry = attrs.evolve(source.manifest.of_role(role), path=str(tmp_path / name))
+            source.file(entry.name).write_bytes(b"module = '/tmp/x.so'")
+            with pytest.raises(OperatorError, match="was changed while it was being restored"):
+                _put(source, entry, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
 def test_S105_a_planted_manifest_writes_nowhere_else_unasked(planted, tmp_path):
     cron = tmp_path / "etc/cron.d/x"
     planted(cron)
-    told = scepd("restore", "--yes", tmp_path / "b", check=False)
+    told = proven(tmp_path)
     assert told.returncode == 1
     assert f"{cron} is outside of {tmp_path}/new/state and {tmp_path}/new" in told.stderr
     assert not (tmp_path / "etc").exists()
     assert not (tmp_path / "new").exists()
-    assert f"wrote {cron}" in scepd("restore", "--yes", "--elsewhere", tmp_path / "b").stdout
+    assert f"wrote {cron}" in proven(tmp_path, "--elsewhere").stdout
     assert cron.exists()
 
 
@@ -299,7 +361,7 @@ def test_S105_a_planted_manifest_writes_nowhere_else_unasked(planted, tmp_path):
 def test_S105_a_directory_of_the_system_is_no_state_directory(planted, tmp_path, state):
     cron = tmp_path / "etc/cron.d/x"
     planted(cron, state=state)
-    told = scepd("restore", "--yes", tmp_path / "b", check=False)
+    told = proven(tmp_path)
     assert told.returncode == 1
     assert "is outside of" in told.stderr
     assert not (tmp_path / "new").exists()
@@ -308,7 +370,7 @@ def test_S105_a_directory_of_the_system_is_no_state_directory(planted, tmp_path,
 @pytest.mark.parametrize("path", ["{}/new/../etc/x", "relative/x", "../x"])
 def test_S105_a_path_that_is_not_plain_is_never_written(planted, tmp_path, path):
     planted(path.format(tmp_path))
-    told = scepd("restore", "--yes", "--elsewhere", tmp_path / "b", check=False)
+    told = proven(tmp_path, "--elsewhere")
     assert told.returncode == 1
     assert "which no backup does" in told.stderr
     assert not (tmp_path / "new").exists()
@@ -319,12 +381,12 @@ def test_S105_restore_does_not_follow_links(planted, tmp_path):
     (tmp_path / "etc").mkdir()
     (tmp_path / "new/state").mkdir(parents=True)
     (tmp_path / "new/state/below").symlink_to(tmp_path / "etc")
-    told = scepd("restore", "--yes", "--elsewhere", tmp_path / "b", check=False)
+    told = proven(tmp_path, "--elsewhere")
     assert told.returncode == 1
     assert f"{tmp_path}/new/state/below is a symbolic link" in told.stderr
     shutil.rmtree(tmp_path / "new")
     (tmp_path / "new").symlink_to(tmp_path / "etc")
-    told = scepd("restore", "--yes", tmp_path / "b", check=False)
+    told = proven(tmp_path)
     assert told.returncode == 1
     assert f"{tmp_path}/etc/" in told.stderr
     assert "is outside of" in told.stderr
@@ -332,11 +394,11 @@ def test_S105_restore_does_not_follow_links(planted, tmp_path):
 
 
 def test_S105_restore_writes_what_is_missing_and_over_nothing(home, tmp_path):
-    take(home, tmp_path / "b.tar", store_key=True, secrets=True)
+    manifest = take(home, tmp_path / "b.tar", store_key=True, secrets=True)
     directory = home.directory
     kept = tmp_path / "kept"
     shutil.copytree(directory, kept)
-    restore = ("restore", "--yes", tmp_path / "b.tar")
+    restore = ("restore", "--yes", "--manifest", manifest.sha256, tmp_path / "b.tar")
     refused = scepd(*restore, check=False)
     assert refused.returncode == 1
     assert "there is a store at" in refused.stderr

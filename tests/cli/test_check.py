@@ -102,3 +102,20 @@ def test_switches_that_weaken_are_warnings(fresh):
 
 def test_check_of_nothing_leaves_with_78(tmp_path):
     assert scepd("check", "--config", tmp_path / "none.toml", check=False).returncode == 78
+
+
+def test_S105_marks_elsewhere_must_be_there_and_on_another_volume(fresh):
+    marks = fresh.directory / "marks"
+    edit(fresh, "[appliance]", f'[appliance]\nmarks = "{marks}"')
+    code, found = check(fresh)
+    assert code == 1
+    assert {(one["what"], one["where"]) for one in found["problems"]} == {(f"{marks} does not exist", "[appliance] marks")}
+    marks.mkdir(mode=0o700)
+    code, found = check(fresh)
+    assert code == 0
+    assert any("is on the volume of the store" in one["what"] for one in found["warnings"])
+    fresh.scepd("challenge", "new", "default")
+    assert (marks / "high-water.json").exists()
+    assert not (fresh.directory / "state/high-water.json").exists()
+    (marks / "high-water.json").unlink()  # a volume that is not mounted
+    assert "are missing" in fresh.scepd("challenge", "new", "default", check=False).stderr

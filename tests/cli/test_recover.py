@@ -92,8 +92,8 @@ def test_S111_a_clock_that_ran_ahead_is_mended_by_a_person_who_vouches_for_the_t
     assert ahead.scepd("check", check=False).returncode == 1
     assert "accepted" in ahead.scepd("recover", "--clock", "--yes").stdout
     assert ahead.scepd("check").returncode == 0
-    assert "nothing to accept" in ahead.scepd("recover", "--clock", "--yes").stdout
-    assert not json.loads(ahead.scepd("recover", "--clock", "--json").stdout)["in_doubt"]
+    assert "nothing on record speaks against it" in ahead.scepd("recover", "--clock", "--plan").stdout
+    assert not json.loads(ahead.scepd("recover", "--clock", "--plan", "--json").stdout)["in_doubt"]
     (row,) = [row for row in json.loads(ahead.scepd("audit", "list", "--json").stdout) if row["action"] == "clock_accepted"]
     assert row["target"] == "clock n1"
     assert ahead.scepd("audit", "verify").returncode == 0

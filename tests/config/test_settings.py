@@ -30,6 +30,7 @@ def test_settings_of_the_base_configuration(site, compiled):
     assert settings.appliance.name == "Example"
     assert settings.appliance.state == site / "state"
     assert settings.appliance.runtime == site / "run"
+    assert settings.appliance.marks == settings.appliance.state
     assert (settings.hsm.module, settings.hsm.token, settings.hsm.serial) == (site / "module.so", "scepd", None)
     assert (settings.hsm.lanes, settings.hsm.deadline, settings.hsm.queue) == (1, timedelta(seconds=10), 64)
     assert settings.store.url == f"sqlite:///{site}/state/scepd.sqlite"
@@ -228,3 +229,11 @@ def test_what_the_module_reads_from_its_environment(compiled, site):
     assert compiled(tables).hsm.variables == {
         "TPM2_PKCS11_STORE": "/var/lib/tpm2", "SOFTHSM2_CONF": str(site / "softhsm2.conf"),
     }  # fmt: skip
+
+
+def test_S105_marks_may_be_on_another_volume(site, compiled):
+    tables = base()
+    tables["appliance"]["marks"] = "volume/marks"
+    settings = compiled(tables)
+    assert settings.appliance.marks == site / "volume/marks"
+    assert restore(dump(settings)).appliance.marks == site / "volume/marks"

@@ -74,7 +74,12 @@ class Drill:
         old.mkdir()
         for path in (self.server.directory / "state").glob("scepd.sqlite*"):
             path.rename(old / path.name)
-        done = subprocess.run([BIN / "scepd", "restore", "--yes", self.place], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [BIN / "scepd", "restore", "--yes", "--directory", self.server.directory, self.place],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         assert "wrote" in done.stdout
         with self.server.log.open("ab") as log:
             self.server.process = subprocess.Popen(

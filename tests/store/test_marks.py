@@ -14,7 +14,8 @@ from scepd.store.published import PublishedCrl, newest_published
 from scepd.store.read_only import ReadOnly, standstill
 from scepd.store.standing import compare, read_pair, settle
 
-from .building import BEGIN, Device, enrol, make_crl, open_repository
+from .building import BEGIN, Device, add_challenge, enrol, make_crl, open_repository, prepare
+from .sealing import Sealer
 
 HIGH = Position({"main": 7, "other": 1}, {"n1/0": Head(9, b"\1" * 32)}, 5, 6, 7, 8)
 
@@ -157,3 +158,73 @@ def test_S105_the_newest_crl_is_kept_beside_the_store(directory, issuer):
     assert list(newest_published(directory, ["main", "other", "none"])) == ["main"]
     with pytest.raises(Unavailable, match="cannot be written"):
         PublishedCrl.within(directory / "nowhere", "main").keep(crl)
+
+
+def roll_back(directory, kept):
+    """Put a snapshot of a whole directory back: everything in it is as it was then."""
+    shutil.rmtree(directory)
+    shutil.copytree(kept, directory)
+
+
+@pytest.mark.parametrize("outside", ["marks", "seals"])
+def test_S105_a_snapshot_of_the_whole_state_directory_shows_by_what_is_on_another_volume(tmp_path, outside):
+    state, volume, kept = tmp_path / "state", tmp_path / "volume", tmp_path / "kept"
+    state.mkdir()
+    volume.mkdir()
+    prepare(state)
+    store = open_repository(state)
+    sealer = Sealer.within(volume if outside == "seals" else state)
+    marks = MarkFile.within(volume if outside == "marks" else state, sealer.file.path)
+    add_challenge(store)
+    sealer.seal(store)
+    assert settled(store, marks) is None
+    store.close()
+    shutil.copytree(state, kept)
+    store = open_repository(state)
+    add_challenge(store)
+    sealer.seal(store)
+    assert settled(store, marks) is None  # what is sealed is in the store
+    store.close()
+    roll_back(state, kept)
+    store = open_repository(state)
+    assert "1 audit rows of alpha/0 (after row 1)" in settled(store, marks).cause
+    with pytest.raises(ReadOnly):
+        add_challenge(store)
+    store.close()
+
+
+def test_S105_without_another_volume_a_snapshot_of_everything_shows_nowhere(tmp_path):
+    state, kept = tmp_path / "state", tmp_path / "kept"
+    state.mkdir()
+    prepare(state)
+    store, marks = open_repository(state), MarkFile.within(state)
+    assert settled(store, marks) is None
+    store.close()
+    shutil.copytree(state, kept)
+    store = open_repository(state)
+    add_challenge(store)
+    assert settled(store, marks) is None
+    store.close()
+    roll_back(state, kept)
+    store = open_repository(state)
+    assert settled(store, marks) is None
+    store.close()
+
+
+def test_S105_S124_a_seal_of_another_history_or_of_a_store_without_marks_stops_too(tmp_path):
+    prepare(tmp_path)
+    store, sealer = open_repository(tmp_path), Sealer.within(tmp_path)
+    marks = MarkFile.within(tmp_path, sealer.file.path)
+    sealer.file.path.write_text("damaged\n")
+    assert marks.sealed() == {}  # told by the duty that seals
+    sealer.file.path.unlink()
+    add_challenge(store)
+    sealer.seal(store)
+    (seal,) = [sealer.file.newest()]
+    other = attrs.evolve(seal, number=2, heads={"alpha/0": attrs.evolve(seal.heads["alpha/0"], hash=b"\7" * 32)})
+    sealer.file.append([other])
+    assert "audit row 1 of alpha/0: the store has another in its place" in compare(store._connection, marks, "alpha").cause
+    sealer.file.append([attrs.evolve(seal, number=3, heads={"gone/0": seal.heads["alpha/0"]})])
+    assert not marks.path.exists()
+    assert "1 audit rows of gone/0" in compare(store._connection, marks, "alpha").cause
+    store.close()

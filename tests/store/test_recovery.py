@@ -96,7 +96,7 @@ class Town:
         self.store = open_repository(self.directory, Clock(BEGIN + 2 * DAY), owner="alpha/cli")
 
     def evidence(self, **options):
-        return Evidence(state=self.directory, node="alpha", issuers={"main": self.issuer.der}, **options)
+        return Evidence(marks=self.directory, node="alpha", issuers={"main": self.issuer.der}, **options)
 
     def recover(self, *, store=None, keep_challenges=False, keep_tokens=False, **options):
         store, evidence = store or self.store, self.evidence(**options)
