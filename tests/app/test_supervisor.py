@@ -93,6 +93,13 @@ def test_reload_replaces_the_workers_and_lets_old_requests_end(tiny):
     tiny.until(lambda: not tiny.status()["leaving"])
 
 
+def test_S111_only_a_start_tells_the_migration_that_nobody_else_works(tiny):
+    tiny.start()
+    service.reload(tiny.runtime)
+    service.reload(tiny.runtime)
+    assert (tiny.directory / "migrations").read_text().split() == ["start", "reload", "reload"]
+
+
 def test_no_connection_is_lost_over_a_reload(tiny):
     tiny.start()
     port, failures, end = tiny.port(), [], threading.Event()

@@ -81,6 +81,9 @@ class Tiny:
 
 def once(settings, parcel):
     tell("seen", {"pin": bool(parcel.pin)})
+    if parcel.pin is None:  # the migration
+        with (settings.appliance.state / "migrations").open("a") as file:
+            file.write("start\n" if parcel.recover else "reload\n")
     if (settings.appliance.state / "selftest-refuses").exists():
         raise OperatorError("tiny key is not there", "look at the token")
     if (settings.appliance.state / "selftest-fails").exists():
