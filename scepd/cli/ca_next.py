@@ -27,6 +27,7 @@ from scepd.cli.ca_options import as_duration, as_instant, file_option, key_uri
 from scepd.cli.ca_plan import find_issuer, next_name, next_subject, refuse_what_cannot_follow, subject_of
 from scepd.cli.ceremony import Manner, ceremony_options, hold, manner_of
 from scepd.cli.configured import config_option, load_settings
+from scepd.cli.output import say_done
 from scepd.config.issuer_settings import IssuerSettings
 from scepd.config.settings import Settings
 from scepd.hsm.keys import parse_uri
@@ -88,7 +89,7 @@ def rollover(issuer: str, write: bool, **wishes: Any) -> None:
     if not products:
         return
     _tell_made(products)
-    click.echo(f"SHA-256 of the next CA: {Fingerprints.of(products[0].der).sha256}", err=True)
+    say_done(f"SHA-256 of the next CA: {Fingerprints.of(products[0].der).sha256}", err=True)
     if write:
         change = partial(_with_successor, issuer=issuer, keys=keys, name=wish.name, table=table)
         mean = partial(_mean_successor, issuer=issuer, keys=keys, name=wish.name, table=table)
@@ -238,7 +239,7 @@ def retire_ra(issuer: str, write: bool, config: Path) -> None:
         raise OperatorError(f"issuer {issuer} has no former RA keys", "scepd ca show")
     keys: dict[str, Any] = {"ra_decrypt_previous": []}
     for line in _lines([], issuer, keys):
-        click.echo(line)
+        say_done(line)
     if write:
         change = partial(ca_tables.with_keys, issuer=issuer, keys=keys)
         ca_tables.rewrite(path, change, partial(_mean_keys, issuer=issuer, keys=keys), config)
@@ -268,7 +269,7 @@ def _lines(table: list[str], issuer: str, keys: Mapping[str, Any]) -> tuple[str,
 
 def _tell_made(products: tuple[Product, ...]) -> None:
     made = [product.step.key.uri for product in products if product.step.key is not None]
-    click.echo(f"made {', '.join(made)}", err=True)
+    say_done(f"made {', '.join(made)}", err=True)
 
 
 def _next_steps(path: Path, *, write: bool) -> None:

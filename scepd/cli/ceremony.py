@@ -23,7 +23,7 @@ from scepd.cli.configured import config_option, load_token
 from scepd.cli.files import PUBLIC, create, make_directory
 from scepd.cli.journal import Journal
 from scepd.cli.offline import this_user
-from scepd.cli.output import Failure
+from scepd.cli.output import Failure, say_done
 from scepd.cli.stage import Scratch, Tokens, real_tokens, scratch_tokens
 from scepd.config.load import DEFAULT_PATH
 from scepd.config.settings import Premises
@@ -135,12 +135,12 @@ def _hold_really(plan: Plan, manner: Manner, premises: Premises) -> tuple[Produc
             create(record, text.encode(), PUBLIC)
     journal.finish()
     for line in plan.then:
-        click.echo(line)
+        say_done(line)
     if audit is not None and premises.audit is not None:
         command = shlex.join(
             ["scepd", "ca", "verify-record", str(record), "--key", str(premises.audit.public_key_file)]
         )
-        click.echo(f"record: {record}; verify it: {command}", err=True)
+        say_done(f"record: {record}; verify it: {command}", err=True)
     return products
 
 

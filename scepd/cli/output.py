@@ -1,6 +1,8 @@
 """How the command line speaks: tables, JSON, and errors in three parts (what, where, try)."""
 
 import json
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
@@ -33,6 +35,16 @@ def three_parts(what: str, where: str = "", hint: str = "") -> str:
     if hint:
         lines.append(f"  try: {hint}")
     return "\n".join(lines)
+
+
+def say_done(line: str, *, err: bool = False) -> None:
+    """Print what was done already: a reader that went away (`| head`) must not keep the rest from being done."""
+    try:
+        click.echo(line, err=err)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(nowhere, (sys.stderr if err else sys.stdout).fileno())
+        os.close(nowhere)
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:

@@ -1,7 +1,10 @@
 """`scepd ca`: what is shown, the next generation of an issuer, fresh RA keys; with a real token."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tomllib
 from datetime import UTC, datetime, timedelta
 
@@ -184,7 +187,10 @@ def test_C283_the_next_generation_says_where_it_will_publish_itself(site):
     text = site.config.read_text()
     crl = 'crl_urls = ["http://pki.example.net/crl/devices.crl"]\n'
     site.config.write_text(text.replace("[issuer.devices]\n", f"[issuer.devices]\n{crl}"))
-    for command, name in ((("rollover", "devices", "--from", AT), "devices-2"), (("ra", "devices", "--pair"), "devices")):
+    for command, name in (
+        (("rollover", "devices", "--from", AT), "devices-2"),
+        (("ra", "devices", "--pair"), "devices"),
+    ):
         steps = json.loads(site.scepd("ca", *command, "--plan").stdout)["steps"]
         ra = [step for step in steps if step["makes"].startswith("ra")]
         assert [step["crl_urls"] for step in ra] == [[f"http://pki.example.net/crl/{name}.crl"]] * 2
@@ -257,6 +263,27 @@ def test_S109_an_ocsp_key_is_made_certified_and_follows_its_issuer(site):
     assert "token" in json.loads(site.scepd("check", "--hsm", "--json").stdout)["passed"]
     site.scepd("ca", "responder", "devices", "--yes", "--write")
     assert load(site.config).issuer["devices"].ocsp.cache == timedelta(minutes=1)  # terms stay where the key changes
+
+
+def test_a_reader_that_goes_away_keeps_nothing_from_being_written(site):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [
+        sys.executable,
+        "-m",
+        "scepd.cli.main",
+        "ca",
+        "responder",
+        "devices",
+        "--write",
+        "--yes",
+        "--config",
+        site.config,
+    ]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(writing)
+    assert done.returncode == 0, done.stderr
+    assert load(site.config).issuer["devices"].ocsp.key.endswith("object=devices-ocsp")
 
 
 # Without a token.
