@@ -465,6 +465,7 @@ def test_E7_C6_N1_the_rehearsal(pki, clients):
     keeping.more()
     words = {row["what"]: row for row in server.status()["certificates"]}
     assert "its key signs their CRL" in words["issuer devices CA (retired)"]["do"]
+    assert words["issuer devices OCSP"]["days"] > 0  # the newest: the configured one ended long ago
     pki.verify("retired")
 
     restore(pki)
