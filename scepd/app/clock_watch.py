@@ -33,7 +33,7 @@ class ClockWatch:
         """Take a moment of an act that is on record, and what the store says this clock is held against."""
         if belief != self._told:
             # Set at the start, moved on once a day, or a person has said that the time is right.
-            self._told, self._belief, self._latest = belief, belief, _LONG_AGO
+            self._told, self._belief, self._latest = belief, belief, _LONG_AGO if belief is None else belief.at
         if moment is not None:
             self._latest = max(self._latest, moment)
 
@@ -53,13 +53,19 @@ class ClockWatch:
         self._latest = max(self._latest, present.at)
         return ""
 
-    def is_followed_by(self, belief: Belief | None) -> bool:
-        """Whether what the store says must be moved on, for a process that begins later; not for a clock in doubt."""
+    def step(self, kept: Belief | None) -> Belief | None:
+        """Return what the store must be told in place of what it keeps, for a process that begins later.
+
+        None where that still holds, or the clock is in doubt; one look at the clock, which may jump in between.
+        """
         present = self.present()
-        if belief is None or present.uptime < belief.uptime:
-            return True
-        ahead = belief.ahead(present)
-        return ahead < -TOLERANCE or (ahead <= TOLERANCE and present.uptime - belief.uptime >= _DAY)
+        if self._belief is not None and self._belief.ahead(present) > TOLERANCE:
+            return None
+        if kept is None or present.uptime < kept.uptime:
+            return present
+        ahead = kept.ahead(present)
+        is_due = ahead < -TOLERANCE or (ahead <= TOLERANCE and present.uptime - kept.uptime >= _DAY)
+        return present if is_due else None
 
     def present(self) -> Belief:
         """Return the clock's time tied to the machine's uptime."""

@@ -36,5 +36,6 @@ class MarksDuty:
     def _raise(self, repository: Repository) -> None:
         if self.lease.take(repository):
             repository.settle(self.marks, self.node)
-            if self.watch is not None and self.watch.is_followed_by(repository.clock_belief(self.node)):
-                repository.follow_clock(self.node, self.watch.present())
+            step = None if self.watch is None else self.watch.step(repository.clock_belief(self.node))
+            if step is not None:
+                repository.follow_clock(self.node, step)

@@ -3,6 +3,7 @@
 from contextlib import closing
 
 from scepd.app.clock import UtcClock, present
+from scepd.app.clock_watch import TOLERANCE
 from scepd.app.mark_file import mark_file
 from scepd.app.parcel import Parcel
 from scepd.app.run_once import run_to_end
@@ -21,7 +22,7 @@ def _migrate(settings: Settings, parcel: Parcel) -> int:
     with closing(StoreConnection(open_engine(settings.store.url, state))) as connection:
         settle(connection, mark_file(settings), settings.appliance.node, UtcClock().now())
         if parcel.recover:  # a start, not a reload: only while the service runs is a jump told from a long sleep
-            begin_clock(connection, settings.appliance.node, present(UtcClock()))
+            begin_clock(connection, settings.appliance.node, present(UtcClock()), TOLERANCE)
     return 0
 
 

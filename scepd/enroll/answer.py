@@ -57,7 +57,7 @@ class Answerer:
     `slot` are the seconds to which the answers that depend on decrypted bytes are rounded up, so that their time
     tells nothing. `kept` bounds the refusals that wait to be written: on an attacker's packet nothing is fsynced.
     `remotes` are what must be asked over the network, by profile and by their place in its order of methods.
-    `admit` is called before each message and raises `Unavailable` while nothing may be answered.
+    `admit` is called before each message, and again after each question; it raises `Unavailable` while nothing may be answered.
     """
 
     def __init__(
@@ -112,6 +112,7 @@ class Answerer:
         reached: Response | Suspended = await self._lanes.run(act, standing)
         while isinstance(reached, Suspended):
             verdict = await self._ask(reached)
+            self._admit()  # time has passed, and the clock may have jumped
             reached = await self._lanes.run(partial(respond_again, suspended=reached, verdict=verdict), standing)
         return reached
 

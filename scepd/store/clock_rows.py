@@ -35,6 +35,11 @@ def write_belief(connection: StoreConnection, node: str, belief: Belief) -> None
     _write(connection, f"clock:{node}", json.dumps(value))
 
 
+def drop_belief(connection: StoreConnection, node: str) -> None:
+    """Hold nothing against a node's clock, inside a write transaction."""
+    connection.change(_DROP, {"row": f"clock:{node}"})
+
+
 def last_acts(connection: StoreConnection) -> dict[str, tuple[int, datetime]]:
     """Return the end of each audit chain, number and time, but for those that were excused."""
     excused = read_excused(connection)

@@ -16,10 +16,17 @@ from scepd.store.writer import Writer
 _NOT_YET_VALID = select(func.count()).where(CERTIFICATE.c.not_before > bindparam("now"))
 
 
-def begin_clock(connection: StoreConnection, node: str, present: Belief) -> None:
-    """Believe the clock as it is: a machine that was off or slept for months starts with a later one."""
+def begin_clock(connection: StoreConnection, node: str, present: Belief, tolerance: timedelta) -> None:
+    """Believe the clock as it is: a machine that was off or slept for months starts with a later one.
+
+    One that is behind what is on record is not believed, so that nothing is held against it when it is put right.
+    """
     with connection.write():
-        clock_rows.write_belief(connection, node, present)
+        acts = clock_rows.last_acts(connection).values()
+        if any(at > present.at + tolerance for _sequence, at in acts):
+            clock_rows.drop_belief(connection, node)
+        else:
+            clock_rows.write_belief(connection, node, present)
 
 
 class Clocks(Writer):

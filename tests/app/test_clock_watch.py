@@ -127,6 +127,34 @@ def test_S111_a_process_that_begins_after_the_jump_is_told_by_the_store():
     assert rebooted.doubt() == ""
 
 
+def test_S111_a_process_that_begins_after_the_clock_was_set_back_is_told_too():
+    machine = Machine()
+    start = machine.watch().present()
+    machine.wait(DAY)
+    machine.moment = BEGIN - timedelta(hours=1)
+    fresh = machine.watch()
+    fresh.learn(None, start)  # nothing was done since the start
+    assert "set back" in fresh.doubt()
+
+
+def test_S111_a_machine_that_boots_with_a_lost_time_goes_on_by_itself_when_it_is_put_right(town):
+    machine = Machine()
+    machine.moment = town.clock.now()
+    town.enrol()
+    machine.moment -= timedelta(days=365)  # no battery: NTP comes after the start
+    begin_clock(town.store._connection, "n1", machine.watch().present(), TOLERANCE)
+    halt = Halt(watch=machine.watch())
+    news, _reactor = hearing(town, machine, halt)
+    assert "set back" in halt.cause
+    machine.wait(SECOND)
+    machine.moment += timedelta(days=365)
+    assert not halt.is_on
+    assert halt.cause == ""
+    machine.moment += timedelta(days=365)
+    assert halt.is_on  # from then on it is watched as any
+    news.stop()
+
+
 def test_S111_the_uptime_is_the_machines_and_goes_on():
     first = present(UtcClock())
     second = present(UtcClock())
@@ -172,7 +200,7 @@ def test_S111_nothing_is_signed_after_a_jump_not_even_before_the_news_until_a_pe
     machine.moment = town.clock.now()
     watch = machine.watch()
     halt = Halt(tells=True, watch=watch)
-    begin_clock(town.store._connection, "n1", watch.present())
+    begin_clock(town.store._connection, "n1", watch.present(), TOLERANCE)
     news, reactor = hearing(town, machine, halt)
     halt.require_off()
     machine.moment += timedelta(days=365)
@@ -251,6 +279,14 @@ def test_S111_the_store_follows_small_steps_for_processes_that_begin_later(town,
     machine.wait(10 * SECOND)
     machine.moment -= DAY
     assert kept() == watch.present()
+
+
+def test_S111_a_jump_is_not_told_to_the_store_where_it_keeps_nothing():
+    machine = Machine()
+    watch = machine.watch()
+    assert watch.doubt() == ""
+    machine.moment += DAY  # between two looks of the reactor's thread
+    assert watch.step(None) is None
 
 
 def test_S111_a_store_without_acts_says_nothing(town):

@@ -92,6 +92,26 @@ def test_P5_who_is_known_outside_gets_a_certificate(site):
     assert "asked" in [step.name for step in transaction.trail]
 
 
+def test_S111_nothing_is_signed_of_what_was_asked_before_the_clock_jumped(site):
+    halted = []
+
+    def admit():
+        if halted:
+            raise Unavailable("the clock jumped ahead", retry_after=60)
+
+    remote = Asked(KNOWN, waiting=Deferred())
+    site = site(remote)
+    site.answerer._admit = admit
+    body = site.device.request(challenge="theirs")
+    answers = site.begin(body)
+    halted.append(True)
+    remote.waiting.callback(None)
+    assert [(answer.status, answer.detail) for answer in answers] == [(503, "the clock jumped ahead")]
+    assert site.world.store.transactions() == []
+    halted.clear()
+    assert site.send(body).outcome == "issued"
+
+
 def test_P5_who_is_not_known_outside_is_asked_of_the_methods_that_follow(site):
     site = site(Asked(None))
     assert site.send(site.device.request(challenge="wrong")).reason == "challenge_invalid"
