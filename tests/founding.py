@@ -6,6 +6,7 @@ KIND `ca`: a new CA that is its own RA; `both`: one RA key with both roles; `sig
 import os
 import subprocess
 import sys
+import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -37,9 +38,10 @@ def found(config, kind):
     )
     assert done.returncode == 0, done.stderr
     pem, label = config.parent / "single.pem", f"single-{kind}"
-    pair = f'{{ key = "pkcs11:token=scepd;object={label}", certificate = "{pem}" }}'
+    key = f"pkcs11:token={tomllib.loads(config.read_text())['hsm']['token']};object={label}"
+    pair = f'{{ key = "{key}", certificate = "{pem}" }}'
     lines = {
-        "ca": [f'key = "pkcs11:token=scepd;object={label}"', f'certificate = "{pem}"', "insecurely_ca_is_ra = true"],
+        "ca": [f'key = "{key}"', f'certificate = "{pem}"', "insecurely_ca_is_ra = true"],
         "both": [f"ra = {pair}"],
         "sign": [f"ra_sign = {pair}"],
     }[kind]
@@ -55,9 +57,7 @@ def found(config, kind):
 def main(config, kind):
     """Make the key and its certificate, single.pem beside the configuration."""
     settings = load_settings(config)
-    token = Token.open(
-        load_module(str(settings.hsm.module)), token_settings(settings.hsm), read_pin(settings.hsm.pin)
-    )
+    token = Token.open(load_module(str(settings.hsm.module)), token_settings(settings.hsm), read_pin(settings.hsm.pin))
     session, now = token.session(writable=True), datetime.now(UTC)
     label = f"single-{kind}"
     public = generate_ec(session, label, "P-256") if kind == "sign" else generate_rsa(session, label, 2048, "both")

@@ -104,7 +104,7 @@ def _generate(session: Session, label: str, random: Callable[[int], bytes], make
             public, _private = make(names, lean)
     except (exceptions.MechanismInvalid, exceptions.KeySizeRange, exceptions.DomainParamsInvalid) as error:
         problem = f"the token does not make this kind of key ({describe(error)})"
-        raise OperatorError(problem, "pkcs11-tool --list-mechanisms") from error
+        raise OperatorError(problem, "another key type, such as rsa:3072; pkcs11-tool --list-mechanisms") from error
     except (exceptions.SessionReadOnly, exceptions.TokenWriteProtected) as error:
         raise OperatorError(
             f"the token cannot be written to ({describe(error)})", "check its write protection"

@@ -20,6 +20,7 @@ from tests.live.killing import wait_until
 from tests.live.nginx import Nginx
 from tests.live.server import STATIC, copy_of, run
 from tests.ports import free_port
+from tests.tokens import CHOSEN
 
 pytestmark = pytest.mark.live
 WORKERS = 2
@@ -39,7 +40,8 @@ names = { dns = ["*"] }
 def answering(template, place):
     server = copy_of(template, place / "ocsp")
     server.edit(r"^workers = \d+", f"workers = {WORKERS}")
-    server.scepd("ca", "responder", "devices", "--yes", "--write")
+    kind = () if CHOSEN.elliptic else ("--key-type", "rsa:2048")
+    server.scepd("ca", "responder", "devices", "--yes", "--write", *kind)
     server.edit(r"^(crl = [^#\n]*).*$", rf"\1\n{urls(server)}")
     with server.config.open("a") as config:
         config.write(SERVERS)
