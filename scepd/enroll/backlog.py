@@ -1,13 +1,15 @@
 """What is written of refusals after their answers: kept in memory, written in one batch, so that no packet costs an fsync."""
 
+import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 
+import attrs
 from twisted.logger import Logger
 
 from scepd.enroll.context import Context
 from scepd.enroll.respond import Response
-from scepd.records import Posting, Refusal
+from scepd.records import Posting, Refusal, to_json
 
 _HOUR = 3600.0  # seconds
 _REMEMBERED = 10_000  # refusals that somebody was told of
@@ -17,7 +19,8 @@ _MOST_NOTICES = 200  # between two batches
 class Backlog:
     """Refusals for the trail, the newest `kept` of them, and notices for services outside.
 
-    Somebody known who repeats the same refused request is told of once an hour. Notices that could not be written wait
+    Somebody known who repeats the same refused request is told of once an hour at most: this process's own repetitions
+    go no further, and the store leaves out what another process wrote. Notices that could not be written wait
     for the next batch; what goes beyond the bounds is counted in the log, and missing outside.
     """
 
@@ -39,7 +42,8 @@ class Backlog:
         self._refusals.append(refusal)
         if response.notices and not self._was_told(refusal):
             room = max(0, _MOST_NOTICES - len(self._notices))  # those that were put back may be more than the bound
-            self._notices.extend(response.notices[:room])
+            once = _digest(refusal)
+            self._notices.extend(attrs.evolve(posting, once=once) for posting in response.notices[:room])
             self._dropped += max(0, len(response.notices) - room)
 
     def take(self) -> tuple[Sequence[Refusal], Sequence[Posting]]:
@@ -61,14 +65,21 @@ class Backlog:
             self._log.warn(event="notices_dropped", count=dropped, hint=hint)
 
     def _was_told(self, refusal: Refusal) -> bool:
-        now = self._seconds()
-        key = (refusal.profile, refusal.transaction_id, refusal.requester, refusal.reason)
+        now, key = self._seconds(), _sameness(refusal)
         told = self._told.pop(key, None)
         is_fresh = told is not None and now - told < _HOUR
         self._told[key] = told if told is not None and is_fresh else now
         if len(self._told) > _REMEMBERED:
             self._told.popitem(last=False)
         return is_fresh
+
+
+def _sameness(refusal: Refusal) -> tuple[str, ...]:
+    return (refusal.profile, refusal.transaction_id, refusal.requester.hex(), refusal.reason.value)
+
+
+def _digest(refusal: Refusal) -> bytes:
+    return hashlib.sha256(to_json(_sameness(refusal)).encode()).digest()
 
 
 def write(context: Context, refusals: Sequence[Refusal], notices: Sequence[Posting]) -> int:

@@ -59,6 +59,7 @@ class Posting:
     notice: Notice
     enclosure: bytes | None = attrs.field(default=None, repr=False)
     attempts: int = 0
+    once: bytes = b""  # what is told once an hour however often it happens has the same digest each time
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ from scepd.refusal import Reason
 from scepd.store.access_tables import DISABLED_PROFILE, ENTITY, TOKEN
 from scepd.store.check_rows import Findings, judged, pages
 from scepd.store.engines import StoreConnection
-from scepd.store.outside_tables import OUTBOX, TICKET
+from scepd.store.outside_tables import OUTBOX, TICKET, TOLD
 from scepd.store.rows import time_text
 from scepd.store.schema import CERTIFICATE, CHALLENGE, CHALLENGE_USE, LEASE, REFUSAL, TRANSACTION
 from scepd.store.status_tables import CRL, RESPONDER
@@ -20,6 +20,7 @@ from scepd.store.status_tables import CRL, RESPONDER
 # The audit trail has its own check, which names the chain.
 TABLES: tuple[Table, ...] = (
     CHALLENGE, TRANSACTION, CERTIFICATE, CHALLENGE_USE, REFUSAL, CRL, RESPONDER, LEASE, ENTITY, DISABLED_PROFILE, TOKEN, TICKET, OUTBOX,
+    TOLD,
 )  # fmt: skip
 
 _TIMES = frozenset({

@@ -12,10 +12,11 @@ from typing import Any
 
 import attrs
 from sqlalchemy import bindparam, delete, func, insert, literal_column, select, update
+from sqlalchemy.dialects.sqlite import insert as insert_or_not
 
 from scepd.records import Intent, Notice, Petition, Posting, Rejected, Transaction, to_json
 from scepd.store.engines import StoreConnection
-from scepd.store.outside_tables import OUTBOX
+from scepd.store.outside_tables import OUTBOX, TOLD
 from scepd.store.rows import time_text
 from scepd.store.writer import Writer
 
@@ -24,6 +25,8 @@ _HELD, _WAITING, _GIVEN_UP = "held", "waiting", "given_up"  # the states of a ro
 _ERROR = 500  # characters of a trouble that are kept
 _KEPT = timedelta(days=30)  # how long an operator can look at what was given up
 _MOST_LOOSE = 10_000  # notices without a transaction, which cost whoever causes them nothing
+_AGAIN = timedelta(hours=1)  # from when on the same is told once more
+_TOLD_KEPT = 10_000  # what is known to have been told
 _LEFT_OUT = ("number", "csr_der")
 
 _ADD = insert(OUTBOX)
@@ -53,6 +56,10 @@ _PUT_OFF = (
         last_error=bindparam("error"),
     )
 )
+_TELL_ONCE = insert_or_not(TOLD).on_conflict_do_nothing()
+_FORGET_TOLD = delete(TOLD).where(TOLD.c.at <= bindparam("before"))
+_NEWEST_TOLD = select(func.max(TOLD.c.id))
+_TRIM_TOLD = delete(TOLD).where(TOLD.c.id <= bindparam("last"))
 _SWEEP = delete(OUTBOX).where(_O.state == _GIVEN_UP, _O.due <= bindparam("before"))
 
 
@@ -112,16 +119,26 @@ class Outbox(Writer):
     def add_notices(self, postings: Sequence[Posting]) -> int:
         """Keep notices of what never became a transaction, such as a refusal of somebody known.
 
-        So many may wait to be told; returns how many are beyond that, and not kept.
+        So many may wait to be told; returns how many are beyond that, and not kept. What is to be told `once` is left
+        out where any writer kept it within the hour.
         """
         if not postings:
             return 0
+        dropped = 0
         with self._act("add_notices") as now:
+            self._connection.change(_FORGET_TOLD, {"before": time_text(now - _AGAIN)})
             waiting = self._connection.first(_COUNT_LOOSE)
-            room = max(0, _MOST_LOOSE - (0 if waiting is None else waiting[0]))
-            for posting in postings[:room]:
-                _post(self._connection, posting, now, None)
-        return max(0, len(postings) - room)
+            room = _MOST_LOOSE - (0 if waiting is None else waiting[0])
+            for posting in postings:
+                if room <= 0:
+                    dropped += 1
+                elif self._is_news(posting, now):
+                    _post(self._connection, posting, now, None)
+                    room -= 1
+            newest = self._connection.first(_NEWEST_TOLD)
+            last = ((newest and newest[0]) or 0) - _TOLD_KEPT
+            self._connection.change(_TRIM_TOLD, {"last": last})
+        return dropped
 
     def due_notices(self, limit: int) -> Sequence[Posting]:
         """Return what is to be told now, the longest due first; each notice has its row's number."""
@@ -152,6 +169,12 @@ class Outbox(Writer):
         """Drop what was given up long ago; return how many rows."""
         with self._act("sweep_notices") as now:
             return self._connection.change(_SWEEP, {"before": time_text(now - _KEPT)})
+
+    def _is_news(self, posting: Posting, now: datetime) -> bool:
+        if not posting.once:
+            return True
+        values = {"kind": posting.kind, "digest": posting.once, "at": time_text(now)}
+        return self._connection.change(_TELL_ONCE, values) == 1
 
     def _postings(self, state: str, until: datetime, limit: int) -> Sequence[Posting]:
         values = {"in_state": state, "now": time_text(until), "most": limit}

@@ -42,3 +42,16 @@ OUTBOX = Table(
     Index("ix_outbox_held", "transaction", sqlite_where=literal_column("state = 'held'")),
     Index("ix_outbox_due", "state", "due"),
 )
+
+# What services were lately told of, where whoever repeats it is told of once an hour over all workers.
+TOLD = Table(
+    "told",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    # SHA-256 over what makes two refusals the same.
+    Column("digest", LargeBinary, nullable=False),
+    Column("at", Text, nullable=False),
+    UniqueConstraint("kind", "digest"),
+    Index(None, "at"),
+)

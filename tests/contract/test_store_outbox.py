@@ -7,6 +7,7 @@ import pytest
 
 from scepd.records import Notice, Posting, TransactionState
 from scepd.refusal import Reason
+from scepd.store import outbox
 from scepd.store.outbox import Told
 from tests.store.building import BEGIN, Device, certificate_of, make_intent, make_petition
 
@@ -122,3 +123,32 @@ def test_P5_told_put_off_and_given_up(store, clock):
     assert store.sweep_notices() == 1
     assert store.given_up_notices() == []
     assert due(store) == [("b", "rejected")]  # never forgotten while it can be told
+
+
+def test_S41_what_is_told_once_is_told_once_by_whichever_writer(opening, store, clock):
+    other = opening(owner="alpha/1")
+    notice = Notice("routers", "4B2F", "r1", "rejected", reason="name_refused")
+    same = [Posting("intune", notice, once=b"1" * 32), Posting("webhook-0", notice, once=b"1" * 32)]
+    for writer in (store, other, store):
+        assert writer.add_notices(same) == 0
+    assert due(store) == [("intune", "rejected"), ("webhook-0", "rejected")]
+    store.settle_notices([Told(1), Told(2)])  # what was delivered is known to have been told too
+    clock.moment = BEGIN + timedelta(minutes=59)
+    other.add_notices([*same, Posting("intune", notice, once=b"2" * 32)])
+    assert due(store) == [("intune", "rejected")]
+    clock.moment = BEGIN + timedelta(hours=1)
+    other.add_notices(same)
+    store.add_notices(same)
+    assert len(due(store)) == 3
+
+
+def test_S41_what_was_told_is_remembered_within_bounds(opening, store, table_rows, monkeypatch):
+    monkeypatch.setattr(outbox, "_TOLD_KEPT", 2)
+    monkeypatch.setattr(outbox, "_MOST_LOOSE", 4)
+    notice = Notice("routers", "4B2F", "r1", "rejected")
+    for number in range(4):
+        assert store.add_notices([Posting("a", notice, once=bytes([number]) * 32)]) == 0
+    assert table_rows("SELECT hex(substr(digest, 1, 1)) FROM told ORDER BY id") == [("02",), ("03",)]
+    assert store.add_notices([Posting("a", notice, once=bytes([9]) * 32)]) == 1
+    # Nobody hears of what had no room: so it is not known to have been told.
+    assert table_rows("SELECT count(*) FROM told") == [(2,)]

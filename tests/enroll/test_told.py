@@ -161,7 +161,25 @@ def test_S41_whoever_repeats_a_refused_request_is_told_of_once_an_hour(site):
     site.clock.advance(3601)
     assert refused(site, transaction_id="same") == "name_refused"
     flush(site)
+    assert len(site.world.store.due_notices(100)) == 1  # another worker may have told of it meanwhile: the store knows
+    site.world.clock.time += timedelta(seconds=3601)
+    site.clock.advance(3601)
+    assert refused(site, transaction_id="same") == "name_refused"
+    flush(site)
     assert len(site.world.store.due_notices(100)) == 2
+
+
+def test_S41_another_worker_that_refuses_the_same_request_tells_nobody(site):
+    site = site()
+    other = Answerer(OneLane(site.world.context), site.clock, remotes=site.answerer._remotes)
+    body = site.device.request(challenge="theirs", extensions=[make.dns_names("other.example")], transaction_id="same")
+    for answerer in (site.answerer, other):
+        results = []
+        ensureDeferred(answerer.answer(site.world.profiles["default"], body, ORIGIN)).addCallback(results.append)
+        assert results[0].reason == "name_refused"
+        ensureDeferred(answerer.flush())
+    [posting] = site.world.store.due_notices(100)
+    assert posting.notice.transaction_id == "same"
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 
-from scepd.records import ChallengeState, TransactionState
+from scepd.records import ChallengeState, Notice, Posting, TransactionState
 from scepd.refusal import Reason, Reject
 from scepd.store.check import check_store
 
@@ -164,3 +164,18 @@ def test_threads_with_a_repository_each_exclude_each_other(directory):
     assert len(repository.challenges(limit=100_000)) == sum(counts)
     assert check_store(repository, {}) == []
     repository.close()
+
+
+def tell_all(slot, directory, rounds):
+    """Keep the notice of one refused request after the other, as every worker that saw it does."""
+    repository = open_repository(directory, owner=f"alpha/{slot}")
+    for number in range(rounds):
+        notice = Notice("routers", f"t{number}", f"r{slot}", "rejected", reason="name_refused")
+        repository.add_notices([Posting("webhook-0", notice, once=number.to_bytes(32, "big"))])
+    repository.close()
+
+
+def test_S41_two_workers_that_saw_one_device_refused_tell_of_it_once(directory, repository):
+    in_processes(2, tell_all, directory, 50)
+    told = [posting.notice.transaction_id for posting in repository.due_notices(1000)]
+    assert sorted(told) == sorted({f"t{number}" for number in range(50)})
