@@ -79,7 +79,7 @@ def _sameness(refusal: Refusal) -> tuple[str, ...]:
 
 
 def _digest(refusal: Refusal) -> bytes:
-    return hashlib.sha256(to_json(_sameness(refusal)).encode()).digest()
+    return hashlib.sha256(to_json(_sameness(refusal)).encode("utf-8", "surrogatepass")).digest()
 
 
 def write(context: Context, refusals: Sequence[Refusal], notices: Sequence[Posting]) -> int:
