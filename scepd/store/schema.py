@@ -17,7 +17,7 @@ from sqlalchemy import (
 from scepd.records import CertificateState, ChallengeState, TransactionState
 
 # The version of the tables that this program writes, and by which `store.version` decides whether it may read a store.
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 
 METADATA = MetaData(
     naming_convention={
@@ -174,6 +174,8 @@ CERTIFICATE = Table(
     UniqueConstraint("transaction"),
     one_of("state", [state.value for state in CertificateState]),
     Index(None, "public_key"),
+    # Whether a key is blocked is asked at each claim, however often the key was certified (threat S-48).
+    Index("ix_certificate_revoked_key", "public_key", sqlite_where=literal_column("state = 'revoked'")),
     Index(None, "subject_folded"),
     # One successor (threat S-49); rows of no renewal, nearly all, are not in it.
     Index(

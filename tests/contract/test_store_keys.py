@@ -116,7 +116,7 @@ def test_S48_C218_keys_and_subjects_are_found_by_an_index(store, table_rows):
     from scepd.store import lineage
 
     for statement, index in (
-        (lineage.KEY_BLOCKED, "ix_certificate_public_key"),
+        (lineage.KEY_BLOCKED, "ix_certificate_revoked_key"),
         (lineage._SUBJECT_TAKEN, "ix_certificate_subject_folded"),
     ):
         compiled = statement.compile(dialect=sqlite.dialect())
