@@ -9,6 +9,7 @@ import attrs
 import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import AttributeOID
 
 from tests.emulators.https import HttpsServer, Reply
 
@@ -33,10 +34,14 @@ class Lies:
 
 
 class IntuneEmulator(HttpsServer):
-    """One tenant with one application; `code` is what it answers about requests."""
+    """One tenant with one application; `code` is what it answers about requests.
+
+    With `known`, the challenges that it made, it validates no request with another.
+    """
 
     def __init__(self, *, certificate_pem=None, **options):
         self.code = "Success"
+        self.known = None
         self.lies = Lies()
         self.certificate = x509.load_pem_x509_certificate(certificate_pem) if certificate_pem else None
         self.tokens = {}  # text -> scope
@@ -120,4 +125,11 @@ class IntuneEmulator(HttpsServer):
         }
         rows, member = kept[word]
         rows.append(asked[member])
+        if word == "validateRequest" and self.known is not None and _challenge(asked[member]) not in self.known:
+            return _json({"code": "ChallengeDecryptionError", "errorDescription": "canary-description"})
         return _json({"code": self.code, "errorDescription": "" if self.code == "Success" else "canary-description"})
+
+
+def _challenge(asked):
+    csr = x509.load_der_x509_csr(base64.b64decode(asked["certificateRequest"]))
+    return csr.attributes.get_attribute_for_oid(AttributeOID.CHALLENGE_PASSWORD).value.decode()

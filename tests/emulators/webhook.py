@@ -11,10 +11,14 @@ OLDEST = 300  # seconds
 
 
 class WebhookReceiver(HttpsServer):
-    """Answers with `verdict`, an object, or with `reply` where a test wants something else."""
+    """Answers with `verdict`, an object, or with `reply` where a test wants something else.
+
+    With `known`, the challenges that are good by the path at which they are asked about, it denies all others.
+    """
 
     def __init__(self, clock, **options):
         self.clock = clock
+        self.known = None
         self.verdict = {"decision": "allow"}
         self.reply = None
         self.seen = set()
@@ -27,6 +31,8 @@ class WebhookReceiver(HttpsServer):
     def _judge(self, received):
         if not self.accepts(received):
             return Reply(status=401, body=b'{"decision": "deny"}')
+        if self.known is not None and json.loads(received.body)["challenge"] not in self.known.get(received.path, ()):
+            return Reply(body=b'{"decision": "deny"}')
         return self.reply or Reply(body=json.dumps(self.verdict).encode())
 
     def accepts(self, received):

@@ -1,5 +1,6 @@
 """Every method at every profile of every tenant: a credential is good where it was given, and nowhere else (threats S-09, S-43)."""
 
+import json
 import secrets
 import signal
 import ssl
@@ -15,9 +16,13 @@ from scepd.message.certrep import read_certrep
 from scepd.message.names import PkiStatus
 from scepd.records import CertificateState
 from tests import make
+from tests.config.pki import write_secret
+from tests.emulators import intune
+from tests.emulators.webhook import SECRET, WebhookReceiver
 from tests.live.device import EVERYTHING, certificate, running
 from tests.live.http_wire import exchange, request
-from tests.live.opened import opened
+from tests.live.killing import wait_until
+from tests.live.opened import WallClock, opened
 from tests.live.server import copy_of
 from tests.ports import free_port
 from tests.x509.factory import make as make_holder
@@ -34,7 +39,10 @@ METHODS = {
     "one-time": '{{ method = "one-time" }}',
     "entity": '{{ method = "entity" }}',
     "signed": '{{ method = "signed", trust = "signer.pem", audience = "https://scep.example.net/{name}" }}',
+    "webhook": '{{ method = "webhook", url = "{hook}", secret = {{ file = "hook.secret" }}, trust = "hook.pem" }}',
+    "intune": '{{ method = "intune", tenant = "{directory}", client_id = "{client}", secret = {{ file = "intune.secret" }}, authority = "{intune}", graph = "{intune}", trust = "{trust}" }}',
 }
+TAKE_LONG = {"signed", "webhook", "intune"}  # challenges as long as a token
 CONFIG = """
 [listener.mtls]
 address = "127.0.0.1:{mtls}"
@@ -88,6 +96,38 @@ PLACES = [Place(tenant, method) for tenant in TENANTS for method in METHODS]
 GATES = [Place(tenant, "line") for tenant in TENANTS]
 
 
+class Services:
+    """One webhook receiver, with a path for each profile, and an Intune for each tenant: each knows its own challenges."""
+
+    def __init__(self, directory):
+        self.hook = WebhookReceiver(WallClock())
+        self.intunes = {tenant: intune.IntuneEmulator() for tenant in TENANTS}
+        self.hook.known = {f"/{place.name}": set() for place in PLACES if place.kind == "webhook"}
+        (directory / "hook.pem").write_bytes(self.hook.trust_pem)
+        write_secret(directory / "hook.secret", SECRET.encode())
+        write_secret(directory / "intune.secret", intune.SECRET.encode())
+        for tenant, service in self.intunes.items():
+            service.known = set()
+            (directory / f"intune{tenant}.pem").write_bytes(service.trust_pem)
+
+    def words(self, place):
+        """What the configuration of a method says of the services."""
+        return {
+            "hook": self.hook.url(f"/{place.name}"), "intune": self.intunes[place.tenant].url(""),
+            "trust": f"intune{place.tenant}.pem", "directory": intune.TENANT, "client": intune.CLIENT,
+        }  # fmt: skip
+
+    def new_challenge(self, place):
+        """Let the service of a profile know one more challenge; return it."""
+        known = self.hook.known[f"/{place.name}"] if place.kind == "webhook" else self.intunes[place.tenant].known
+        known.add(made := secrets.token_urlsafe(24))
+        return made
+
+    def close(self):
+        for service in (self.hook, *self.intunes.values()):
+            service.close()
+
+
 class Site:
     """A server with a profile of each method for each tenant, and a factory for each gate."""
 
@@ -97,6 +137,7 @@ class Site:
         self.signer = make_holder("MDM", extensions=(), **DATES)
         self.factories = {gate: root(f"Factory of {gate.name}", **DATES) for gate in GATES}
         self.secrets = {place: secrets.token_urlsafe(24) for place in PLACES if place.kind == "static"}
+        self.services = Services(server.directory)
         (server.directory / "signer.pem").write_bytes(self.signer.pem)
         for place, text in self.secrets.items():
             file = server.directory / f"{place.name}.secret"
@@ -108,7 +149,7 @@ class Site:
             config.write(CONFIG.format(mtls=self.mtls))
             for place in PLACES:
                 default = "true" if place.tenant and place.kind == "static" else "false"
-                challenge = METHODS[place.kind].format(name=place.name)
+                challenge = METHODS[place.kind].format(name=place.name, **self.services.words(place))
                 config.write(PROFILE.format(name=place.name, challenge=challenge, default=default))
             for gate in GATES:
                 config.write(GATED.format(name=gate.name))
@@ -123,6 +164,8 @@ class Site:
             return Credential(place, self.secrets[place], subject)
         if place.kind == "signed":
             return Credential(place, self._token(place, subject), subject)
+        if place.kind in {"webhook", "intune"}:
+            return Credential(place, self.services.new_challenge(place), subject)
         if place.kind == "entity":
             entity = {"cn": subject, "names": [], "attributes": {}}
             (made,) = self._ask("entities", place, entities=[entity])
@@ -176,15 +219,19 @@ def site(template, place):
     server = copy_of(template, place / "diagonal")
     server.edit(r"^workers = \d+", "workers = 2")
     site = Site(server)
-    server.start()
-    yield site
-    assert server.stop() in {0, -signal.SIGTERM}
+    try:
+        server.start()
+        yield site
+    finally:
+        status = server.stop()
+        site.services.close()
+    assert status in {0, -signal.SIGTERM}
     server.check_store()
 
 
 def refusal_of(credential, place):
     """A token is longer than a challenge may be where no tokens are taken; every other credential is just a wrong one."""
-    is_too_long = credential.place.kind == "signed" != place.kind
+    is_too_long = credential.place.kind == "signed" and place.kind not in TAKE_LONG
     return "certification request not accepted" if is_too_long else "challenge rejected"
 
 
@@ -203,6 +250,14 @@ def test_S09_S43_a_challenge_is_good_at_its_own_profile_alone(site):
         assert {name: (row.state, row.subject) for name, row in issued.items() if not name.endswith("-line")} == {
             one.place.name: (CertificateState.ISSUED, f"CN={one.subject}") for one in credentials
         }
+    # A service was asked about its own profile alone, and has heard of no certificate but that of its own tenant.
+    asked = {(received.path, json.loads(received.body)["profile"]) for received in site.services.hook.received}
+    assert asked == {(path, path[1:]) for path in site.services.hook.known}
+    for tenant, service in site.services.intunes.items():
+        wait_until(lambda heard=service.successes: heard, what=f"a report to {service.url('')}")
+        (heard,) = service.successes
+        assert int(heard["certificateSerialNumber"], 16) == issued[Place(tenant, "intune").name].serial
+        assert service.failures == []
 
 
 @pytest.mark.parametrize("version", VERSIONS)
