@@ -11,13 +11,14 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
+from scepd.app.service import ask_desk
 from scepd.message.algorithms import CryptoPolicy
 from scepd.message.certrep import read_certrep, read_certs_only
 from scepd.message.csr_attributes import Extension
 from scepd.message.enveloped import decrypt
 from scepd.message.names import PkiStatus
 from tests import make
-from tests.live.device import certificate
+from tests.live.device import certificate, running
 from tests.live.http_wire import Wire, exchange, request
 from tests.live.server import STATIC, copy_of, run
 from tests.ports import free_port
@@ -51,6 +52,10 @@ class Site:
                     f'\n[profile.{name}]\nissuer = "devices"\nclient_certificate = {{ trust = "{trust}", subject = "any" }}\n'
                     'challenge = [{ method = "static", secret = { file = "static-challenge" } }]\n'
                 )
+            config.write(
+                '\n[profile.waiting]\nissuer = "devices"\nclient_certificate = { trust = "a.pem", subject = "any" }\napproval = "manual"\n'
+                'challenge = [{ method = "static", secret = { file = "static-challenge" } }]\n'
+            )
         self.sign, self.decrypt = (certificate(server, f"devices-ra-{role}") for role in ("sign", "decrypt"))
 
     def tls(self, holder=None, version=ssl.TLSVersion.TLSv1_3):
@@ -171,6 +176,48 @@ def test_our_client_shows_a_certificate(site, tmp_path):
     assert (status, "HTTP 401" in words) == (1, True), words
     status, words, _ = enroll("six", *shown[:3], tmp_path / "stranger.key")
     assert (status, "cannot be shown to the server" in words) == (1, True), words
+
+
+def approve(site, profile):
+    """Approve the one request of the profile that waits."""
+    status, rows = ask_desk(running(site.server), "GET", f"/api/v1/requests?profile={profile}", {})
+    (row,) = [row for row in rows if row["state"] == "PENDING"]
+    assert status == ask_desk(running(site.server), "POST", f"/api/v1/requests/{row['id']}/approve", {})[0] == 200
+
+
+def test_our_client_shows_its_certificate_also_when_it_polls(site, tmp_path):
+    files, key, out = (tmp_path / "tls.pem", tmp_path / "tls.key"), tmp_path / "d.key", tmp_path / "d.pem"
+
+    def hold(holder):
+        for file, octets in zip(files, (holder.pem, holder.key_pem), strict=True):
+            file.write_bytes(octets)
+
+    def poll():  # in another directory, and nothing is said again
+        done = run(*site.server.client("poll"), "--key", key, cwd=site.server.directory, check=False)
+        return done.returncode, done.stderr
+
+    hold(device(site))
+    asked = run(
+        *site.server.client("enroll"), "--url", f"https://127.0.0.1:{site.strict}/scep-mtls/waiting", "--ca-file", site.server.ca,
+        "--fingerprint", site.server.fingerprint(), "--challenge-file", "-", "--cn", "polls", "--key", key, "--out", out,
+        "--tls-certificate", "tls.pem", "--tls-key", "tls.key", cwd=tmp_path, check=False, input=STATIC,
+    )  # fmt: skip
+    assert asked.returncode == 3, asked.stderr
+    approve(site, "waiting")
+    hold(device(site, "b"))
+    status, words = poll()
+    assert (status, "HTTP 401" in words) == (1, True), words
+    files[1].unlink()
+    status, words = poll()
+    assert (status, f"{files[0]} and {files[1]} cannot be shown" in words) == (1, True), words
+    assert not out.exists()
+    hold(device(site))  # renewed meanwhile; nothing was lost by the polls that failed
+    status, words = poll()
+    assert status == 0, words
+    run("openssl", "verify", "-CAfile", site.server.ca, out)
+    assert not list(tmp_path.glob("*.pending"))
+    polls = [line for line in site.server.log_lines() if "profile=waiting" in line and "type=CertPoll" in line]
+    assert ["outcome=issued" in line for line in polls] == [True], polls
 
 
 def test_the_certificate_and_the_challenge_are_both_needed(site):
