@@ -19,6 +19,7 @@ events {{ worker_connections 128; }}
 http {{
     access_log {directory}/access.log;
 {temporary}
+{around}
     server {{
         listen 127.0.0.1:{port};
         large_client_header_buffers 4 64k;
@@ -37,13 +38,14 @@ class Nginx:
     process: subprocess.Popen
 
     @classmethod
-    def start(cls, directory, body):
-        """Start it with the body of one server block, and wait until it listens."""
+    def start(cls, directory, body, around=""):
+        """Start it with the body of one server block, and what is `around` the block; wait until it listens."""
         directory.mkdir()
         port = free_port()
         temporary = "\n".join(f"    {name}_temp_path {directory}/{name};" for name in _TEMPORARY)
         config = directory / "nginx.conf"
-        config.write_text(_FRAME.format(directory=directory, temporary=temporary, port=port, body=body))
+        words = {"directory": directory, "temporary": temporary, "port": port, "body": body, "around": around}
+        config.write_text(_FRAME.format(**words))
         process = subprocess.Popen(
             ["/usr/sbin/nginx", "-p", directory, "-e", directory / "error.log", "-c", config],
             stdout=subprocess.DEVNULL,

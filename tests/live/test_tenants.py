@@ -19,9 +19,10 @@ from scepd.message.certrep import read_certrep
 from scepd.message.names import PkiStatus
 from tests import make
 from tests.live import clients
-from tests.live.device import certificate
+from tests.live.device import EVERYTHING, certificate
 from tests.live.http_wire import Wire, request
 from tests.live.nginx import Nginx
+from tests.live.opened import opened
 from tests.live.server import copy_of, run
 from tests.ports import free_port
 
@@ -232,6 +233,54 @@ def test_S73_no_path_outside_leads_out_of_a_tenant(site, path):
 def test_every_path_of_the_tenant_comes_through(site, path):
     reply = site.ask(request("GET", f"{path}?operation=GetCACaps"))
     assert (reply.status, b"SCEPStandard" in reply.body) == (200, True)
+
+
+CACHING = """
+        location / {{
+            proxy_pass http://127.0.0.1:{port};
+            proxy_cache kept;
+            proxy_cache_methods GET HEAD POST;
+            proxy_cache_valid any 10m;
+            add_header X-Cache $upstream_cache_status always;
+        }}
+"""
+
+
+@pytest.fixture
+def cache(site, tmp_path):
+    """An nginx that keeps whatever it may, from POST too and by the URL alone; it takes octets and returns (kept, reply)."""
+    around = f"    proxy_cache_path {tmp_path}/kept keys_zone=kept:1m;"
+    nginx = Nginx.start(tmp_path / "nginx", CACHING.format(port=site.server.http), around)
+
+    def ask(octets):
+        reply = site.ask(octets, port=nginx.port)
+        return reply.headers["x-cache"] == "HIT", reply
+
+    yield ask
+    nginx.stop()
+
+
+def test_S76_a_caching_proxy_keeps_what_the_CA_says_and_no_message_of_a_device(site, cache):
+    for operation in ("GetCACaps", "GetCACert"):  # it does keep what it may
+        twice = [cache(request("GET", f"/mytenant/scep?operation={operation}")) for _ in range(2)]
+        assert [(kept, reply.status) for kept, reply in twice] == [(False, 200), (True, 200)]
+        assert twice[0][1].body == twice[1][1].body
+    first, second = (site.message(challenge) for challenge in (site.server.challenge(profile="fleet"), "guessed"))
+    target = "/mytenant/scep?operation=PKIOperation"
+    by_get = request("GET", f"{target}&message={quote(base64.b64encode(first), safe='')}")
+    by_post = [request("POST", target, message) for message in (first, second)]
+    answers = [cache(octets) for octets in (by_get, by_get, *by_post)]
+    assert [kept for kept, _reply in answers] == [False] * 4
+    read = [read_certrep(reply.body, trusted=[site.sign]) for _kept, reply in answers]
+    assert [answer.status for answer in read] == [PkiStatus.SUCCESS] * 3 + [PkiStatus.FAILURE]
+    assert [answer.transaction_id == read[0].transaction_id for answer in read] == [True, True, True, False]
+    with opened(site.server) as (repository, _issuers):
+        rows = {row.key.transaction_id: row for row in repository.transactions(limit=EVERYTHING)}
+    site.server.scepd("cert", "revoke", f"{rows[read[0].transaction_id].serial:x}")
+    kept, reply = cache(by_get)  # replayed, it does not bring back what the first answer was
+    assert (kept, read_certrep(reply.body, trusted=[site.sign]).status) == (False, PkiStatus.FAILURE)
+    for refused in (f"{target}&message=%21", "/scep/nowhere?operation=GetCACaps", "/mytenant/scep?operation=Nonsense"):
+        assert [cache(request("GET", refused))[0] for _ in range(2)] == [False, False]
 
 
 def ask_from(site, source, *fields, port=None):

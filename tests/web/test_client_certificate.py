@@ -7,6 +7,7 @@ import subprocess
 import time
 import urllib.parse
 from datetime import timedelta
+from itertools import product
 
 import attrs
 import pytest
@@ -121,12 +122,34 @@ def test_S96_no_session_is_resumed(matrix):
             assert b"Reused," not in again.stdout
 
 
-def test_S98_the_server_name_and_Host_choose_nothing(matrix):
-    server, _rooms, roots, place = matrix
-    tls = context(place, device(roots["a"], "a"))
-    for name in ("a.example", "b.example"):
-        assert get(server, tls, f"/scep-mtls/b{CAPABILITIES}", server_hostname=name).status == 401
-        assert get(server, tls, f"/scep-mtls/a{CAPABILITIES}", server_hostname=name).status == 200
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("server_name", [None, "a.example", "b.example"])
+def test_S98_neither_server_name_nor_Host_nor_authority_chooses_a_profile(matrix, server_name, version):
+    """No name has profiles of its own, so that none can be asked for under another's: the path alone decides."""
+    server, rooms, roots, place = matrix
+    tls = context(place, device(roots["a"], "a"), version=version)
+    for host, authority in product(
+        ("a.example", "b.example", "b.example:443"), ("", "https://a.example", "https://b.example")
+    ):
+        for name, status in (("b", 401), ("a", 200)):
+            with connected(server, tls, server_hostname=server_name) as connection:
+                reply = exchange(connection, f"{authority}/scep-mtls/{name}{CAPABILITIES}", host=host)
+                assert (reply.status, reply.headers[b"Cache-Control"] == b"no-store") == (status, status != 200)
+                assert not any(word in reply.body for word in (b"example", b"http"))
+                assert connection.getpeercert(binary_form=True) == server.own.der
+    assert [room.came for room in rooms] == [[]] * len(rooms)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_S98_a_kept_connection_that_asked_for_one_profile_is_judged_anew_at_the_next(matrix, version):
+    server, rooms, roots, place = matrix
+    tls = context(place, device(roots["a"], "a"), version=version)
+    for room in rooms[1:]:
+        with connected(server, tls, server_hostname="a.example") as connection:
+            answers = [
+                exchange(connection, f"/scep-mtls/{name}{CAPABILITIES}").status for name in ("a", "a", room.name)
+            ]
+            assert answers == [200, 200, 401]
 
 
 @pytest.mark.parametrize(

@@ -339,6 +339,47 @@ def test_C023_S76_messages_are_not_stored_and_the_CA_s_words_only_for_a_moment(s
         assert server.ask(b"GET /scep/routers" + operation).headers[b"Cache-Control"] == b"max-age=300"
 
 
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET /scep/routers?operation=Nonsense", 400),
+        (b"GET /scep/routers?operation=GetCACaps&operation=GetCACert", 400),
+        (b"GET /scep/routers?operation=PKIOperation&message=%21", 400),
+        (b"GET /scep/routers?operation=GetNextCACert", 404),
+        (b"GET /scep/nowhere?operation=GetCACaps", 404),
+        (b"HEAD /scep/routers?operation=PKIOperation&message=QUFB", 405),
+        (b"DELETE /scep/routers?operation=GetCACaps", 405),
+    ],
+)
+def test_S76_no_refusal_is_stored(server, line, status):
+    reply = server.ask(line)
+    assert (reply.status, reply.headers[b"Cache-Control"]) == (status, b"no-store")
+
+
+UNKEYED = [
+    b"Accept: text/html", b"Accept-Encoding: gzip, br", b"Accept-Language: de", b"Authorization: Basic eDp4", b"Cookie: a=b",
+    b"User-Agent: <b>", b"Content-Type: text/html", b"X-Forwarded-Host: evil.example", b"X-Forwarded-For: 203.0.113.9",
+    b"Forwarded: host=evil.example", b"X-Original-URL: /scep/phones", b"X-Rewrite-URL: /scep/phones", b"Range: bytes=0-1",
+    b"X-HTTP-Method-Override: DELETE", b"If-Modified-Since: Sun, 06 Nov 2044 08:49:37 GMT", b"If-None-Match: *",
+    b"Origin: https://evil.example", b"Referer: https://evil.example", b"Sec-Fetch-Site: cross-site",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("operation", ASK.values())
+def test_S76_nothing_but_the_target_decides_what_a_cache_is_given(server, operation):
+    """Whatever else a client sends is in no cache's key: it must not be in the answer that the next one gets."""
+
+    def told(body, field):
+        reply = server.ask(b"GET /scep/routers" + operation, body, field)
+        return reply.status, {name: value for name, value in reply.headers.items() if name != b"Date"}, reply.body
+
+    expected = told(b"", b"X: y")
+    assert (expected[0], b"Vary" in expected[1]) == (200, False)
+    for field in UNKEYED:
+        assert told(b"", field) == expected, field
+    assert told(b"operation=GetNextCACert", b"Content-Length: 23") == expected
+
+
 @pytest.mark.parametrize("how", ["errback", "raise"])
 def test_C025_our_own_unavailability_is_503_with_retry_after(server, how):
     def unavailable():
@@ -348,7 +389,7 @@ def test_C025_our_own_unavailability_is_503_with_retry_after(server, how):
 
     server.routers.result = unavailable
     reply = server.post()
-    assert (reply.status, reply.headers[b"Retry-After"]) == (503, b"7")
+    assert (reply.status, reply.headers[b"Retry-After"], reply.headers[b"Cache-Control"]) == (503, b"7", b"no-store")
     assert reply.headers[b"Content-Type"] == b"text/plain"
     assert b"token" not in reply.body
 

@@ -147,8 +147,8 @@ def connected(server, tls, **options):
             yield connection
 
 
-def exchange(connection, path, *fields, method="GET", body=b""):
-    lines = [f"{method} {path} HTTP/1.1".encode(), b"Host: localhost", *fields]
+def exchange(connection, path, *fields, method="GET", body=b"", host="localhost"):
+    lines = [f"{method} {path} HTTP/1.1".encode(), f"Host: {host}".encode(), *fields]
     if body:
         lines.append(b"Content-Length: %d" % len(body))
     connection.sendall(b"\r\n".join([*lines, b"", b""]) + body)
