@@ -57,6 +57,23 @@ def test_S37_a_token_makes_a_challenge_for_a_device(actions, token):
     assert token not in "".join(map(str, chains))
 
 
+def test_S37_who_gave_a_token_and_what_it_made_is_in_the_audit_trail(actions, token):
+    made = json.loads(call(actions, token, {"cn": "r1.example.net"}).body)
+    for refused in (
+        call(actions, "guess"),
+        call(actions, token, profile="phones"),
+        call(actions, token, origin="https://evil.example"),
+    ):
+        assert status(refused) in {401, 403}
+    generator.revoke_token(actions, "user bob", "jamf")
+    rows = list(actions.repository.audit_chains())
+    assert [(row.action, row.actor) for row in rows] == [
+        ("token_added", "user ann"), ("challenge_added", "token jamf"), ("token_revoked", "user bob"),
+    ]  # fmt: skip
+    assert not [secret for secret in (token, made["challenge"]) if secret in repr(rows)]
+    assert list(verify(rows, actions.repository.audit_heads())) == []
+
+
 def test_callers_of_ndes_get_what_they_look_for(actions, token):
     page = call(actions, token, accept="text/html,*/*")
     assert page.body.startswith(b"<P>The enrollment challenge password is: <B> ")
@@ -223,7 +240,14 @@ def test_a_long_body_is_not_read(actions, token):
 
 
 def test_tokens_are_made_listed_and_revoked_by_people(actions):
-    body = {"name": "jamf", "profiles": ["routers"], "per_minute": 5, "most": 9, "valid_seconds": 60, "cn_pattern": "r*"}
+    body = {
+        "name": "jamf",
+        "profiles": ["routers"],
+        "per_minute": 5,
+        "most": 9,
+        "valid_seconds": 60,
+        "cn_pattern": "r*",
+    }
     code, made = handle(actions, "POST", TOKENS, body, who="user ann")
     assert code == 200
     (listed,) = handle(actions, "GET", TOKENS)[1]

@@ -74,12 +74,58 @@ def test_S37_S73_nothing_else_of_the_api_is_there(front, path):
     assert front.actions.challenges() == []
 
 
-def test_S37_a_challenge_is_for_POST_alone(front):
-    reply = front.call(method="GET")
-    assert (reply.status, reply.headers[b"Allow"]) == (405, b"POST")
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "post"])
+@pytest.mark.parametrize("fields", [(), ("Origin: https://evil.example", "Access-Control-Request-Method: POST")])
+def test_S37_a_challenge_is_for_POST_alone(front, method, fields):
+    reply = front.call(b"", *fields, method=method)
+    # Methods that nothing here knows are refused before anybody looks at the path.
+    assert (reply.status, reply.headers[b"Allow"]) == (405, b"POST" if method == "GET" else b"GET, HEAD, POST")
+    assert_private(reply)
+    assert front.actions.challenges() == []
 
 
-@pytest.mark.parametrize("fields", [("Origin: https://evil.example",), ("Origin: a", "Origin: b"), ("Sec-Fetch-Site: none",) * 2])
+def assert_private(reply):
+    """Nobody keeps it, no page of another origin reads it, and no browser takes it for anything else."""
+    assert (reply.headers[b"Cache-Control"], reply.headers[b"X-Content-Type-Options"]) == (b"no-store", b"nosniff")
+    assert not [name for name in reply.headers if name.lower().startswith((b"access-control-", b"set-cookie", b"etag"))]
+
+
+def test_S37_nobody_keeps_or_reads_along_what_is_answered(front):
+    wishes = (
+        (200, b"", ()), (200, b"", ("Accept: text/plain",)), (200, b"", ("Accept: text/html",)),
+        (400, b"{", ()), (403, b'{"profile": "phones"}', ()), (403, b"", ("Origin: https://evil.example",)),
+        (413, b" " * (LONGEST_BODY + 1), ()),
+    )  # fmt: skip
+    for expected, body, fields in wishes:
+        reply = front.call(body, *fields)
+        assert reply.status == expected, (expected, fields)
+        assert_private(reply)
+    for reply in (front.call(token="guess"), front.call(path="/api/v1/tokens"), *(front.call() for _ in range(60))):
+        assert_private(reply)
+    assert front.call().status == 429  # the last of these were over the token's rate
+
+
+@pytest.mark.parametrize("where", ["query", "cookie", "body", "field"])
+def test_S37_a_token_counts_in_its_own_field_alone(front, lines, where):  # noqa: F811
+    """In a URL it would be in the logs of every proxy; a cookie a browser sends along by itself."""
+    path = f"{PATH}?token={front.token}&access_token={front.token}" if where == "query" else PATH
+    body = json.dumps({"token": front.token}).encode() if where == "body" else b""
+    fields = {"cookie": (f"Cookie: token={front.token}",), "field": (f"X-Api-Key: {front.token}",)}.get(where, ())
+    assert front.call(body, *fields, path=path, token="").status == 401
+    assert front.actions.challenges() == []
+    assert front.token not in "".join(lines)
+
+
+def test_S37_a_replayed_call_gets_a_challenge_of_its_own_until_its_token_is_spent(front):
+    _, secret = generator.new_token(front.actions, "user ann", "twice", Grant(("routers",), most=2))
+    replies = [front.call(b'{"cn": "r1"}', token=secret.reveal()) for _ in range(3)]
+    assert [reply.status for reply in replies] == [200, 200, 401]
+    assert len({json.loads(reply.body)["challenge"] for reply in replies[:2]}) == len(front.actions.challenges()) == 2
+
+
+@pytest.mark.parametrize(
+    "fields", [("Origin: https://evil.example",), ("Origin: a", "Origin: b"), ("Sec-Fetch-Site: none",) * 2]
+)
 def test_S37_a_web_page_gets_nothing(front, lines, fields):  # noqa: F811
     assert front.call(b"", *fields).status == 403
     assert "reason=token_not_for_this" in lines[-1]
