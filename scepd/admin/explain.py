@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from datetime import datetime
 from typing import Literal, TypeVar
+from urllib.parse import urlsplit
 
 import attrs
 
 from scepd.admin import explain_lines as lines
-from scepd.challenge.entity import WrongCodes
 from scepd.challenge.kept import make_kept_method
+from scepd.challenge.wrong_codes import WrongCodes
 from scepd.enroll.approval import needs_person
 from scepd.enroll.authorize import authorize
 from scepd.message.csr import CertificationRequest
+from scepd.profile.access import WebhookRule
 from scepd.profile.alternative_names import make_names
 from scepd.profile.blocked_keys import BlockedKeys
 from scepd.profile.extensions import judge_extensions
@@ -104,9 +106,9 @@ def explain(profile: Profile, csr: CertificationRequest, bench: Bench) -> Explan
     walk.step("request", "", csr.check)
     walk.step("key", lines.key(profile), lambda: _judge_key(profile, csr, bench))
     identity = _identify(walk)
-    template = _judge_template(walk, identity)
     if profile.compliance is not None:
-        walk.note("compliance", "not asked", f"{profile.compliance.url} would be asked", lines.compliance(profile))
+        walk.note("compliance", "not asked", _tell_compliance(profile.compliance), lines.compliance(profile))
+    template = _judge_template(walk, identity)
     if template is not None:
         _judge_approval(walk, identity)
         walk.step("limits", lines.limits(profile), lambda: _judge_limits(walk, identity, template))
@@ -156,6 +158,15 @@ def _identify(walk: _Walk) -> Identity:
         hint = "no method knows it" if walk.csr.challenge else "the request has none; --challenge TEXT tries one"
         walk.note("challenge", "refused", f"{word.value}: {hint}", lines.challenge(walk.profile, None))
     return assumed or Identity("nobody", "nobody")
+
+
+def _tell_compliance(rule: WebhookRule) -> str:
+    """Say who is asked and what its silence does; of the URL the host alone, since the rest may hold a secret."""
+    silence = "left to a person (pending)" if rule.on_failure == "pending" else "503, the device comes again"
+    return (
+        f"{urlsplit(rule.url).hostname} would be asked now, and is taken to say yes; "
+        f'without an answer, on_failure = "{rule.on_failure}": {silence}'
+    )
 
 
 def _judge_template(walk: _Walk, identity: Identity) -> Template | None:

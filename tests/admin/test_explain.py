@@ -146,7 +146,7 @@ def test_N9_remote_methods_and_hooks_are_named_and_not_asked(bench):
     hook = access.WebhookRule(url="https://mdm.example.net/hook", secret=Secret("key"))
     explanation = walk(bench, csr("x"), routers(access.OneTimeRule(), hook, compliance=hook))
     assert verdict(explanation, "challenge webhook").verdict == "not asked"
-    assert verdict(explanation, "compliance").reason == "https://mdm.example.net/hook would be asked"
+    assert verdict(explanation, "compliance").reason.startswith("mdm.example.net would be asked")
     assert explanation.outcome == "issued"
     behind = walk(bench, csr("x"), routers(hook, access.OneTimeRule()))
     assert behind.outcome == "issued"

@@ -93,6 +93,50 @@ def test_N9_explain_says_what_would_become_of_a_request(run, csr, pem):
     assert any("challenge_missing" in step["reason"] for step in explained["steps"])
 
 
+@pytest.fixture
+def with_hook(elliptic):
+    """Write the same installation with a compliance hook that nobody serves."""
+    paths = []
+
+    def write(more=""):
+        hook = (
+            'compliance = { url = "https://mdm.example.net/scep/compliance", trust = "mdm-ca.pem", '
+            f'secret = {{ file = "mdm.key" }}{more} }}'
+        )
+        text = re.sub(r"(?m)^\[profile\.default\]$", lambda found: f"{found[0]}\n{hook}", elliptic.config.read_text())
+        assert hook in text
+        (elliptic.directory / "mdm-ca.pem").write_bytes((elliptic.directory / "devices-ca.pem").read_bytes())
+        for name, body in (("mdm.key", "k" * 43), ("hook.toml", text)):
+            path = elliptic.directory / name
+            path.write_text(body)
+            path.chmod(0o600)
+            paths.append(path)
+        return elliptic.directory / "hook.toml"
+
+    yield write
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("more", "silence"),
+    [("", 'on_failure = "refuse": 503'), (', on_failure = "pending"', 'on_failure = "pending": left to a person')],
+)
+def test_C10_explain_shows_where_the_compliance_hook_would_be_asked(run, csr, with_hook, more, silence):
+    text = run("challenge", "new", "default").stdout.strip()
+    result = run("profile", "explain", "default", csr(), "--challenge", text, "--json", config=with_hook(more))
+    assert result.exit_code == 0, result.output
+    steps = json.loads(result.output)["steps"]
+    names = [step["step"] for step in steps]
+    assert names[names.index("challenge one-time") + 1] == "compliance"
+    assert names.index("compliance") < names.index("subject") < names.index("draft")
+    asked = steps[names.index("compliance")]
+    assert asked["verdict"] == "not asked"
+    assert asked["reason"].startswith("mdm.example.net would be asked now, and is taken to say yes")
+    assert silence in asked["reason"]
+    assert "/scep/compliance" not in result.output
+
+
 def test_N9_explain_of_what_is_no_request(run, tmp_path):
     path = tmp_path / "x.csr"
     path.write_bytes(b"hello")
