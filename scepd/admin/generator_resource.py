@@ -10,9 +10,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from scepd.admin.generator import Asked, Declined, GeneratorReply, decline
+from scepd.records.networks import network_of
 from scepd.refusal import Unavailable
 from scepd.web.gcra import RateLimit
-from scepd.web.limits import network_of
 from scepd.web.request import ScepRequest
 from scepd.web.respond import Response, refuse, send
 

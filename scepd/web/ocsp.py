@@ -23,9 +23,9 @@ from scepd.hsm.faults import TokenFault
 from scepd.message.errors import MessageError
 from scepd.ports import Clock
 from scepd.records import Standing
+from scepd.records.networks import site_of
 from scepd.refusal import Unavailable
 from scepd.web.gcra import RateLimit
-from scepd.web.limits import site_of
 from scepd.web.publication import has_current
 from scepd.web.request import ScepRequest
 from scepd.web.respond import NO_STORE, Response, refuse, send

@@ -14,13 +14,13 @@ from scepd.enroll.reply import Answer
 from scepd.message.errors import MessageError
 from scepd.message.names import CA_CHAIN_TYPE, NEXT_CA_TYPE, Operation
 from scepd.message.query import Query, decode_message, parse_query
+from scepd.records.networks import site_of
 from scepd.refusal import Unavailable
 from scepd.web.browser import turn_browser_away
 from scepd.web.client_certificate import TEXTS, presented_certificates
 from scepd.web.endpoint import Endpoint, Phase, gated_routes, raw_routes, routes
 from scepd.web.failures import FailureLimits, is_challenge_failure
 from scepd.web.gcra import RateLimit
-from scepd.web.limits import site_of
 from scepd.web.request import ScepRequest
 from scepd.web.respond import WHOLE, Response, refuse, send
 from scepd.web.standing import Standings

@@ -13,9 +13,10 @@ from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from scepd.records.networks import network_of
 from scepd.web.channel import ScepChannel
 from scepd.web.client_address import Approach, peer_host
-from scepd.web.limits import HttpLimits, Occupancy, network_of
+from scepd.web.limits import HttpLimits, Occupancy
 from scepd.web.request import ScepRequest
 
 _SWEEP = 1.0  # seconds between two looks at the deadlines: one timer for all connections

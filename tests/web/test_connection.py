@@ -7,8 +7,9 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IHalfCloseableDescriptor
 from zope.interface import alsoProvides
 
+from scepd.records.networks import network_of
 from scepd.web.client_address import peer_host
-from scepd.web.limits import HttpLimits, Occupancy, network_of
+from scepd.web.limits import HttpLimits, Occupancy
 
 from .harness import Echo, Setting, read_replies
 

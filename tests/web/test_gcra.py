@@ -6,8 +6,8 @@ from twisted.internet.defer import succeed
 from scepd.app.limits import rate_limit
 from scepd.config.settings import LimitSettings
 from scepd.enroll.reply import Answer
+from scepd.records.networks import network_of
 from scepd.web.gcra import RateLimit
-from scepd.web.limits import network_of
 from scepd.web.scep import Endpoint, Phase, ScepResource
 
 from .harness import Setting
