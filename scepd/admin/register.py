@@ -8,9 +8,9 @@ import attrs
 from scepd.admin.actions import Actions, NotFound
 from scepd.admin.vouching import refusal_hint, refused_names
 from scepd.challenge.digest import keyed_digest, new_challenge
-from scepd.challenge.entity import TRIES
 from scepd.profile.access import EntityRule
 from scepd.records import Attribute, Entity, EntityState, Secret
+from scepd.records.credentials import MOST_TRIES
 from scepd.refusal import OperatorError, Reject
 from scepd.store.entities import Code, EntityExists, NewEntity
 from scepd.x509.general_names import general_name_from_text
@@ -121,7 +121,7 @@ def _code(actions: Actions, rule: EntityRule, given: Secret | None, made: Secret
     secret = given if made is None else made
     assert secret is not None  # one of them is there
     digest = keyed_digest(actions.store_key, secret.reveal())
-    return Code(digest, actions.clock.now() + rule.valid, None if given is None else TRIES)
+    return Code(digest, actions.clock.now() + rule.valid, None if given is None else MOST_TRIES)
 
 
 def _normal(registration: Registration) -> Registration:

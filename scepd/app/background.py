@@ -26,7 +26,7 @@ from scepd.app.shard_duty import ShardDuty
 from scepd.app.tls_duty import TlsDuty
 from scepd.ca.publish import Publisher
 from scepd.ca.shelf import CrlShelf
-from scepd.challenge.entity import WrongCodes
+from scepd.challenge.wrong_codes import WrongCodes
 from scepd.config.settings import Settings
 from scepd.enroll.answer import RunsInLane
 from scepd.ports import Clock, Notifier

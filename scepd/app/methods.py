@@ -7,12 +7,12 @@ from twisted.logger import Logger
 
 from scepd.challenge.anchors import AnchorFile
 from scepd.challenge.client_certificate import ClientCertificateChallenge
-from scepd.challenge.entity import WrongCodes
 from scepd.challenge.intune import IntuneMethod
 from scepd.challenge.kept import make_kept_method
 from scepd.challenge.order import Methods, RemotePlace
 from scepd.challenge.signed import SignedChallenge
 from scepd.challenge.webhook import WebhookMethod
+from scepd.challenge.wrong_codes import WrongCodes
 from scepd.config.settings import Settings
 from scepd.ports import ChallengeMethod, Clock
 from scepd.profile.access import ChallengeRule, ClientCertificateRule, IntuneRule, SignedRule, WebhookRule

@@ -1,56 +1,28 @@
 """End entities that were registered before: the common name says who, the enrolment code proves it."""
 
 import hmac
-import threading
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Self
 
 from scepd.challenge.digest import keyed_digest
+from scepd.challenge.wrong_codes import WrongCodes
 from scepd.message.csr import CertificationRequest
 from scepd.ports import Store
 from scepd.profile.access import EntityRule, StaticRule
 from scepd.profile.model import Profile
 from scepd.records import Entity, EntityState, Identity
+from scepd.records.networks import site_of
 from scepd.refusal import Reason, Reject
 from scepd.x509.general_names import general_names_from_extension
 from scepd.x509.keys import spki_digest
 from scepd.x509.names import COMMON_NAME
 
 METHOD = "entity"
-TRIES = 10  # wrong codes that lock an entity whose code a person chose; nobody guesses a generated one
 
 _SUBJECT_ALTERNATIVE_NAME = "2.5.29.17"
 _NO_DIGEST = bytes(32)
-
-
-class WrongCodes:
-    """Wrong codes by entity, kept until they are written in one batch: nothing is fsynced on a guesser's packet.
-
-    One for all lanes of a worker. What waits here counts already.
-    """
-
-    def __init__(self, most: int = 1_000) -> None:
-        """Keep the wrong codes of so many entities at most; of more the store is not told in that batch."""
-        self._most = most
-        self._waiting: dict[int, int] = {}
-        self._lock = threading.Lock()
-
-    def note(self, entity: int) -> None:
-        """Count a wrong code."""
-        with self._lock:
-            if entity in self._waiting or len(self._waiting) < self._most:
-                self._waiting[entity] = self._waiting.get(entity, 0) + 1
-
-    def waiting(self, entity: int) -> int:
-        """Return how many the store does not know of yet."""
-        return self._waiting.get(entity, 0)
-
-    def drain(self) -> Mapping[int, int]:
-        """Return what waits, for `store.entities.count_wrong_codes`, and keep it no longer."""
-        with self._lock:
-            waiting, self._waiting = self._waiting, {}
-        return waiting
 
 
 class EntityChallenge:
@@ -63,13 +35,24 @@ class EntityChallenge:
     name = METHOD
 
     def __init__(
-        self, profile: str, store_key: bytes, wrong_codes: WrongCodes, authority: Sequence[bytes] = ()
+        self,
+        profile: str,
+        store_key: bytes,
+        wrong_codes: WrongCodes,
+        authority: Sequence[bytes] = (),
+        *,
+        address: str = "",
     ) -> None:
         """Look entities up in that profile alone."""
         self._profile = profile
         self._store_key = store_key
         self._wrong_codes = wrong_codes
         self._authority = tuple(authority)
+        self._network = site_of(address)
+
+    def of(self, address: str) -> Self:
+        """Return the method as it is for a client of that address: wrong codes count against its network."""
+        return type(self)(self._profile, self._store_key, self._wrong_codes, self._authority, address=address)
 
     def authenticate(self, csr: CertificationRequest, store: Store, now: datetime) -> Identity | None:
         """Return which entity asks; None where the challenge is none of its code's, or nobody of that name is registered.
@@ -87,9 +70,9 @@ class EntityChallenge:
         entity = store.find_entity(self._profile, names[0]) if len(names) == 1 else None
         known = (entity.digest if entity is not None else None) or _NO_DIGEST
         if not hmac.compare_digest(presented, known) or entity is None:
-            self._count(entity)
+            self._count(entity, now)
             return None
-        if self._is_locked(entity):
+        if self._is_locked(entity, now):
             return None  # as any wrong code: whoever guesses does not learn that it guessed right
         _check_usable(entity, spki_digest(csr.spki_der), now)
         _check_names(entity, csr)
@@ -104,14 +87,20 @@ class EntityChallenge:
     def _is_authority(self, presented: bytes) -> bool:
         return any(hmac.compare_digest(presented, digest) for digest in self._authority)
 
-    def _count(self, entity: Entity | None) -> None:
-        if entity is not None and entity.state is EntityState.NEW and entity.tries_left:
-            self._wrong_codes.note(entity.id)
+    def _count(self, entity: Entity | None, now: datetime) -> None:
+        if entity is None or entity.state is not EntityState.NEW or entity.tries_left is None:
+            return
+        # What would be refused though it were right costs neither a count nor a write.
+        if not self._is_locked(entity, now):
+            self._wrong_codes.note(entity, self._network, now)
 
-    def _is_locked(self, entity: Entity) -> bool:
+    def _is_locked(self, entity: Entity, now: datetime) -> bool:
         if entity.state is EntityState.FAILED:
             return True
-        return entity.tries_left is not None and self._wrong_codes.waiting(entity.id) >= entity.tries_left
+        tries = entity.tries_at(now)
+        if tries is None:
+            return False
+        return tries <= self._wrong_codes.waiting(entity.id) or self._wrong_codes.is_locked(entity, self._network, now)
 
 
 def _check_usable(entity: Entity, public_key: bytes, now: datetime) -> None:

@@ -1,9 +1,10 @@
 """The methods that are judged by what the profile and the store keep: one place that makes them from their rules."""
 
-from scepd.challenge.entity import EntityChallenge, WrongCodes, authorities
+from scepd.challenge.entity import EntityChallenge, authorities
 from scepd.challenge.none import NoChallenge
 from scepd.challenge.one_time import OneTimeChallenge
 from scepd.challenge.static import StaticChallenge
+from scepd.challenge.wrong_codes import WrongCodes
 from scepd.ports import ChallengeMethod
 from scepd.profile.access import ChallengeRule, EntityRule, NoChallengeRule, OneTimeRule, StaticRule
 from scepd.profile.model import Profile

@@ -3,15 +3,17 @@
 import attrs
 
 from scepd.challenge.client_certificate import ClientCertificateChallenge, require_same_name
-from scepd.challenge.order import authenticate_in_order
+from scepd.challenge.entity import EntityChallenge
+from scepd.challenge.order import RemotePlace, authenticate_in_order
 from scepd.enroll.case import Asking
 from scepd.enroll.context import Context
 from scepd.message.certificate import load_certificate
 from scepd.message.csr import CertificationRequest, parse_csr
+from scepd.ports import ChallengeMethod
 from scepd.profile.model import Profile
 from scepd.profile.renewal import approved_template, renewal_template
 from scepd.profile.template import make_template
-from scepd.records import Certificate, Identity, Lineage, Template, Transaction, TransactionState
+from scepd.records import Certificate, Identity, Lineage, Origin, Template, Transaction, TransactionState
 
 _MAKER = object()
 
@@ -57,10 +59,19 @@ def identify(
     rule = profile.renewal
     if previous is not None and (rule is None or rule.challenge == "ignored"):
         return Identity("renewal", previous.subject, names=previous.names)
-    methods = context.challenges[profile.name]
-    if client is not None:
-        methods = [one.of(client) if isinstance(one, ClientCertificateChallenge) else one for one in methods]
+    methods = [_of_request(one, asking.origin) for one in context.challenges[profile.name]]
     return authenticate_in_order(methods, csr, context.store, context.clock.now(), start=start)
+
+
+def _of_request(method: ChallengeMethod | RemotePlace, origin: Origin) -> ChallengeMethod | RemotePlace:
+    """Return a method as it is for who asks: by the certificate that opened the gate, or the network asked from."""
+    match method:
+        case ClientCertificateChallenge():
+            return method.of(origin.client)
+        case EntityChallenge():
+            return method.of(origin.address)
+        case _:
+            return method
 
 
 def authorize(

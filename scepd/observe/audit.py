@@ -36,7 +36,8 @@ class Action(enum.Enum):
     entity_added = "entity_added"
     entity_reset = "entity_reset"
     entity_removed = "entity_removed"
-    entity_locked = "entity_locked"
+    entity_locked = "entity_locked"  # written no more; chains of old have it
+    entity_slowed = "entity_slowed"
     profile_enabled = "profile_enabled"
     profile_disabled = "profile_disabled"
     token_added = "token_added"  # noqa: S105 - an audit word

@@ -1,9 +1,13 @@
 """What the store keeps of those who may enrol: challenges, entities, tokens of generators."""
 
 import enum
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
+
+# Tries at a code that a person chose, over all networks: so many at once, then one more each time that this has passed.
+# One network comes to about 23 in a day and worker (`challenge.wrong_codes`); 16 workers let it try less than comes back.
+MOST_TRIES, TRY_EVERY = 300, timedelta(minutes=5)
 
 
 class ChallengeState(enum.Enum):
@@ -51,7 +55,8 @@ class Entity:
     """A registered end entity: what it is called, what is vouched for, whether it may enrol; never its code.
 
     `digest` is None where no code was given, as of those that a registration authority's request made.
-    `tries_left` None: wrong codes are not counted, since nobody guesses a generated one.
+    `tries_left` None: wrong codes are not counted, since nobody guesses a generated one. Else how many tries there were
+    at `updated`.
     """
 
     id: int
@@ -68,6 +73,13 @@ class Entity:
     updated: datetime
     transaction: int | None = None  # the last one that took it
     spent_by: bytes | None = None  # SHA-256 of that requester's SubjectPublicKeyInfo
+
+    def tries_at(self, now: datetime) -> int | None:
+        """Return how many wrong codes there may be at that moment; None where none is counted."""
+        if self.tries_left is None:
+            return None
+        given_back = max((now - self.updated) // TRY_EVERY, 0)
+        return min(self.tries_left + given_back, max(self.tries_left, MOST_TRIES))
 
 
 @attrs.frozen

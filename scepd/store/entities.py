@@ -1,14 +1,15 @@
 """The register of end entities: entering, resetting, removing, and counting wrong codes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
-from sqlalchemy import bindparam, case, delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from scepd.observe.audit import Action
 from scepd.records import Entity, EntityState, to_json
+from scepd.records.credentials import TRY_EVERY
 from scepd.refusal import OperatorError
 from scepd.store.access_rows import SELECT_ENTITY, entity_of
 from scepd.store.access_tables import ENTITY
@@ -35,21 +36,16 @@ _RESET = (
     )
 )
 _REMOVE = delete(ENTITY).where(*_at_rest)
-_COUNT_WRONG = (
+_SET_TRIES = (
     update(ENTITY)
-    .where(_E.id == bindparam("number"), _E.state == EntityState.NEW.value, _E.tries_left > 0)
-    .values(
-        tries_left=case((_E.tries_left > bindparam("wrong"), _E.tries_left - bindparam("wrong")), else_=0),
-        state=case((_E.tries_left > bindparam("wrong"), _E.state), else_=EntityState.FAILED.value),
-        updated=bindparam("now"),
-    )
-    .returning(_E.state)
+    .where(_E.id == bindparam("number"), _E.state == EntityState.NEW.value)
+    .values(tries_left=bindparam("tries"), updated=bindparam("at"))
 )
 
 
 @attrs.frozen
 class Code:
-    """How an entity proves itself: the keyed digest of its code, until when, how many wrong ones lock it (None: none do)."""
+    """How an entity proves itself: the keyed digest of its code, until when, how many wrong ones slow it (None: none do)."""
 
     digest: bytes
     expires: datetime | None
@@ -143,21 +139,31 @@ class Entities(Writer):
         return done
 
     def count_wrong_codes(self, wrong: Mapping[int, int]) -> Sequence[int]:
-        """Count wrong codes by entity, all in one write transaction; return those that are locked by it.
+        """Count wrong codes by entity, all in one write transaction; return those that are slowed by it.
 
-        Each wrong code is written at most as often as the entity has tries, so that guessing cannot keep the disk busy.
+        A slowed one has a try each time that `TRY_EVERY` has passed, whoever uses it; it is told of once.
         """
-        locked: list[int] = []
+        slowed: list[int] = []
         if not wrong:
-            return locked
+            return slowed
         with self._act("count_wrong_codes") as now:
             for number, count in wrong.items():
-                values = {"number": number, "wrong": count, "now": time_text(now)}
-                row = self._connection.first(_COUNT_WRONG, values)
-                if row is not None and row[0] == EntityState.FAILED.value:
-                    locked.append(number)
-                    self._note(Act(Action.entity_locked, self.owner, f"entity {number}", {"wrong": count}), now)
-        return locked
+                before = self.entity(number)
+                if before is not None and self._count_wrong(before, count, now):
+                    slowed.append(number)
+                    self._note(Act(Action.entity_slowed, self.owner, f"entity {number}", {"wrong": count}), now)
+        return slowed
+
+    def _count_wrong(self, entity: Entity, count: int, now: datetime) -> bool:
+        """Take tries from an entity; return whether these were the last of them."""
+        tries = entity.tries_at(now)
+        if tries is None or entity.state is not EntityState.NEW:
+            return False
+        left = max(tries - count, 0)
+        # The part of a try that was earned stays; a clock that went back earns nothing.
+        earned = max(now - entity.updated, timedelta()) % TRY_EVERY
+        values = {"number": entity.id, "tries": left, "at": time_text(now - earned)}
+        return self._connection.change(_SET_TRIES, values) == 1 and left == 0 and entity.tries_left != 0
 
 
 def _row(profile: str, entity: NewEntity, *, who: str, now: datetime) -> dict[str, Any]:

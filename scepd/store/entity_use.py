@@ -44,7 +44,7 @@ _OF_CODE = ("digest", "tries_left", "expires")
 _REGISTER = _new.on_conflict_do_update(
     index_elements=[_E.profile, _E.username],
     set_={name: _new.excluded[name] for name in _FROM_REQUEST}
-    # A code that was spent or guessed at goes for good: where this request is given up, the entity is NEW again.
+    # A code that was spent goes for good: where this request is given up, the entity is NEW again.
     | {name: case((_E.state == EntityState.NEW.value, _E[name]), else_=null()) for name in _OF_CODE},
 )
 # A transaction that was given up, or another's request that came later, has no row here any more.

@@ -47,7 +47,7 @@ def test_S30_a_code_that_a_person_chose_is_counted(actions):
     _, (made,) = add(actions, {"cn": "r1", "code": "Zürich-2026"})
     assert made["code"] is None
     stored = actions.repository.entity(made["id"])
-    assert (stored.tries_left, stored.digest) == (10, keyed_digest(STORE_KEY, "Zürich-2026"))
+    assert (stored.tries_left, stored.digest) == (300, keyed_digest(STORE_KEY, "Zürich-2026"))
 
 
 def test_every_problem_is_told_at_once_and_nothing_is_entered(actions):

@@ -10,10 +10,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from scepd.challenge.digest import keyed_digest, new_challenge
-from scepd.challenge.entity import EntityChallenge, WrongCodes
+from scepd.challenge.entity import EntityChallenge
 from scepd.challenge.one_time import OneTimeChallenge
 from scepd.challenge.order import authenticate_in_order
 from scepd.challenge.static import StaticChallenge
+from scepd.challenge.wrong_codes import WrongCodes
 from scepd.records import EntityState, Secret
 from scepd.refusal import Reason, Reject
 from scepd.store.entities import Code, NewEntity
@@ -90,9 +91,9 @@ def test_S30_guesses_open_nothing_and_devices_enrol_meanwhile(store, csr, method
     assert refusals == {(Reason.challenge_invalid, "challenge rejected")}
     assert let_in == DEVICES
     assert held_back > 0
-    assert store.entity(chosen).state is EntityState.FAILED
+    assert (store.entity(chosen).state, store.entity(chosen).tries_left) == (EntityState.NEW, 0)
     assert store.entity(generated).state is EntityState.NEW
-    assert len(list(store.audit_chains())) == rows + 1  # that it is locked; no row for a guess
+    assert len(list(store.audit_chains())) == rows + 1  # that it is slowed; no row for a guess
     quiet = [_timed(methods, store, request) for request in genuine]
     assert statistics.median(spent) < 2 * statistics.median(quiet) + 0.001
 
@@ -109,14 +110,14 @@ def test_S30_a_guessing_network_does_not_use_up_what_another_may():
     assert limit.take("192.0.2.0/24") == 0
 
 
-def test_S30_locking_needs_no_more_than_the_tries_and_spares_the_others(store, csr, wrong):
+def test_S30_slowing_one_entity_spares_the_others(store, csr, wrong):
     method = EntityChallenge("routers", STORE_KEY, wrong)
     numbers = [enter(store, f"r{number}.example.net", tries=TRIES) for number in range(3)]
     for guess in range(1_000):
         method.authenticate(csr(f"guess {guess}", subject="CN=r0.example.net"), store, BEGIN)
-    assert sum(wrong.drain().values()) == 1_000
+    assert sum(wrong.drain().values()) == TRIES
     store.count_wrong_codes({numbers[0]: 1_000})
-    assert [store.entity(number).state for number in numbers] == [EntityState.FAILED, *[EntityState.NEW] * 2]
+    assert [store.entity(number).tries_left for number in numbers] == [0, TRIES, TRIES]
     assert method.authenticate(csr("the code of r1.example.net", subject="CN=r1.example.net"), store, BEGIN) is not None
     store.reset_entity(numbers[0], Code(keyed_digest(STORE_KEY, "fresh code"), BEGIN + timedelta(1), TRIES), who="ann")
     assert method.authenticate(csr("fresh code", subject="CN=r0.example.net"), store, BEGIN) is not None

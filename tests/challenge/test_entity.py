@@ -3,14 +3,18 @@
 import statistics
 import time
 from datetime import timedelta
+from unittest.mock import Mock
 
+import attrs
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from scepd.challenge.digest import keyed_digest
-from scepd.challenge.entity import EntityChallenge, WrongCodes
+from scepd.challenge.entity import EntityChallenge
 from scepd.challenge.order import authenticate_in_order
+from scepd.challenge.wrong_codes import FREE, WrongCodes
 from scepd.records import EntityState, Identity
+from scepd.records.credentials import MOST_TRIES, TRY_EVERY
 from scepd.refusal import Reason, Reject
 from scepd.store.entities import Code, NewEntity
 from scepd.x509.keys import spki_digest
@@ -64,7 +68,9 @@ def test_an_entity_is_known_by_name_and_code(method, store, csr):
     assert store.entity(number).state is EntityState.NEW  # judged, not taken
 
 
-@pytest.mark.parametrize("code", ["K3VX-29AB-77QD", CODE[:-1], CODE + " ", "", None, CODE + "\0", "ä" * 300, "x" * 10_240])
+@pytest.mark.parametrize(
+    "code", ["K3VX-29AB-77QD", CODE[:-1], CODE + " ", "", None, CODE + "\0", "ä" * 300, "x" * 10_240]
+)
 def test_S31_S32_another_code_or_none_is_nobodys(method, store, csr, code):
     add(store)
     assert method.authenticate(csr(code), store, BEGIN) is None
@@ -127,7 +133,7 @@ def test_an_operator_makes_it_new_with_a_new_code(method, store, csr, device_key
     assert method.authenticate(csr("new code", key=other), store, BEGIN).entity == number
 
 
-def test_S30_wrong_codes_lock_an_entity_whose_code_was_chosen(method, store, csr, wrong):
+def test_S30_wrong_codes_slow_an_entity_whose_code_was_chosen(method, store, csr, wrong):
     number = add(store, tries=3)
     for _ in range(2):
         assert method.authenticate(csr("guess"), store, BEGIN) is None
@@ -138,10 +144,55 @@ def test_S30_wrong_codes_lock_an_entity_whose_code_was_chosen(method, store, csr
     assert method.authenticate(csr(CODE), store, BEGIN) is None
     assert store.count_wrong_codes(wrong.drain()) == [number]
     assert wrong.drain() == {}
-    assert store.entity(number).state is EntityState.FAILED
+    assert store.entity(number).state is EntityState.NEW
     assert method.authenticate(csr(CODE), store, BEGIN) is None
     method.authenticate(csr("guess"), store, BEGIN)
-    assert wrong.drain() == {}  # a locked one costs no further write
+    assert wrong.drain() == {}  # a slowed one costs no further write
+    assert method.authenticate(csr(CODE), store, BEGIN + TRY_EVERY - timedelta(seconds=1)) is None
+    assert method.authenticate(csr(CODE), store, BEGIN + TRY_EVERY) is not None
+
+
+def test_S30_a_network_waits_twice_as_long_after_each_wrong_code(method, store, csr, wrong):
+    add(store, tries=MOST_TRIES)
+    mine, neighbour, owner = (method.of(host) for host in ("198.51.100.7", "198.51.100.9", "192.0.2.7"))
+    for _ in range(30):
+        mine.authenticate(csr("guess"), store, BEGIN)
+    assert set(wrong.drain().values()) == {FREE}  # what would not be let in is not counted
+    now = BEGIN
+    for minutes in (1, 2, 4, 8, 16, 32, 64, 128, 240, 240):
+        assert neighbour.authenticate(csr(CODE), store, now + timedelta(minutes=minutes, seconds=-1)) is None
+        assert owner.authenticate(csr(CODE), store, now) is not None
+        now += timedelta(minutes=minutes)
+        assert neighbour.authenticate(csr(CODE), store, now) is not None
+        mine.authenticate(csr("guess"), store, now)
+    assert neighbour.authenticate(csr(CODE), store, now + timedelta(days=1)) is not None
+    mine.authenticate(csr("guess"), store, now + timedelta(days=1))  # forgotten: this one is its first
+    assert neighbour.authenticate(csr(CODE), store, now + timedelta(days=1)) is not None
+
+
+def test_S30_one_network_never_comes_to_what_slows_an_entity(method, store, csr, wrong):
+    number = add(store, tries=MOST_TRIES)
+    guesser = method.of("198.51.100.7")
+    for minute in range(3 * 1440):
+        now = BEGIN + timedelta(minutes=minute)
+        guesser.authenticate(csr("guess"), store, now)
+    assert sum(wrong.drain().values()) < 40
+    assert store.entity(number).tries_at(now) == MOST_TRIES
+
+
+def test_S30_another_code_begins_anew(method, store, csr):
+    number = add(store, tries=MOST_TRIES)
+    for _ in range(FREE):
+        method.authenticate(csr("guess"), store, BEGIN)
+    assert method.authenticate(csr(CODE), store, BEGIN) is None
+    store.reset_entity(number, Code(keyed_digest(STORE_KEY, "new code"), None, MOST_TRIES), who="user ann")
+    assert method.authenticate(csr("new code"), store, BEGIN) is not None
+
+
+def test_S30_an_entity_that_an_older_version_locked_stays_so(method, store, csr):
+    number = add(store, tries=3)
+    entity = attrs.evolve(store.entity(number), state=EntityState.FAILED)
+    assert method.authenticate(csr(CODE), Mock(find_entity=lambda *_: entity), BEGIN) is None
 
 
 def test_S30_wrong_codes_for_generated_ones_are_not_counted(method, store, csr, wrong):
@@ -152,12 +203,19 @@ def test_S30_wrong_codes_for_generated_ones_are_not_counted(method, store, csr, 
     assert method.authenticate(csr(CODE), store, BEGIN) is not None
 
 
-def test_S41_wrong_codes_wait_in_a_bounded_place():
-    wrong = WrongCodes(most=2)
-    for number in (1, 2, 3, 1):
-        wrong.note(number)
-    assert (wrong.waiting(1), wrong.waiting(2), wrong.waiting(3)) == (2, 1, 0)
-    assert wrong.drain() == {1: 2, 2: 1}
+def test_S41_wrong_codes_wait_in_a_bounded_place(store):
+    wrong = WrongCodes(most=2, networks=2)
+    entities = [store.entity(add(store, f"r{number}", tries=MOST_TRIES)) for number in range(3)]
+    for number in (0, 1, 2, 0):
+        wrong.note(entities[number], "198.51.100.0/24", BEGIN)
+    assert [wrong.waiting(entity.id) for entity in entities] == [2, 1, 0]
+    assert wrong.drain() == {entities[0].id: 2, entities[1].id: 1}
+    for _ in range(FREE):
+        wrong.note(entities[0], "198.51.100.0/24", BEGIN)
+    wrong.note(entities[1], "198.51.100.0/24", BEGIN)
+    assert wrong.is_locked(entities[0], "198.51.100.0/24", BEGIN)
+    wrong.note(entities[2], "198.51.100.0/24", BEGIN)
+    assert not wrong.is_locked(entities[0], "198.51.100.0/24", BEGIN)
 
 
 def test_S31_unknown_name_and_wrong_code_have_one_answer(method, store, csr):

@@ -186,7 +186,7 @@ def test_entities_are_entered_imported_reset_and_removed(run, with_register, tmp
     assert "e3" not in imported.stdout
     rows = {row["cn"]: row for row in json.loads(run("entity", "list", "--json").output)}
     assert rows.keys() == {"e1", "e2", "e3"}
-    assert (rows["e3"]["tries_left"], rows["e1"]["attributes"]) == (10, {"O": "Example"})
+    assert (rows["e3"]["tries_left"], rows["e1"]["attributes"]) == (300, {"O": "Example"})
     number = rows["e1"]["id"]
     assert "e1.example.net" in run("entity", "show", number).output
     again = run("entity", "reset", number, config=with_register)

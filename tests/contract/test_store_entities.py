@@ -7,6 +7,7 @@ import attrs
 import pytest
 
 from scepd.records import EntityState, Identity, Revocation, RevocationReason, Token
+from scepd.records.credentials import MOST_TRIES, TRY_EVERY
 from scepd.refusal import OperatorError, Reason, Reject
 from scepd.store.entities import Code, EntityExists, NewEntity
 from tests.store.building import (
@@ -176,13 +177,6 @@ def test_S34_a_code_outlives_a_rejected_request_of_an_authority_only_where_it_wa
     assert code_of(store.entity(number)) == (EntityState.NEW, None, None, None)
 
 
-def test_S30_a_code_that_was_guessed_at_is_not_good_again(store, issuer):
-    number = add(store, tries=3)
-    assert store.count_wrong_codes({number: 3}) == [number]
-    reject_an_authoritys(store, issuer)
-    assert code_of(store.entity(number)) == (EntityState.NEW, None, None, None)
-
-
 def test_S34_a_code_that_a_request_is_spending_goes_with_the_authoritys_request(store, issuer, device):
     number = add(store)
     intent = make_intent(issuer, device, identity=as_entity(number))
@@ -221,16 +215,30 @@ def test_a_reset_makes_an_entity_new_and_a_removed_one_is_unknown(store, issuer,
     assert actions_of(store, f"entity {number}") == ["entity_added", "entity_reset", "entity_removed"]
 
 
-def test_S30_wrong_codes_lock_an_entity_whose_code_a_person_chose(store):
+def test_S30_wrong_codes_slow_an_entity_whose_code_a_person_chose(store, clock):
     chosen, generated = add(store, tries=3), add(store, "r2")
     assert store.count_wrong_codes({chosen: 2, generated: 1000, 4711: 1}) == []
     assert store.entity(chosen).tries_left == 1
     assert store.count_wrong_codes({chosen: 5}) == [chosen]
-    locked = store.entity(chosen)
-    assert (locked.state, locked.tries_left) == (EntityState.FAILED, 0)
+    slowed = store.entity(chosen)
+    assert (slowed.state, slowed.tries_left) == (EntityState.NEW, 0)
     assert store.count_wrong_codes({chosen: 5}) == []
-    assert store.entity(generated).state is EntityState.NEW
-    assert actions_of(store, f"entity {chosen}") == ["entity_added", "entity_locked"]
+    assert store.entity(generated).tries_at(clock.moment + timedelta(days=9)) is None
+    assert actions_of(store, f"entity {chosen}") == ["entity_added", "entity_slowed"]
+
+
+def test_S30_tries_come_back_to_the_second_and_up_to_a_bound(store, clock):
+    number = add(store, tries=1)
+    store.count_wrong_codes({number: 1})
+    clock.moment += 1.5 * TRY_EVERY
+    assert store.entity(number).tries_at(clock.moment) == 1
+    assert store.count_wrong_codes({number: 1}) == []  # told of before
+    assert store.entity(number).tries_at(clock.moment + TRY_EVERY / 2) == 1  # the half that was earned is kept
+    assert store.entity(number).tries_at(clock.moment - timedelta(days=1)) == 0
+    assert store.entity(number).tries_at(clock.moment + timedelta(days=9)) == MOST_TRIES
+    clock.moment -= timedelta(hours=1)
+    assert store.count_wrong_codes({number: 1}) == []
+    assert store.entity(number).tries_left == 0
 
 
 # Limits of a profile

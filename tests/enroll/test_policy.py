@@ -4,9 +4,12 @@ import attrs
 import pytest
 
 from scepd.challenge.digest import keyed_digest
-from scepd.challenge.entity import EntityChallenge, WrongCodes
+from scepd.challenge.entity import EntityChallenge
+from scepd.challenge.wrong_codes import WrongCodes
+from scepd.enroll.respond import respond
 from scepd.profile.model import ApprovalRule, SubjectPolicy
-from scepd.records import EntityState, TransactionState
+from scepd.records import EntityState, Origin, TransactionState
+from scepd.records.credentials import MOST_TRIES, TRY_EVERY
 from scepd.store.entities import Code, NewEntity
 from tests import make
 from tests.world import STATIC, STORE_KEY
@@ -78,3 +81,45 @@ def test_S28_a_key_is_certified_once(world, device):
     with_profile(world, unique_key=True)
     device.enrol(challenge=STATIC)
     assert device.refusal(device.request(STATIC, transaction_id="another"))[0] == "key_taken"
+
+
+# A code that a person chose is guessed at
+
+
+@pytest.fixture
+def guessed(world):
+    """An entity with a chosen code, and what asks for it from an address: the refusal's word, or "issued"."""
+    wrong = WrongCodes()
+    world.context.challenges = {"default": (EntityChallenge("default", STORE_KEY, wrong),)}
+    new = NewEntity("device", Code(keyed_digest(STORE_KEY, CODE), None, MOST_TRIES))
+    number = world.store.add_entities("default", [new], who="ann")[0]
+
+    def ask(body, address):
+        answer = respond(world.context, world.profiles["default"], body, Origin(address, "request-1")).answer
+        world.store.count_wrong_codes(wrong.drain())
+        return answer.reason or answer.outcome
+
+    ask.number = number
+    return ask
+
+
+def test_S30_ten_guesses_of_a_stranger_leave_the_owner_able_to_enrol(world, device, guessed):
+    for number in range(40):
+        guess = device.request(f"guess {number}", signer=make.party("thief"), transaction_id=f"guess {number}")
+        assert guessed(guess, "198.51.100.7") == "challenge_invalid"
+    right = device.request(CODE, signer=make.party("thief"), transaction_id="right")
+    assert guessed(right, "198.51.100.8") == "challenge_invalid"  # its network has to wait, and learns nothing
+    assert guessed(device.request(CODE), "192.0.2.7") == "issued"
+
+
+def test_S30_guesses_from_many_networks_slow_an_entity_and_never_lock_it(world, device, guessed):
+    for number in range(MOST_TRIES + 20):
+        guess = device.request(f"guess {number}", signer=make.party("thief"), transaction_id=f"guess {number}")
+        assert guessed(guess, f"198.{18 + number // 200}.{number % 200}.7") == "challenge_invalid"
+    assert world.store.entity(guessed.number).tries_left == 0
+    assert guessed(device.request(CODE), "192.0.2.7") == "challenge_invalid"
+    world.clock.time += TRY_EVERY
+    assert guessed(device.request("another guess", transaction_id="x"), "203.0.113.7") == "challenge_invalid"
+    assert guessed(device.request(CODE), "192.0.2.7") == "challenge_invalid"  # a guesser had the one try
+    world.clock.time += TRY_EVERY
+    assert guessed(device.request(CODE), "192.0.2.7") == "issued"
