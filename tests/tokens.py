@@ -75,6 +75,8 @@ class SoftHsm:
     workers: int = 2
     elliptic: bool = True
     largest: int = 4096  # bits of the largest RSA key that is worth waiting for
+    lanes: int = 2  # that its module allows in one process
+    slowness: int = 1  # about how many times longer an enrolment takes than on SoftHSM
 
     def make(self, _directory):
         """Return the token made for a directory; this one is left to `scepd init`: nothing is returned."""
@@ -211,6 +213,8 @@ class Tpm2(SoftHsm):
 
     name: str = "tpm2"
     largest: int = 2048
+    lanes: int = 1
+    slowness: int = 10
     place: Path | None = None
     tpm: Daemon | None = None
     manager: Daemon | None = None

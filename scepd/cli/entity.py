@@ -125,7 +125,7 @@ def show(number: int, config: Path, as_json: bool) -> None:
 @config_option
 @json_option
 def reset(number: int, code: str | None, config: Path, as_json: bool) -> None:
-    """Make the entity NUMBER new, whether it has its certificate or is locked, and print its new code."""
+    """Make the entity NUMBER new, whether it has its certificate or has to wait, and print its new code."""
     body = {} if code is None else {"code": code}
     _show_code(ask(config, "POST", f"/api/v1/entities/{number}/reset", body), as_json=as_json)
 

@@ -26,16 +26,17 @@ from tests.live.http_wire import Wire, request
 from tests.live.killing import wait_until
 from tests.live.opened import opened
 from tests.live.server import copy_of
+from tests.tokens import CHOSEN
 
 pytestmark = pytest.mark.live
 
 SCALE = int(os.environ.get("SCALE", "1"))
-ROUNDS = 50 if SCALE == 1 else 100 * SCALE
+ROUNDS = (50 if SCALE == 1 else 100 * SCALE) // CHOSEN.slowness
 RIVALS, WORKERS = 200, 4
 REFUSED = "challenge rejected"
 TARGET = "/scep/race?operation=PKIOperation"
 # Every rival may be in one worker's queue at the same moment: none is turned away before it has competed.
-QUEUE = f"[hsm]\nqueue = {2 * RIVALS}"
+QUEUE = f'[hsm]\nqueue = {2 * RIVALS}\ndeadline = "{10 * CHOSEN.slowness}s"'
 CONFIG = """
 [limits]
 connections_per_address = 1000
@@ -74,7 +75,7 @@ class Race:
         self.sign, recipient = (certificate(server, f"devices-ra-{role}") for role in ("sign", "decrypt"))
         self.recipient = make.Party(None, recipient)
         self.pool = [make.party(f"rival-{number}", "p256") for number in range(RIVALS)]
-        self.wires = [stack.enter_context(Wire(server.http, timeout=60)) for _ in range(RIVALS)]
+        self.wires = [stack.enter_context(Wire(server.http, timeout=60 * CHOSEN.slowness)) for _ in range(RIVALS)]
 
     def challenges(self, count):
         made = []

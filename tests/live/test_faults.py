@@ -14,6 +14,7 @@ from tests.live.device import Fleet, tail
 from tests.live.killing import ready_pids, wait_ready, wait_until, workers
 from tests.live.moods import give_board, module_of, percentile, watched
 from tests.live.server import BIN, PATIENCE, copy_of, environment, run
+from tests.tokens import CHOSEN
 
 pytestmark = pytest.mark.live
 
@@ -213,7 +214,7 @@ def test_slow_token_means_503_past_the_deadline_and_costs_getcacaps_nothing(make
 
     def prepare(server):
         boards.append(give_board(server, module, monkeypatch))
-        server.edit(r"^\[hsm\]", '[hsm]\nlanes = 2\ndeadline = "1s"')
+        server.edit(r"^\[hsm\]", f'[hsm]\nlanes = {CHOSEN.lanes}\ndeadline = "1s"')
 
     fleet = make_server(workers=1, prepare=prepare)
     server, [board] = fleet.server, boards
@@ -237,7 +238,7 @@ def test_slow_token_means_503_past_the_deadline_and_costs_getcacaps_nothing(make
             time.sleep(0.05)
     refused = [reply for reply in replies.values() if is_unavailable(reply)]
     assert len(replies) == len(devices)
-    assert len(refused) == len(devices) - 2, "as many as there are lanes are begun"
+    assert len(refused) == len(devices) - CHOSEN.lanes, "as many as there are lanes are begun"
     assert max(reply.seconds for reply in refused) < 2, "refused late"
     assert_quick(seconds, capsys, "slow token")
     for device in devices:
