@@ -126,7 +126,10 @@ def compile_appliance(section: ApplianceSection, surroundings: Surroundings, pla
         node=section.node,
         marks=state if section.marks is None else surroundings.resolve(section.marks),
     )
-    for key, directory in (("state", appliance.state), ("runtime", appliance.runtime), ("marks", appliance.marks)):
+    named = {"state": appliance.state, "runtime": appliance.runtime}
+    if section.marks is not None:
+        named["marks"] = appliance.marks
+    for key, directory in named.items():
         try:
             check_directory(directory)
         except Refused as refused:

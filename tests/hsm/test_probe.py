@@ -141,7 +141,8 @@ def test_S116_S120_the_timed_probe_decrypts(bench):
     key = bench.decryption()
     probe_decryption_key(key, b"k" * 16)
     other = attrs.evolve(key, public_key=bench.public_key("ra-sign"))
-    with pytest.raises(TokenFault, match="does not decrypt"):
+    # A ciphertext for the other modulus may be larger than this key's: then the token refuses it.
+    with pytest.raises(TokenFault, match=r"does not decrypt|did not decrypt"):
         probe_decryption_key(other, b"k" * 16)
 
     def refuse(_ciphertext, _transport):
