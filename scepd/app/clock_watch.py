@@ -40,14 +40,13 @@ class ClockWatch:
     def doubt(self) -> str:
         """Return what is wrong with the clock; empty for nothing."""
         present = self.present()
-        now = f"{present.at:%Y-%m-%dT%H:%M:%SZ}"
         if present.at + TOLERANCE < self._latest:
-            words = f"{now}, and something was done at {self._latest:%Y-%m-%dT%H:%M:%SZ} already"
+            words = f"{_text(present.at)}, and something was done at {_text(self._latest)} already"
             return f"the clock was set back: it says {words}"
         ahead = timedelta() if self._belief is None else self._belief.ahead(present)
         if ahead > TOLERANCE:
-            right = f"{present.at - ahead:%Y-%m-%dT%H:%M:%SZ}"
-            return f"the clock jumped ahead: it says {now}, and by the time that has passed it is {right}"
+            words = f"{_text(present.at)}, and by the time that has passed it is {_text(present.at - ahead)}"
+            return f"the clock jumped ahead: it says {words}"
         if self._belief is None or ahead < timedelta() or present.uptime - self._belief.uptime >= _DAY:
             self._belief = present
         self._latest = max(self._latest, present.at)
@@ -70,3 +69,7 @@ class ClockWatch:
     def present(self) -> Belief:
         """Return the clock's time tied to the machine's uptime."""
         return Belief(self.uptime(), self.clock.now())
+
+
+def _text(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

@@ -5,10 +5,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-# What `_ENCODER.encode` makes anew for each value, which takes longer than to encode one.
+# What json.JSONEncoder makes anew for each value, which takes longer than to encode one: sorted keys, no spaces.
 _chunks = cast("Any", json.encoder).c_make_encoder(
-    None, _ENCODER.default, json.encoder.encode_basestring, None, ":", ",", True, False, True
+    None, json.JSONEncoder().default, json.encoder.encode_basestring, None, ":", ",", True, False, True
 )
 
 

@@ -4,25 +4,20 @@ import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, delete, insert, select
-
 from scepd.records import Belief, to_json
+from scepd.store import meta_rows
 from scepd.store import statements as sql
 from scepd.store.engines import StoreConnection
-from scepd.store.schema import META
 
-_VALUE = select(META.c.value).where(META.c.name == bindparam("row"))
-_DROP = delete(META).where(META.c.name == bindparam("row"))
-_ADD = insert(META)
 _EXCUSED = "clock_excused"
 
 
 def read_belief(connection: StoreConnection, node: str) -> Belief | None:
     """Return what a node's clock is held against; None where nothing is known."""
-    row = connection.first(_VALUE, {"row": f"clock:{node}"})
-    if row is None:
+    value = meta_rows.read(connection, _row(node))
+    if value is None:
         return None
-    fields = json.loads(row[0])
+    fields = json.loads(value)
     return Belief(timedelta(seconds=fields["uptime"]), datetime.fromisoformat(fields["at"]))
 
 
@@ -32,12 +27,12 @@ def write_belief(connection: StoreConnection, node: str, belief: Belief) -> None
         "uptime": int(belief.uptime.total_seconds() * 1000) / 1000,
         "at": belief.at.isoformat(),
     }
-    _write(connection, f"clock:{node}", json.dumps(value))
+    meta_rows.write(connection, _row(node), to_json(value))
 
 
 def drop_belief(connection: StoreConnection, node: str) -> None:
     """Hold nothing against a node's clock, inside a write transaction."""
-    connection.change(_DROP, {"row": f"clock:{node}"})
+    meta_rows.drop(connection, _row(node))
 
 
 def last_acts(connection: StoreConnection) -> dict[str, tuple[int, datetime]]:
@@ -52,15 +47,14 @@ def last_acts(connection: StoreConnection) -> dict[str, tuple[int, datetime]]:
 
 def read_excused(connection: StoreConnection) -> Mapping[str, int]:
     """Return up to which row each chain may be later than the clock."""
-    row = connection.first(_VALUE, {"row": _EXCUSED})
-    return {} if row is None else json.loads(row[0])
+    value = meta_rows.read(connection, _EXCUSED)
+    return {} if value is None else json.loads(value)
 
 
 def excuse(connection: StoreConnection, ends: Mapping[str, int]) -> None:
     """Let chains be later than the clock up to those rows, inside a write transaction."""
-    _write(connection, _EXCUSED, to_json({**read_excused(connection), **ends}))
+    meta_rows.write(connection, _EXCUSED, to_json({**read_excused(connection), **ends}))
 
 
-def _write(connection: StoreConnection, row: str, value: str) -> None:
-    connection.change(_DROP, {"row": row})
-    connection.change(_ADD, {"name": row, "value": value})
+def _row(node: str) -> str:
+    return f"clock:{node}"

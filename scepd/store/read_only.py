@@ -4,18 +4,13 @@ import json
 from datetime import datetime
 
 import attrs
-from sqlalchemy import bindparam, delete, insert, select
 
 from scepd.refusal import Unavailable
+from scepd.store import meta_rows
 from scepd.store.engines import StoreConnection
-from scepd.store.schema import META
 
 _RETRY = 300  # seconds: a person has to act first
-_name = "read_only"
-
-_READ = select(META.c.value).where(META.c.name == _name)
-_ADD = insert(META)
-_DROP = delete(META).where(META.c.name == bindparam("row"))
+_ROW = "read_only"
 
 # What changes nothing that could go backwards: who does a duty, and how far the clock is believed.
 HARMLESS = frozenset({"take_lease", "drop_lease", "follow_clock"})
@@ -39,10 +34,10 @@ class ReadOnly(Unavailable):
 
 def standstill(connection: StoreConnection) -> Standstill | None:
     """Return why a store is read-only; None for one that may be written."""
-    row = connection.first(_READ)
-    if row is None:
+    value = meta_rows.read(connection, _ROW)
+    if value is None:
         return None
-    fields = json.loads(row[0])
+    fields = json.loads(value)
     return Standstill(str(fields["cause"]), str(fields["since"]))
 
 
@@ -57,9 +52,9 @@ def stand_still(connection: StoreConnection, cause: str, now: datetime) -> None:
     """Make a store read-only, inside a write transaction; the first cause stays."""
     if standstill(connection) is None:
         value = json.dumps({"cause": cause, "since": now.isoformat(timespec="seconds")})
-        connection.change(_ADD, {"name": _name, "value": value})
+        meta_rows.write(connection, _ROW, value)
 
 
 def go_on(connection: StoreConnection) -> None:
     """Let a store be written again, inside a write transaction."""
-    connection.change(_DROP, {"row": _name})
+    meta_rows.drop(connection, _ROW)

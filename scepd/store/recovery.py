@@ -25,8 +25,8 @@ from scepd.records import (
     to_json,
 )
 from scepd.refusal import OperatorError
+from scepd.store import meta_rows, statements
 from scepd.store import recovery_statements as sql
-from scepd.store import statements
 from scepd.store.crls import Crls
 from scepd.store.ledger import Act, certificate_target
 from scepd.store.marks import MarkFile, Marks
@@ -69,7 +69,7 @@ class Recoveries(Standings, Revocations, Crls, Shards):
 
     def is_recovering(self) -> bool:
         """Return whether a recovery was begun and not finished."""
-        return self._connection.first(sql.META_VALUE, {"row": _ROW}) is not None
+        return meta_rows.read(self._connection, _ROW) is not None
 
     def recover(self, order: Order, file: MarkFile, before_writing: Callable[[], None] = lambda: None) -> Recovered:
         """Do it: the store, then the marks, then the store may be written again; return what was done.
@@ -83,7 +83,7 @@ class Recoveries(Standings, Revocations, Crls, Shards):
         before_writing()
         self._checkpoint("recover.after_marks")
         with self._connection.write():
-            self._connection.change(sql.DROP_META, {"row": _ROW})
+            meta_rows.drop(self._connection, _ROW)
             go_on(self._connection)
             self._announce()
         self._checkpoint("recover.after_commit")
@@ -93,14 +93,14 @@ class Recoveries(Standings, Revocations, Crls, Shards):
         with self._connection.write():
             if self.standstill() is None:
                 raise OperatorError("the store is not read-only: there is nothing to recover", "scepd status")
-            row = self._connection.first(sql.META_VALUE, {"row": _ROW})
-            if row is not None:
-                return _Done.from_json(row[0])
+            begun = meta_rows.read(self._connection, _ROW)
+            if begun is not None:
+                return _Done.from_json(begun)
             now = self._clock.now()
             self._checkpoint("recover.begin")
             done = _Done(Marks(secrets.token_hex(8), reserved=self._floors(order)), self._bring_back(order, now))
             write_pair(self._connection, order.node, done.marks.pair)
-            self._connection.change(sql.ADD_META, {"name": _ROW, "value": done.to_json()})
+            meta_rows.write(self._connection, _ROW, done.to_json())
             self._checkpoint("recover.before_commit")
         return done
 

@@ -5,7 +5,7 @@ from sqlalchemy import BindParameter, bindparam, delete, func, insert, or_, sele
 from scepd.records import ChallengeState, EntityState, TransactionState
 from scepd.store.access_tables import DISABLED_PROFILE, ENTITY, TOKEN
 from scepd.store.audit_tables import AUDIT_HEAD
-from scepd.store.schema import CERTIFICATE, CHALLENGE, META, TRANSACTION
+from scepd.store.schema import CERTIFICATE, CHALLENGE, TRANSACTION
 from scepd.store.status_tables import CRL
 
 _H, _E, _K, _T = CHALLENGE.c, ENTITY.c, TOKEN.c, TRANSACTION.c
@@ -42,7 +42,3 @@ TAKE_OVER_OFF = (
     update(DISABLED_PROFILE).where(DISABLED_PROFILE.c.name == bindparam("profile")).values(disabled_by=bindparam("who"))
 )
 FORGET_HEAD = delete(AUDIT_HEAD).where(AUDIT_HEAD.c.owner == bindparam("chain"))
-
-META_VALUE = select(META.c.value).where(META.c.name == bindparam("row"))
-ADD_META = insert(META)
-DROP_META = delete(META).where(META.c.name == bindparam("row"))

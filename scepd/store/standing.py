@@ -4,20 +4,16 @@ import secrets
 from datetime import datetime
 
 import attrs
-from sqlalchemy import bindparam, delete, insert, select
 
 from scepd.refusal import Unavailable
+from scepd.store import meta_rows
 from scepd.store import statements as sql
 from scepd.store.engines import NO_VALUES, StoreConnection
 from scepd.store.marks import MarkFile, Marks
 from scepd.store.position import Position, hash_at, losses, read_position
 from scepd.store.read_only import Standstill, stand_still, standstill
-from scepd.store.schema import META
 from scepd.store.writer import Writer
 
-_VALUE = select(META.c.value).where(META.c.name == bindparam("row"))
-_DROP = delete(META).where(META.c.name == bindparam("row"))
-_ADD = insert(META)
 _MOST_WORDS = 3  # losses named in the cause; `scepd recover` lists all
 
 
@@ -92,14 +88,12 @@ def _pair_up(connection: StoreConnection, file: MarkFile, node: str, marks: Mark
 
 def read_pair(connection: StoreConnection, node: str) -> str | None:
     """Return the word that the store shares with that node's marks."""
-    row = connection.first(_VALUE, {"row": _row(node)})
-    return None if row is None else str(row[0])
+    return meta_rows.read(connection, _row(node))
 
 
 def write_pair(connection: StoreConnection, node: str, pair: str) -> None:
     """Change that word, inside a write transaction."""
-    connection.change(_DROP, {"row": _row(node)})
-    connection.change(_ADD, {"name": _row(node), "value": pair})
+    meta_rows.write(connection, _row(node), pair)
 
 
 def _row(node: str) -> str:
