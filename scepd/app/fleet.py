@@ -1,6 +1,6 @@
 """Keep one child alive in each slot: hear that it is ready, replace it when it dies or falls silent."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,6 +34,7 @@ class Slot:
     was_ready: bool = False  # the present child
     hsm: str = "unknown"  # as the child last said: up | away | unknown
     read_only: str = ""  # as the child last said: why
+    read_only_hint: str = ""  # and what to try
     responders: dict[str, str] = attrs.Factory(dict)  # as it last said: when the OCSP certificate of each issuer ends
     problems: list[OperatorError] = attrs.Factory(list)
     delayed: Any = None
@@ -43,6 +44,13 @@ class Slot:
     def serves(self) -> bool:
         """Whether its child is READY and, where it has a token, that answers."""
         return self.state == "ready" and self.hsm != "away"
+
+    def hear(self, said: Mapping[str, Any]) -> None:
+        """Take what the child says of itself."""
+        self.hsm = said.get("hsm", self.hsm)
+        self.read_only = said.get("read_only", self.read_only)
+        self.read_only_hint = said.get("read_only_hint", self.read_only_hint)
+        self.responders = said.get("responders", self.responders)
 
     def describe(self) -> dict[str, Any]:
         """Return the slot as JSON-able fields."""
@@ -125,9 +133,7 @@ class Fleet:
 
     def _hear(self, slot: Slot, event: Event) -> None:
         slot.heard = self._reactor.seconds()
-        slot.hsm = event.get("hsm", slot.hsm)
-        slot.read_only = event.get("read_only", slot.read_only)
-        slot.responders = event.get("responders", slot.responders)
+        slot.hear(event)
         if event["event"] == "problem":
             slot.problems.append(problem_of(event))
         elif event["event"] == "ready" and slot.state == "starting":

@@ -108,9 +108,9 @@ class Generation:
         return "away" if "away" in states else "up" if states == {"up"} else "unknown"
 
     @property
-    def read_only(self) -> str:
-        """Why the store is read-only, as the workers say; empty where it is not."""
-        return next((slot.read_only for slot in self.workers.slots if slot.read_only), "")
+    def read_only(self) -> tuple[str, str]:
+        """Why nothing is signed or changed, as the workers say, and what to try; empty where that is not so."""
+        return next(((slot.read_only, slot.read_only_hint) for slot in self.workers.slots if slot.read_only), ("", ""))
 
     @property
     def responders(self) -> dict[str, datetime]:

@@ -10,6 +10,9 @@ from scepd.app.clock_watch import ClockWatch
 from scepd.refusal import Unavailable
 from scepd.store.read_only import ReadOnly, Standstill
 
+_RECOVER = "scepd recover --plan"
+_LOOK_AT_CLOCK = "date -u; timedatectl; if that time is right: scepd recover --clock"
+
 
 @attrs.define
 class Halt:
@@ -33,7 +36,7 @@ class Halt:
         if found is None:
             self.log.info(event="read_write")
         else:
-            self.log.critical(event="read_only", cause=found.cause, since=found.since, hint="scepd recover --plan")
+            self.log.critical(event="read_only", cause=found.cause, since=found.since, hint=_RECOVER)
 
     def distrust(self, doubt: str) -> None:
         """Take what is wrong with the clock, empty for nothing; the change is logged."""
@@ -41,7 +44,7 @@ class Halt:
         if not self.tells or bool(before) == bool(doubt):
             return
         if doubt:
-            self.log.critical(event="clock_doubtful", cause=doubt, hint="date -u; timedatectl; if that time is right: scepd recover --clock")
+            self.log.critical(event="clock_doubtful", cause=doubt, hint=_LOOK_AT_CLOCK)
         else:
             self.log.info(event="clock_trusted")
 
@@ -49,6 +52,13 @@ class Halt:
     def cause(self) -> str:
         """Why nothing is signed or changed; empty where that is not so."""
         return self._doubt if self._found is None else self._found.cause
+
+    @property
+    def hint(self) -> str:
+        """What to try; empty where nothing is in the way."""
+        if self._found is not None:
+            return _RECOVER
+        return _LOOK_AT_CLOCK if self._doubt else ""
 
     @property
     def is_on(self) -> bool:

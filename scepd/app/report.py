@@ -89,6 +89,7 @@ class Report:
                 "ready": False,
                 "hsm": "unknown",
                 "read_only": "",
+                "read_only_hint": "",
                 "generation": 0,
                 "workers": [],
                 "desk": [],
@@ -96,11 +97,13 @@ class Report:
             }
         tls = {listener.name for listener in serving.settings.listeners if listener.tls is not None}
         addresses = self._sockets.addresses(serving.places)
+        cause, hint = serving.read_only
         return {
             **common,
             "ready": self._is_ready(serving),
             "hsm": serving.hsm,
-            "read_only": serving.read_only,
+            "read_only": cause,
+            "read_only_hint": hint,
             "certificates": count_days(serving.settings, datetime.now(UTC), serving.responders),
             "generation": serving.number,
             "workers": [slot.describe() for slot in serving.workers.slots],
@@ -113,7 +116,7 @@ class Report:
 
     def _is_ready(self, serving: Generation) -> bool:
         answers = self.state in ("running", "reloading") and serving.is_ready and serving.hsm == "up"
-        return answers and not serving.read_only
+        return answers and not serving.read_only[0]
 
     def dump(self, serving: Generation | None) -> None:
         """Write the status to the log (SIGUSR2)."""

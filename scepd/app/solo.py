@@ -28,10 +28,7 @@ class Solo:
     def slots(self) -> list[Slot]:
         """The one slot, with what the member says of itself now."""
         if self._member is not None:
-            said = self._member.describe()
-            self._slot.hsm = said.get("hsm", self._slot.hsm)
-            self._slot.read_only = said.get("read_only", "")
-            self._slot.responders = said.get("responders", {})
+            self._slot.hear(self._member.describe())
         return [self._slot]
 
     @property

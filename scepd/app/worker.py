@@ -140,6 +140,7 @@ class Worker:
         return {
             "hsm": "away" if self._gateway is None else self._gateway.state,
             "read_only": self._halt.cause,
+            "read_only_hint": self._halt.hint,
             "responders": {} if self._background is None else dict(self._background.ends.told),
         }
 

@@ -63,9 +63,7 @@ def _show(found: dict[str, Any]) -> None:
     click.echo(f"{'ready' if found.get('ready') else 'NOT READY'}  ({found.get('state')}, token {found.get('hsm')})")
     if found.get("read_only"):
         click.echo(f"  READ-ONLY    {found['read_only']}")
-        is_clock = found["read_only"].startswith("the clock ")
-        next_step = "date -u; if that is right: scepd recover --clock" if is_clock else "scepd recover --plan"
-        click.echo(f"               next: {next_step}   (docs/backup.md)")
+        click.echo(f"               next: {found['read_only_hint']}   (docs/backup.md)")
     for listener in found.get("listeners", ()):
         scheme = "https" if listener.get("tls") else "http"
         host = f"[{listener['host']}]" if ":" in listener["host"] else listener["host"]

@@ -200,6 +200,7 @@ class Pki:
         """Move the clock ahead while the service runs: it signs nothing until the operator says that the time is right."""
         self.clock.advance(span)
         wait_until(lambda: "jumped ahead" in said(self).get("read_only", ""), what="a doubt", patience=PATIENCE)
+        assert said(self)["read_only_hint"].endswith("scepd recover --clock")
         self.scepd("recover", "--clock", "--yes")
         wait_until(lambda: said(self).get("ready"), what="ready by the new time", patience=PATIENCE)
 

@@ -156,6 +156,7 @@ def require_read_only(drill, device, published):
     result = server.scepd("status", check=False)
     assert result.returncode == 1
     assert "READ-ONLY    an older store was restored: it lacks" in result.stdout
+    assert "next: scepd recover --plan" in result.stdout
     checked = server.scepd("check", check=False)
     assert checked.returncode == 1
     assert "the store is read-only: an older store was restored" in checked.stderr
