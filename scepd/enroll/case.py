@@ -24,21 +24,21 @@ class Trail:
         """Begin to count."""
         self._monotonic = monotonic
         self._begun = monotonic()
-        self._steps: list[Step] = []
+        self._reached: list[tuple[str, float, str]] = []
 
     def step(self, name: str, note: str = "") -> None:
         """Note that a step was reached."""
-        microseconds = round((self._monotonic() - self._begun) * 1_000_000)
-        self._steps.append(Step(name, microseconds / 1000, note))
+        self._reached.append((name, self._monotonic(), note))
 
     def has(self, name: str) -> bool:
         """Return whether a step was reached."""
-        return any(step.name == name for step in self._steps)
+        return any(reached == name for reached, _, _ in self._reached)
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """The steps so far."""
-        return tuple(self._steps)
+        begun = self._begun
+        return tuple(Step(name, round((at - begun) * 1_000_000) / 1000, note) for name, at, note in self._reached)
 
 
 @attrs.frozen

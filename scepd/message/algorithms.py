@@ -1,13 +1,18 @@
 """Digests, ciphers, key transports and signature algorithms: their OIDs, and which of them a profile takes."""
 
 import enum
+import hashlib
+from collections.abc import Callable
 
 import attrs
 from cryptography.hazmat.primitives import hashes
 
 
 class Digest(enum.Enum):
-    """A digest algorithm by its dotted OID, the octets of its output and cryptography's algorithm object."""
+    """A digest algorithm by its dotted OID, the octets of its output and cryptography's class of it.
+
+    `hash` is an object of that class, `hasher` makes a hashlib object.
+    """
 
     MD5 = ("1.2.840.113549.2.5", 16, hashes.MD5)
     SHA1 = ("1.3.14.3.2.26", 20, hashes.SHA1)
@@ -20,6 +25,7 @@ class Digest(enum.Enum):
         self.oid = oid
         self.size = size
         self.hash = algorithm()
+        self.hasher: Callable[..., hashlib._Hash] = getattr(hashlib, self.hash.name)
 
     __hash__ = object.__hash__  # members are identical when they are equal
 

@@ -21,6 +21,7 @@ from scepd.refusal import FailInfo, Reason, Reject
 _NONCE = 16  # octets
 _VERSION_1 = tlv.integer(1)
 _EMPTY_SET = tlv.set_of(())
+_ALL_DIGESTS = frozenset(Digest)
 
 
 @attrs.frozen
@@ -98,7 +99,7 @@ def success(  # noqa: PLR0913 - a reply needs all of them, and a value of its ow
     inner = certs_only(certificates, crls)
     content = encrypt(inner, request.signer, cipher=cipher, transport=transport, random=random, password=password)
     outcome = _Outcome(PkiStatus.SUCCESS, content)
-    return _reply(request, outcome, signer=signer, now=now, random=random, digests=frozenset(Digest))
+    return _reply(request, outcome, signer=signer, now=now, random=random, digests=_ALL_DIGESTS)
 
 
 def failure(  # noqa: PLR0913 - as in `success`

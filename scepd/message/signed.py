@@ -1,6 +1,5 @@
 """SignedData (RFC 5652 section 5): the one signer of a message, the certificates around it."""
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -254,4 +253,4 @@ def write_encapsulated(content: bytes | None) -> bytes:
 
 def digest_content(digest: Digest, content: bytes | None) -> bytes:
     """Return the digest of the eContent octets; an absent eContent counts as empty."""
-    return hashlib.new(digest.name, content or b"", usedforsecurity=False).digest()
+    return digest.hasher(content or b"", usedforsecurity=False).digest()

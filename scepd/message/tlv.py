@@ -139,6 +139,7 @@ def utf8(value: str) -> bytes:
     return text(UTF8_STRING, value)
 
 
+@lru_cache(maxsize=64)  # a draft carries its times and lint writes them again; in a second the next reply has the same
 def time(value: datetime) -> bytes:
     """Return a UTCTime through 2049, a GeneralizedTime from 2050 on (RFC 5280 section 4.1.2.5)."""
     moment = value if value.tzinfo is UTC else value.astimezone(UTC)
