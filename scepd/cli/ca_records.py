@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from scepd.ca.plan import Plan
 from scepd.ca.plan_file import PlanError, read_plan
 from scepd.ca.record import verify_record as verify
+from scepd.cli.ca_tables import issuer_of
 from scepd.cli.ceremony import ceremony_options, hold, manner_of
 from scepd.cli.output import FAILED, Failure
 from scepd.config.audit import load_audit_key
@@ -30,7 +31,23 @@ def perform(file: Path, **wishes: Any) -> None:
     scepd ca perform root.json --rehearse
     scepd ca perform root.json --yes
     """  # noqa: D301 - \b is for click
-    hold(_read(file), manner_of(wishes))
+    plan, manner = _read(file), manner_of(wishes)
+    _require_own_records(plan, manner.config, file)
+    hold(plan, manner)
+
+
+def _require_own_records(plan: Plan, config: Path, file: Path) -> None:
+    """Raise `OperatorError` where a certificate would stand in the store as one of an issuer that did not sign it."""
+    promised = {step.output for step in plan.steps}
+    for number, step in enumerate(plan.steps):
+        signer = step.signer.certificate if step.issuer and step.signer else ""
+        if not signer or signer in promised:
+            continue
+        found = issuer_of(config, Path(signer))
+        if found != step.issuer:
+            where = f"{file}: $.steps[{number}].issuer"
+            named = "no issuer of the configuration has" if found is None else f"[issuer.{found}] has"
+            raise OperatorError(f"{where} is '{step.issuer}', but {named} {signer}", f'"issuer": "{found or ""}"')
 
 
 def _read(file: Path) -> Plan:

@@ -62,7 +62,8 @@ def fsck(  # noqa: PLR0917 - click passes each option as an argument
             verdict.add(findings)
         summary = {**inspection.numbers(), "audit_rows": trail.rows, "seals": trail.seals}
     verdict.add(trusted.missing(trail.seals))
-    ctx.exit(verdict.show(summary, sound="the store is sound", as_json=as_json))
+    sound = "the store is sound" if trail.seals else "the store is sound, and nothing of its audit trail is sealed yet"
+    ctx.exit(verdict.show(summary, sound=sound, as_json=as_json))
 
 
 def _certificates(issuers: tuple[IssuerSettings, ...]) -> Mapping[str, bytes]:

@@ -192,6 +192,23 @@ def test_a_rehearsal_never_leaves_its_scratch_directory(site, tmp_path, field):
     assert not (tmp_path / "hit").exists()
 
 
+@pytest.mark.parametrize("name", ["other", "devices"])
+def test_a_plan_that_keeps_a_certificate_with_another_issuer_is_refused(site, tmp_path, name):
+    signer = site.directory / "devices-ca.pem"
+    if name == "devices":  # of the configuration, and yet not its certificate
+        signer = tmp_path / "another.pem"
+        run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", tmp_path / "k.pem", "-subj", "/CN=Another", "-out", signer)
+    made = site.scepd("ca", "certify", "devices", "--as", "ra", "--key", "ra-9", "--output", site.directory / "ra.pem", "--plan").stdout
+    plan = json.loads(made)
+    plan["steps"][-1] |= {"issuer": name, "signer": plan["steps"][-1]["signer"] | {"certificate": str(signer)}}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    told = site.scepd("ca", "perform", tmp_path / "plan.json", "--yes", check=False)
+    assert told.returncode == 1
+    assert f"$.steps[{len(plan['steps']) - 1}].issuer is '{name}', but" in told.stderr
+    assert ("[issuer.devices] has" in told.stderr) == (name == "other")
+    assert not (site.directory / "ra.pem").exists()
+
+
 def test_N1_thirty_mistakes_stop_a_ceremony_before_anything_is_made(site):
     before = {path.name for path in site.directory.iterdir()}
     result = json.loads(run(sys.executable, "-m", "tests.cli.mistakes", site.directory, cwd=Path(__file__).parents[2]).stdout)

@@ -86,6 +86,16 @@ def test_nothing_found_is_0_with_the_numbers(shelf):
     assert (report["ok"], report["seals"], report["findings"]) == (True, 2, [])
 
 
+def test_N13_a_trail_that_nobody_sealed_is_not_called_sound_without_a_word(shelf):
+    database = sqlite3.connect(shelf.directory / "scepd.sqlite", isolation_level=None)
+    database.execute("DELETE FROM audit_seal")
+    database.close()
+    (shelf.directory / "audit-seals.jsonl").unlink()
+    result = shelf.run()
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("the store is sound, and nothing of its audit trail is sealed yet: certificates 8")
+
+
 def test_G22_a_finding_is_one_line_with_what_where_and_try_and_the_status_is_1(shelf):
     database = sqlite3.connect(shelf.directory / "scepd.sqlite", isolation_level=None)
     database.execute("UPDATE certificate SET subject = 'CN=evil\x1b[2J', subject_folded = 'cn=evil\x1b[2j' WHERE id = 1")
