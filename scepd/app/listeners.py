@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -17,11 +18,15 @@ from zope.interface import implementer
 
 from scepd.app.parcel import Inherited
 from scepd.config.listener_settings import ClientCertificates, ListenerSettings, TlsSettings
+from scepd.ports import Clock
 from scepd.profile.networks import read_networks
 from scepd.refusal import OperatorError
 from scepd.web.client_address import Approach, nobody
+from scepd.web.presented import ProxyProof
 from scepd.web.proxy_protocol import ProxyProtocolFactory
 from scepd.web.watched import Watched
+from scepd.x509.bundle import read_bundle
+from scepd.x509.client import ClientTrust
 
 _OWNER_ONLY = 0o600
 
@@ -124,7 +129,9 @@ def with_tls(
     return TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=site, clock=site.reactor)
 
 
-def approach_of(listener: ListenerSettings, seconds: Callable[[], float] = time.monotonic) -> Approach:
+def approach_of(
+    listener: ListenerSettings, clock: Clock, seconds: Callable[[], float] = time.monotonic
+) -> Approach:
     """Return how clients come to a listener."""
     proxies = nobody
     if listener.trusted_proxies is not None:
@@ -138,7 +145,18 @@ def approach_of(listener: ListenerSettings, seconds: Callable[[], float] = time.
         address_header=_header(listener.client_address_header),
         certificate_header=_header(certificate_header),
         asks_certificate=asks and listener.tls is not None,  # never on plain HTTP
+        proxy_proof=None if listener.proxy_trust is None else _proxy_proof(listener.proxy_trust, clock, seconds),
     )
+
+
+def _proxy_proof(path: Path, clock: Clock, seconds: Callable[[], float]) -> ProxyProof:
+    bundle = Watched(path, read_bundle, seconds=seconds)
+
+    def trust() -> ClientTrust | None:
+        anchors = bundle.value
+        return None if anchors is None else ClientTrust(anchors)
+
+    return ProxyProof(trust, clock)
 
 
 def _header(name: str | None) -> bytes | None:
@@ -148,7 +166,7 @@ def _header(name: str | None) -> bytes | None:
 def check_listener(listener: ListenerSettings) -> None:
     """Raise OperatorError for a listener whose TLS this process cannot serve."""
     if listener.tls is not None:
-        tls_context(listener.tls, listener.client_certificates)
+        tls_context(listener.tls, listener.asks)
 
 
 def make_factory(listener: ListenerSettings, site: Any, hints: Hints = no_hints) -> Any:
@@ -158,8 +176,14 @@ def make_factory(listener: ListenerSettings, site: Any, hints: Hints = no_hints)
     """
     factory = site
     if listener.tls is not None:
-        factory = with_tls(listener.tls, site, listener.client_certificates, hints)
+        factory = with_tls(listener.tls, site, listener.asks, _with_proxies(hints, site.approach))
     return ProxyProtocolFactory(factory, site.approach, site.reactor) if listener.proxy_protocol else factory
+
+
+def _with_proxies(hints: Hints, approach: Approach) -> Hints:
+    """Return hints that name the CAs of the proxies too: some clients show no certificate of another CA."""
+    proof = approach.proxy_proof
+    return hints if proof is None else lambda: tuple(dict.fromkeys((*hints(), *proof.anchors)))
 
 
 class UnixPort(unix.Port):

@@ -178,7 +178,7 @@ class Worker:
             random=os.urandom,
             occupancy=self._occupancy,
             limits=http_limits(self._settings.limits),
-            approach=approach_of(listener),
+            approach=approach_of(listener, UtcClock()),
         )
 
     async def _do_duties(self) -> None:

@@ -106,11 +106,7 @@ def _switches_on(
     authorities = (issuer for issuer in issuers.values() if issuer is not None and issuer.ca_is_ra)
     return (
         *(f"issuer.{issuer.name}.insecurely_ca_is_ra" for issuer in authorities),
-        *(
-            f"listener.{listener.name}.insecurely_plain_challenges"
-            for listener in listeners
-            if listener.insecurely_plain_challenges
-        ),
+        *(f"listener.{listener.name}.{switch}" for listener in listeners for switch in listener.insecure),
         *(f"profile.{profile.name}.{switch}" for profile in profiles for switch in profile.insecure),
     )
 

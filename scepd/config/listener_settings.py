@@ -39,7 +39,8 @@ class ListenerSettings:
     """A listener: (host, port) pairs, TLS or not, and what it serves; port 0 lets the system choose.
 
     `trusted_proxies` is a file of networks that is read again when it changes: only a peer in one of them is believed
-    what it says of its client, by `client_address_header` or by the PROXY protocol.
+    what it says of its client, by `client_address_header` or by the PROXY protocol. What it says of its client's
+    certificate is believed only from a peer that has a certificate of its own under `proxy_trust`, where that is given.
     """
 
     name: str
@@ -51,4 +52,17 @@ class ListenerSettings:
     trusted_proxies: Path | None = None
     client_address_header: AddressHeader | None = None
     client_certificate_header: CertificateHeader | None = None  # of a trusted proxy whose TLS asks for certificates
+    proxy_trust: Path | None = None  # anchors of the proxies' own certificates; None: their address is enough
+    insecurely_unproven_proxies: bool = False  # on a network, and their address is enough
     proxy_protocol: bool = False  # every connection begins with a PROXY header
+
+    @property
+    def asks(self) -> ClientCertificates:
+        """Whether TLS asks for a certificate: the client's own, or that of a proxy."""
+        return "optional" if self.client_certificates == "off" and self.proxy_trust else self.client_certificates
+
+    @property
+    def insecure(self) -> tuple[str, ...]:
+        """The names of its insecure switches that are on."""
+        switches = ("insecurely_plain_challenges", "insecurely_unproven_proxies")
+        return tuple(switch for switch in switches if getattr(self, switch))

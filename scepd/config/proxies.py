@@ -4,6 +4,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from scepd.config.backends import read_anchors
 from scepd.config.files import read_public
 from scepd.config.problems import Place, Refused
 from scepd.config.secret import Surroundings
@@ -24,7 +25,7 @@ def compile_proxies(section: ListenerSection, surroundings: Surroundings, place:
         path = surroundings.resolve(section.trusted_proxies)
         _judge_networks(path, place / "trusted_proxies")
         _judge_unused(section, place)
-    _judge_wire(section, place)
+    _judge_forwarded(section, surroundings, place)
     for header in _HEADERS:
         if getattr(section, header) is not None and section.proxy_protocol:
             # Who speaks the PROXY protocol passes octets on: every header in them is the client's own.
@@ -35,16 +36,32 @@ def compile_proxies(section: ListenerSection, surroundings: Surroundings, place:
         "trusted_proxies": path,
         "client_address_header": section.client_address_header,
         "client_certificate_header": section.client_certificate_header,
+        "proxy_trust": None if section.proxy_trust is None else surroundings.resolve(section.proxy_trust),
+        "insecurely_unproven_proxies": section.insecurely_unproven_proxies,
         "proxy_protocol": section.proxy_protocol,
     }
 
 
-def _judge_wire(section: ListenerSection, place: Place) -> None:
-    """Warn of certificates that come over a network in clear: whoever can write there is any device (threats S-100)."""
+def _judge_forwarded(section: ListenerSection, surroundings: Surroundings, place: Place) -> None:
+    """Note where an address would be all that makes somebody a proxy, and with that any device (threats S-100)."""
+    forwards = section.client_certificate_header is not None and not section.proxy_protocol
+    if section.proxy_trust is not None:
+        read_anchors(section.proxy_trust, surroundings, place / "proxy_trust")
+        if not forwards and not (place / "client_certificate_header").is_noted:
+            (place / "proxy_trust").problem(
+                "no header is read that it would vouch for", 'client_certificate_header = "X-SSL-Client-Cert"'
+            )
+    if forwards and section.tls is None and not (place / "tls").is_noted:
+        hint = 'tls = { certificate = "tls.pem", key = { file = "tls.key" } }'
+        (place / "client_certificate_header").problem("/scep-mtls is served under TLS alone", hint)
     is_local = all(ip_address(host).is_loopback for host, _ in section.address or ())
-    if section.client_certificate_header is not None and section.tls is None and not is_local:
-        reason = "what the proxy says of its clients' certificates crosses a network in clear"
-        (place / "client_certificate_header").doubt(reason, "tls for this listener, or an address of this machine alone")
+    needs_proof = forwards and not is_local and section.proxy_trust is None
+    if needs_proof and not section.insecurely_unproven_proxies and not (place / "proxy_trust").is_noted:
+        reason = "whoever can take the proxy's address on this network could be any device"
+        hint = 'proxy_trust = "proxies.pem": the CA of the proxies\' own certificates; or an address of this machine alone'
+        (place / "client_certificate_header").problem(reason, hint)
+    if section.insecurely_unproven_proxies and not needs_proof:
+        (place / "insecurely_unproven_proxies").problem("there is nothing here that it would loosen", "leave it out")
 
 
 def _judge_untrusted(section: ListenerSection, place: Place) -> None:

@@ -185,6 +185,8 @@ class ListenerSection:
     trusted_proxies: Text | None = None
     client_address_header: Annotated[str, scalars.one_of("X-Forwarded-For", "CF-Connecting-IP")] | None = None
     client_certificate_header: Annotated[str, scalars.one_of("Client-Cert", "X-SSL-Client-Cert")] | None = None
+    proxy_trust: Text | None = None
+    insecurely_unproven_proxies: Flag = False
     proxy_protocol: Flag = False
 
 

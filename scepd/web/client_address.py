@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import attrs
 from twisted.internet.interfaces import IAddress
 
 from scepd.profile.networks import Networks, read_address
+
+if TYPE_CHECKING:
+    from scepd.web.presented import ProxyProof
 
 FORWARDED_FOR = b"x-forwarded-for"
 CONNECTING_IP = b"cf-connecting-ip"
@@ -36,13 +40,15 @@ class Approach:
 
     `proxies` are the networks whose word counts, as they are at this moment. `address_header` is the one header that
     names the client, in lower case; `certificate_header` the one that holds the certificate which a proxy's TLS asked
-    for. `asks_certificate`: TLS asks for one, ours or that of a proxy.
+    for, and `proxy_proof` what a proxy must show of itself for it; None: its address is enough. `asks_certificate`:
+    TLS asks for one, ours or that of a proxy.
     """
 
     proxies: Callable[[], Networks | None] = nobody
     address_header: bytes | None = None
     certificate_header: bytes | None = None
     asks_certificate: bool = False
+    proxy_proof: "ProxyProof | None" = None
 
     def is_proxy(self, address: str) -> bool:
         """Return whether that address is a trusted proxy's."""

@@ -1,18 +1,13 @@
 """The gate before /scep-mtls: TLS proves possession of a key, this decides whom the certificate lets in (threats M)."""
 
-import base64
-import binascii
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
+from typing import Any
 
 import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from OpenSSL import crypto
 from twisted.internet.defer import Deferred
 
 from scepd.ports import Clock
@@ -21,15 +16,7 @@ from scepd.refusal import Unavailable
 from scepd.x509.client import ClientFault, ClientRefused, ClientTrust, identify, judge_lists, verify_client
 from scepd.x509.revocation import ListMissing
 
-if TYPE_CHECKING:
-    from scepd.web.request import ScepRequest
-
-CLIENT_CERT = b"client-cert"  # RFC 9440
-SSL_CLIENT_CERT = b"x-ssl-client-cert"
-_CHAIN = b"client-cert-chain"
 _RETRY = 60  # seconds, until an operator may have mended a file
-_BYTE_SEQUENCE = re.compile(rb":([A-Za-z0-9+/]{1,43000}={0,2}):")  # RFC 8941 section 3.3.5
-_MAXIMUM_CHAIN = 10
 _KEPT = 256  # proofs of a gate, of the clients that came last
 _KEPT_LENGTH = 16_384  # octets of what was presented; longer chains are verified each time
 
@@ -85,6 +72,30 @@ class Proof:
         )
 
 
+class Proofs:
+    """The paths of what peers presented, each found once for as long as it stands."""
+
+    def __init__(self) -> None:
+        """Know none."""
+        self._kept: OrderedDict[tuple[bytes, ...], Proof] = OrderedDict()
+
+    def of(self, presented: tuple[bytes, ...], trust: ClientTrust, now: datetime) -> Proof:
+        """Return the path of what was presented, as it was found for an earlier request where that still stands.
+
+        Revocation is not looked at. Raises `ClientRefused`.
+        """
+        basis = (trust.bundle, trust.intermediates, trust.purpose_optional)
+        proof = self._kept.pop(presented, None)
+        if proof is None or not proof.stands(basis, now):
+            path = verify_client(presented, trust, now)
+            proof = Proof(basis, path, identify(path[0], presented[0]))
+        if sum(map(len, presented)) <= _KEPT_LENGTH:
+            self._kept[presented] = proof
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return proof
+
+
 class Gate:
     """The gate of one profile: admits holders of certificates that lead to this profile's anchors, and nobody else."""
 
@@ -93,7 +104,7 @@ class Gate:
         self._trust = trust
         self._clock = clock
         self._register = register
-        self._proofs: OrderedDict[tuple[bytes, ...], Proof] = OrderedDict()
+        self._proofs = Proofs()
 
     @property
     def anchors(self) -> tuple[x509.Certificate, ...]:
@@ -110,7 +121,7 @@ class Gate:
         if trust is None:
             raise Unavailable("client_trust_unreadable", _RETRY)
         now = self._clock.now()
-        proof = self._prove(tuple(presented), trust, now)
+        proof = self._proofs.of(tuple(presented), trust, now)
         path = proof.path
         issuer = None if self._register is None else self._register.issuer_of(path)
         if trust.lists is not None:
@@ -123,19 +134,6 @@ class Gate:
             await self._judge_row(issuer, path[0].serial_number, presented[0])
         return proof.client
 
-    def _prove(self, presented: tuple[bytes, ...], trust: ClientTrust, now: datetime) -> Proof:
-        """Return the path of what was presented, as it was found for an earlier request where that still stands."""
-        basis = (trust.bundle, trust.intermediates, trust.purpose_optional)
-        proof = self._proofs.pop(presented, None)
-        if proof is None or not proof.stands(basis, now):
-            path = verify_client(presented, trust, now)
-            proof = Proof(basis, path, identify(path[0], presented[0]))
-        if sum(map(len, presented)) <= _KEPT_LENGTH:
-            self._proofs[presented] = proof
-            if len(self._proofs) > _KEPT:
-                self._proofs.popitem(last=False)
-        return proof
-
     async def _judge_row(self, issuer: str, serial: int, der: bytes) -> None:
         assert self._register is not None  # it named the issuer
         row = await self._register.lookup(issuer, serial)
@@ -145,59 +143,3 @@ class Gate:
             raise ClientRefused(ClientFault.revoked, f"{issuer} {serial:x}")
         if row.state is not CertificateState.ISSUED:
             raise ClientRefused(ClientFault.not_on_record, f"{issuer} {serial:x} {row.state.value}")
-
-
-def presented_certificates(request: "ScepRequest") -> tuple[bytes, ...]:
-    """Return what the client presented, its own certificate first; untrusted input, empty where it presented none.
-
-    From a trusted proxy it is the header's, never the certificate of the proxy itself. Raises `ClientRefused`.
-    """
-    approach, peer = request.site.approach, request.peer
-    if approach.certificate_header is not None and approach.is_proxy(peer):
-        return _forwarded(request, approach.certificate_header)
-    transport: Any = request.transport
-    own = transport.getPeerCertificate()
-    if own is None:
-        return ()
-    # On a server the chain leaves out the peer's own certificate.
-    hints = transport.getHandle().get_peer_cert_chain() or ()
-    return tuple(dict.fromkeys(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in (own, *hints)))
-
-
-def _forwarded(request: "ScepRequest", header: bytes) -> tuple[bytes, ...]:
-    values = request.requestHeaders.getRawHeaders(header) or [b""]
-    if len(values) != 1:
-        raise ClientRefused(ClientFault.unreadable, "header repeated")
-    if not values[0]:
-        return ()
-    if header == SSL_CLIENT_CERT:
-        return (_read_escaped(values[0]),)
-    chain = b",".join(request.requestHeaders.getRawHeaders(_CHAIN) or [])
-    members = [member.strip(b"\t ") for member in chain.split(b",")] if chain else []
-    return tuple(_read_byte_sequence(member) for member in (values[0], *members[:_MAXIMUM_CHAIN]))
-
-
-def _read_byte_sequence(value: bytes) -> bytes:
-    match = _BYTE_SEQUENCE.fullmatch(value)
-    if match is None:
-        raise ClientRefused(ClientFault.unreadable, "header malformed")
-    return _decode(match[1])
-
-
-def _read_escaped(value: bytes) -> bytes:
-    """Return the DER of percent-encoded PEM (nginx: $ssl_client_escaped_cert) or of bare base64 (HAProxy: ssl_c_der)."""
-    text = unquote_to_bytes(value)
-    begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
-    if begin not in text:
-        return _decode(text)
-    inside, found, rest = text.partition(begin)[2].partition(end)
-    if not found or rest.strip():
-        raise ClientRefused(ClientFault.unreadable, "header malformed")
-    return _decode(b"".join(inside.split()))
-
-
-def _decode(text: bytes) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
-        raise ClientRefused(ClientFault.unreadable, "header malformed") from None

@@ -17,10 +17,11 @@ from scepd.message.query import Query, decode_message, parse_query
 from scepd.records.networks import site_of
 from scepd.refusal import Unavailable
 from scepd.web.browser import turn_browser_away
-from scepd.web.client_certificate import TEXTS, presented_certificates
+from scepd.web.client_certificate import TEXTS
 from scepd.web.endpoint import Endpoint, Phase, gated_routes, raw_routes, routes
 from scepd.web.failures import FailureLimits, is_challenge_failure
 from scepd.web.gcra import RateLimit
+from scepd.web.presented import presented_certificates
 from scepd.web.request import ScepRequest
 from scepd.web.respond import WHOLE, Response, refuse, send
 from scepd.web.standing import Standings

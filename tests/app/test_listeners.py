@@ -16,6 +16,7 @@ from OpenSSL import SSL
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
 
+from scepd.app.clock import UtcClock
 from scepd.app.listeners import adopt, approach_of, tls_context
 from scepd.app.parcel import Inherited
 from scepd.app.sockets import listen_unix
@@ -211,10 +212,10 @@ def test_a_listener_says_how_clients_come_to_it(pems, tmp_path):
     networks = tmp_path / "networks.txt"
     networks.write_text("192.0.2.0/24")
     fields = {"trusted_proxies": networks, "client_certificate_header": "Client-Cert"}
-    approach = approach_of(listener(pems, client_address_header="X-Forwarded-For", **fields))
+    approach = approach_of(listener(pems, client_address_header="X-Forwarded-For", **fields), UtcClock())
     assert (approach.address_header, approach.certificate_header) == (b"x-forwarded-for", b"client-cert")
     assert (approach.is_proxy("192.0.2.7"), approach.is_proxy("192.0.3.7")) == (True, False)
     assert approach.asks_certificate
-    assert approach_of(listener(pems, proxy_protocol=True, **fields)).certificate_header is None
-    direct = approach_of(ListenerSettings("plain", (), None, ("scep",), client_certificates="optional"))
+    assert approach_of(listener(pems, proxy_protocol=True, **fields), UtcClock()).certificate_header is None
+    direct = approach_of(ListenerSettings("plain", (), None, ("scep",), client_certificates="optional"), UtcClock())
     assert (direct.asks_certificate, direct.is_proxy("192.0.2.7"), direct.address_header) == (False, False, None)

@@ -142,6 +142,7 @@ def good() -> dict[str, bytes]:
         "scepd-audit.pem": public_pem("ec-audit"),
         "scepd-audit-old.pem": public_pem("ec-audit-old"),
         # Those who say who may enrol.
+        "proxies.pem": pem(certificate("ec-factory", name="Proxies", ca=True, usages=CA_USAGES)),
         "factory.pem": pem(certificate("ec-factory", name="Factory CA", ca=True, usages=CA_USAGES)),
         "factory.crl": crl("ec-factory", "Factory CA"),
         "mdm-ca.pem": pem(certificate("ec-mdm", name="MDM CA", ca=True, usages=CA_USAGES)),

@@ -326,9 +326,11 @@ def test_S97_a_gate_needs_a_listener_that_asks(refused, change):
 
 def test_a_gate_may_learn_from_a_trusted_proxy(compiled):
     tables = with_profile(client_certificate=GATE)
-    tables["listener"]["plain"].update(trusted_proxies="networks.txt", client_certificate_header="X-SSL-Client-Cert")
+    tables["listener"]["tls"].update(
+        address="127.0.0.1:8443", trusted_proxies="networks.txt", client_certificate_header="X-SSL-Client-Cert"
+    )
     settings = compiled(tables)
-    assert settings.listeners[0].client_certificate_header == "X-SSL-Client-Cert"
+    assert settings.listeners[-1].client_certificate_header == "X-SSL-Client-Cert"
 
 
 def test_no_bare_request_comes_past_a_gate(problem_of):
@@ -425,16 +427,47 @@ def test_challenges_are_served_where_some_profile_takes_them(problem_of):
     assert problem_of(tables) == ("listener.tls.serves", "no profile takes one-time challenges")
 
 
+def forwarding(**fields):
+    common = {"trusted_proxies": "networks.txt", "client_certificate_header": "Client-Cert"}
+    return with_listener("tls", **common | fields)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8443", ["127.0.0.1:8443", "[::1]:8443"]])
+def test_S100_on_this_machine_the_proxys_address_is_enough(compiled, address):
+    assert compiled(forwarding(address=address)).listeners[-1].proxy_trust is None
+
+
+def test_S100_on_a_network_a_proxy_has_a_certificate_unless_it_is_said(compiled, problem_of, site):
+    path, reason = problem_of(forwarding(address="0.0.0.0:8443"))
+    assert (path, "could be any device" in reason) == ("listener.tls.client_certificate_header", True)
+    proven = compiled(forwarding(address="0.0.0.0:8443", proxy_trust="factory.pem"))
+    assert (proven.listeners[-1].proxy_trust, proven.listeners[-1].asks) == (site / "factory.pem", "optional")
+    assert proven.insecure == ()
+    told = compiled(forwarding(address="0.0.0.0:8443", insecurely_unproven_proxies=True))
+    assert told.insecure == ("listener.tls.insecurely_unproven_proxies",)
+
+
+def test_S100_forwarded_certificates_are_for_TLS_alone(problem_of):
+    tables = with_listener(trusted_proxies="networks.txt", client_certificate_header="Client-Cert")
+    tables["listener"]["plain"]["address"] = "127.0.0.1:8080"
+    assert problem_of(tables) == ("listener.plain.client_certificate_header", "/scep-mtls is served under TLS alone")
+
+
 @pytest.mark.parametrize(
-    ("address", "tls", "is_told"),
-    [("0.0.0.0:8080", False, True), ("127.0.0.1:8080", False, False), ("[::1]:8080", False, False), ("0.0.0.0:8080", True, False)],
+    ("fields", "path"),
+    [
+        ({"proxy_trust": "factory.pem", "client_certificate_header": None}, "proxy_trust"),
+        ({"proxy_trust": "factory.pem", "insecurely_unproven_proxies": True}, "insecurely_unproven_proxies"),
+        ({"address": "127.0.0.1:8443", "insecurely_unproven_proxies": True}, "insecurely_unproven_proxies"),
+        ({"proxy_trust": "absent.pem"}, "proxy_trust"),
+        ({"proxy_trust": "tls.key"}, "proxy_trust"),
+    ],
 )
-def test_S100_forwarded_certificates_in_clear_are_told(compiled, address, tls, is_told):
-    tables = with_listener(address=address, trusted_proxies="networks.txt", client_certificate_header="Client-Cert")
-    if tls:
-        tables["listener"]["plain"]["tls"] = tables["listener"]["tls"]["tls"]
-    told = [warning for warning in compiled(tables).warnings if "crosses a network" in warning.reason]
-    assert [warning.path for warning in told] == ["$.listener.plain.client_certificate_header"] * is_told
+def test_S100_what_proves_nothing_is_told(problem_of, fields, path):
+    tables = forwarding(**{"address": "0.0.0.0:8443", "client_address_header": "X-Forwarded-For"} | fields)
+    if fields.get("client_certificate_header", "") is None:
+        del tables["listener"]["tls"]["client_certificate_header"]
+    assert problem_of(tables)[0] == f"listener.tls.{path}"
 
 
 @pytest.mark.parametrize("header", ["client_address_header", "client_certificate_header"])

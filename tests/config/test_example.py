@@ -81,11 +81,16 @@ def test_example_s_commented_tables_are_what_they_say(installed):
     assert settings.issuer["devices"].next.issuer == "devices-2"
     assert settings.issuer["sensors"].ra_decrypt is None
     assert settings.issuer["pix"].ca_is_ra
-    assert settings.insecure == ("issuer.pix.insecurely_ca_is_ra", "listener.mdm-behind.insecurely_plain_challenges")
+    assert settings.insecure == (
+        "issuer.pix.insecurely_ca_is_ra", "listener.mdm-behind.insecurely_plain_challenges",
+        "listener.mtls-unproven.insecurely_unproven_proxies",
+    )  # fmt: skip
     assert [profile.name for profile in settings.profiles] == [
         "routers", "lab", "servers", "laptops", "phones", "tablets", "machines", "visitors", "sensors",
     ]  # fmt: skip
-    assert [listener.name for listener in settings.listeners] == ["plain", "tls", "mtls", "mdm", "mdm-behind", "behind", "balanced"]
+    assert [listener.name for listener in settings.listeners] == [
+        "plain", "tls", "mtls", "mdm", "mdm-behind", "behind", "mtls-behind", "mtls-unproven", "balanced",
+    ]  # fmt: skip
     assert [(tenant.name, tenant.profiles) for tenant in settings.tenants] == [("acme", ("servers",))]
     assert settings.warnings == ()
 

@@ -377,6 +377,57 @@ def test_S100_a_trusted_proxy_forwards_its_clients_certificate_and_not_its_own(
             assert get(server, tls, f"/scep-mtls/a{CAPABILITIES}", wrong).status == 401
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_S100_a_proxys_address_alone_makes_nobody_a_proxy(tmp_path, networks, lines, version):
+    devices, proxies = factory_root("Devices"), factory_root("Proxies")
+    room, stolen = trusting("a", devices), device(devices, "stolen")
+    trust = tmp_path / "proxies.pem"
+    trust.write_bytes(proxies.pem)
+    settings = {"client_certificate_header": "Client-Cert", "trusted_proxies": networks, "proxy_trust": trust}
+    path = f"/scep-mtls/a{CAPABILITIES}"
+    with serving([room], certificates="off", **settings) as server:
+        # Who sits at the proxy's address and knows a device's certificate, which is no secret, has none of its own; or
+        # one of the wrong CA, as every device has; or one that has ended, or that is no client's.
+        ended = proxies.issue("old", begin=TODAY - timedelta(days=9), end=TODAY - timedelta(days=2))
+        for shown, why in (
+            (None, "missing"), (stolen, "untrusted"), (device(factory_root("Proxies"), "p"), "untrusted"),
+            (ended, "expired"), (device(proxies, "p", extensions=(SERVER,)), "wrong_purpose"),
+        ):  # fmt: skip
+            answer = get(server, context(tmp_path, shown, version=version), path, rfc9440(stolen))
+            assert (answer.status, f" reason=proxy_certificate_{why} " in lines[-1]) == (503, True), lines[-1]
+        # The proxy itself, and it alone, is believed; what it shows of itself opens nothing.
+        between = device(proxies, "Line", ca=True)
+        for shown in ((device(proxies, "proxy"),), (device(between, "proxy"), between)):
+            tls = context(tmp_path, *shown, version=version)
+            assert get(server, tls, path, rfc9440(stolen)).status == 200
+            assert get(server, tls, path, rfc9440(device(factory_root("Others"), "x"))).status == 401
+            assert get(server, tls, path).status == 401
+        # The anchors are read again when the file changes.
+        trust.write_bytes(factory_root("Next").pem)
+        time.sleep(1.1)
+        assert get(server, context(tmp_path, device(proxies, "proxy")), path, rfc9440(stolen)).status == 503
+
+
+def test_S100_a_proxy_whose_anchors_were_never_readable_is_none(tmp_path, networks, lines):
+    devices = factory_root("Devices")
+    settings = {"client_certificate_header": "Client-Cert", "trusted_proxies": networks, "proxy_trust": tmp_path / "absent"}
+    with serving([trusting("a", devices)], **settings) as server:
+        tls = context(tmp_path, device(devices, "proxy"))
+        assert get(server, tls, f"/scep-mtls/a{CAPABILITIES}", rfc9440(device(devices, "d"))).status == 503
+        assert "reason=proxy_trust_unreadable" in lines[-1]
+
+
+def test_S100_who_is_no_proxy_passes_with_a_certificate_of_its_own(tmp_path, networks):
+    devices = factory_root("Devices")
+    networks.write_text("198.51.100.1")
+    trust = tmp_path / "proxies.pem"
+    trust.write_bytes(factory_root("Proxies").pem)
+    settings = {"client_certificate_header": "Client-Cert", "trusted_proxies": networks, "proxy_trust": trust}
+    with serving([trusting("a", devices)], certificates="off", **settings) as server:
+        path = f"/scep-mtls/a{CAPABILITIES}"
+        assert get(server, context(tmp_path, device(devices, "d")), path, rfc9440(device(devices, "e"))).status == 200
+
+
 def test_S100_the_chain_of_RFC_9440_is_read(tmp_path, networks):
     anchor = factory_root("x")
     between = device(anchor, "Line", ca=True)
@@ -491,8 +542,9 @@ def test_proofs_are_bounded_in_number_and_length():
     for number in range(300):
         admit(gate, one, hint, b"%d" % number)
     admit(gate, one, *[hint + bytes(16_000)] * 2)
-    assert len(gate._proofs) == 256
-    assert max(sum(map(len, presented)) for presented in gate._proofs) < 16_384
+    kept = gate._proofs._kept
+    assert len(kept) == 256
+    assert max(sum(map(len, presented)) for presented in kept) < 16_384
 
 
 def test_get_verified_chain_is_used_nowhere():

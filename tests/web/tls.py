@@ -97,7 +97,7 @@ class Serving:
         endpoints = {room.name: room.endpoint() for room in rooms}
         site = ScepSite(
             ScepResource(endpoints), self.reactor, random=lambda n: b"r" * n, occupancy=Occupancy(),
-            approach=approach_of(settings),
+            approach=approach_of(settings, Now()),
         )  # fmt: skip
         self.site = site
         hints = anchors_of(endpoint.gate for endpoint in endpoints.values() if endpoint.gate is not None)
