@@ -33,6 +33,7 @@ pytestmark = pytest.mark.live
 SCALE = int(os.environ.get("SCALE", "1"))
 ROUNDS = (50 if SCALE == 1 else 100 * SCALE) // CHOSEN.slowness
 RIVALS, WORKERS = 200, 4
+FAIR_ROUNDS = 50  # in so many each worker wins some of the races, but for once in half a million
 REFUSED = "challenge rejected"
 TARGET = "/scep/race?operation=PKIOperation"
 # Every rival may be in one worker's queue at the same moment: none is turned away before it has competed.
@@ -194,4 +195,5 @@ def _check_records(server, winners):
     assert {row.identity.challenge_id for row in transactions} == {row.id for row in spent}
     assert len(transactions) == len(winners) == ROUNDS
     assert [acts.count(act) for act in ("transaction_claimed", "certificate_issued")] == [ROUNDS] * 2
-    assert len({row.owner.partition(".")[0] for row in transactions}) == WORKERS  # each of them won some of the races
+    winning = {row.owner.partition(".")[0] for row in transactions}
+    assert len(winning) == WORKERS or ROUNDS < FAIR_ROUNDS, winning
