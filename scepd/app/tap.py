@@ -19,9 +19,9 @@ from scepd.app.steady import steady
 from scepd.app.supervisor import Sources, Supervisor
 from scepd.config.load import load
 from scepd.config.pin import ask_pin, read_pin
-from scepd.config.problems import ConfigurationError
 from scepd.config.settings import Settings
 from scepd.observe.notify import Notifier
+from scepd.problems import ConfigurationError
 from scepd.records import Secret
 from scepd.refusal import OperatorError
 

@@ -8,47 +8,46 @@ import attrs
 
 from scepd.ca import plan_values as values
 from scepd.ca.plan import KINDS, PURPOSES, VERSION, Plan, PlannedKey, PlannedSigner, Purpose, Step
-from scepd.ca.plan_values import PlanFault, PlanPlace, Reader, kind_of_json, known
+from scepd.ca.plan_values import Reader, kind_of_json
 from scepd.hsm.attributes import Roles
+from scepd.problems import Place, Problem, Refused, suggest
 from scepd.refusal import OperatorError
-
-__all__ = ["PlanError", "PlanFault", "read_plan"]
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 _HINT = "scepd ca create ... --plan > FILE"
 
 
 class PlanError(OperatorError):
-    """What was read is no plan: `faults` has everything that was found, never only the first."""
+    """What was read is no plan: `problems` has everything that was found, never only the first."""
 
-    def __init__(self, where: str, faults: Sequence[PlanFault]) -> None:
-        """Keep the faults in the order in which they were found."""
-        told = "; ".join(f"{fault.path} {fault.reason}" for fault in faults)
-        super().__init__(f"{where} is no plan of a ceremony: {told}", faults[0].hint)
-        self.faults = tuple(faults)
+    def __init__(self, where: str, problems: Sequence[Problem]) -> None:
+        """Keep the problems in the order in which they were found."""
+        told = "; ".join(f"{problem.path} {problem.reason}" for problem in problems)
+        super().__init__(f"{where} is no plan of a ceremony: {told}", problems[0].hint)
+        self.problems = tuple(problems)
 
 
 def read_plan(text: str, where: str) -> Plan:
     """Read a plan that `Plan.to_mapping` wrote as JSON. Raises `PlanError` for anything else in it."""
-    found: list[PlanFault] = []
-    place = PlanPlace("$", found)
+    place = Place()
     plan: Plan | None = place.take(_read, text)
-    if found or plan is None:
-        raise PlanError(where, found)
+    if plan is None:
+        raise PlanError(where, place.problems({}))
     return plan
 
 
-def _read(text: object, place: PlanPlace) -> Plan | None:
+def _read(text: object, place: Place) -> Plan | None:
     try:
         raw = json.loads(str(text), object_pairs_hook=_Object, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise place.refusal(f"cannot be read as JSON: {error}", _HINT) from None
+        raise Refused(f"cannot be read as JSON: {error}", _HINT) from None
     if not isinstance(raw, dict):
-        raise place.refusal(f"must be an object, not {kind_of_json(raw)}", _HINT)
+        raise Refused(f"must be an object, not {kind_of_json(raw)}", _HINT)
     version = raw.pop("scepd_plan", None)
     if type(version) is not int or version != VERSION:
         # Of another version nothing else can be judged.
-        raise (place / "scepd_plan").refusal(f"must be {VERSION}", f'"scepd_plan": {VERSION}, as this scepd writes it')
+        (place / "scepd_plan").problem(f"must be {VERSION}", f'"scepd_plan": {VERSION}; {_HINT}')
+        return None
     return _build(Plan, _PLAN, raw, place)
 
 
@@ -69,31 +68,32 @@ def _object_of(build: type[T], fields: Mapping[str, Reader]) -> Reader:
     return lambda raw, place: _build(build, fields, raw, place)
 
 
-def _build(build: type[T], fields: Mapping[str, Reader], raw: object, place: PlanPlace) -> T | None:
+def _build(build: type[T], fields: Mapping[str, Reader], raw: object, place: Place) -> T | None:
     """Return what an object says, None where anything in it was refused."""
     if not isinstance(raw, dict):
-        raise place.refusal(f"must be an object, not {kind_of_json(raw)}", f"{{...}} with {', '.join(fields)}")
+        raise Refused(f"must be an object, not {kind_of_json(raw)}", f"{{...}} with {', '.join(fields)}")
     before = len(place.found)
     for key in raw:
         if key not in fields:
-            (place / key).refuse("is not a key here", known(fields, key))
+            (place / key).problem("is not a key here", suggest(key, fields))
     for key in getattr(raw, "twice", ()):
-        (place / key).refuse("stands there twice", "leave one out")
+        (place / key).problem("stands there twice", "leave one out")
     required = {field.name for field in attrs.fields(build) if field.default is attrs.NOTHING}
     for key in sorted(required - raw.keys()):
-        (place / key).refuse("is missing", known(fields, key))
+        (place / key).problem("is missing", suggest(key, fields))
     read = {key: (place / key).take(fields[key], value) for key, value in raw.items() if key in fields}
     return build(**read) if len(place.found) == before else None
 
 
-def _read_key(raw: object, place: PlanPlace) -> PlannedKey | None:
+def _read_key(raw: object, place: Place) -> PlannedKey | None:
     key = _build(PlannedKey, _KEY, raw, place)
     if key is not None and key.fresh and key.kind not in KINDS:
-        raise (place / "kind").refusal(f"no key of kind {key.kind} is made", known(KINDS, key.kind))
+        (place / "kind").problem(f"no key of kind {key.kind} is made", suggest(key.kind, KINDS))
+        return None
     return key
 
 
-def _read_step(raw: object, place: PlanPlace) -> Step | None:
+def _read_step(raw: object, place: Place) -> Step | None:
     step = _build(Step, _STEP, raw, place)
     if step is None or not isinstance(raw, dict):
         return None
@@ -102,23 +102,23 @@ def _read_step(raw: object, place: PlanPlace) -> Step | None:
     _judge_subject(step, place)
     roles = _ROLES[step.makes]
     if step.key is not None and step.key.role not in roles:
-        (place / "key" / "role").refuse(f"{step.key.role} is not the role of such a key", " or ".join(roles))
+        (place / "key" / "role").problem(f"{step.key.role} is not the role of such a key", " or ".join(roles))
     return step if len(place.found) == before else None
 
 
-def _judge_fields(step: Step, raw: Mapping[str, Any], place: PlanPlace) -> None:
+def _judge_fields(step: Step, raw: Mapping[str, Any], place: Place) -> None:
     """Note what a step of its purpose lacks, and what it has that would mean nothing there."""
     need, may = _FIELDS[step.makes]
     for field in sorted(need - raw.keys()):
-        (place / field).refuse(f"is missing: {step.makes} needs it", f"needed: {', '.join(sorted(need))}")
+        (place / field).problem(f"is missing: {step.makes} needs it", f"needed: {', '.join(sorted(need))}")
     said = {field for field in raw if field != "path_length" or raw[field] is not None}
     for field in sorted(said - need - may - {"makes"}):
-        (place / field).refuse(f"means nothing where {step.makes} is made", "leave it out")
+        (place / field).problem(f"means nothing where {step.makes} is made", "leave it out")
     if {"key", "request"} <= may and len({"key", "request"} & raw.keys()) != 1:
-        place.refuse("certifies one key: that of the token, or that of a request", '"key" or "request"')
+        place.problem("certifies one key: that of the token, or that of a request", '"key" or "request"')
 
 
-def _judge_subject(step: Step, place: PlanPlace) -> None:
+def _judge_subject(step: Step, place: Place) -> None:
     # The name of another CA's certificate is copied, whatever it is; the text is compared with it.
     if step.subject and "BEGIN CERTIFICATE-----" not in step.request:
         (place / "subject").take(values.subject, step.subject)
@@ -154,9 +154,9 @@ _STEP: Mapping[str, Reader] = {
 }
 
 
-def _read_steps(raw: object, place: PlanPlace) -> tuple[Step, ...] | None:
+def _read_steps(raw: object, place: Place) -> tuple[Step, ...] | None:
     if raw == []:
-        raise place.refusal("is empty", "at least one step")
+        raise Refused("is empty", "at least one step")
     read: tuple[Step, ...] | None = values.list_of(_read_step)(raw, place)
     return read
 

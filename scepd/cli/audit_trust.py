@@ -10,12 +10,12 @@ import click
 from scepd.cli.output import Failure
 from scepd.config.audit import AuditSection, load_audit_key
 from scepd.config.files import read_public
-from scepd.config.problems import Refused
 from scepd.config.settings import Settings
 from scepd.observe.damage import Damage
 from scepd.observe.seal_file import SealFile, SealLines
 from scepd.observe.signature import AuditKeys, audit_keys
 from scepd.observe.trail import Trail
+from scepd.problems import Refused
 
 STORE_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

@@ -10,9 +10,9 @@ import click
 
 from scepd.cli.ceremony import Manner
 from scepd.cli.configured import load_token
-from scepd.config.problems import Refused
 from scepd.config.scalars import read_duration, read_instant, read_url
 from scepd.hsm.uri import KeyName, parse_uri
+from scepd.problems import Refused
 from scepd.refusal import OperatorError
 from scepd.x509.certificate import Locations
 

@@ -7,9 +7,9 @@ import attrs
 from cryptography import x509
 
 from scepd.config.issuer_settings import IssuerSettings
-from scepd.config.problems import Refused
 from scepd.config.scalars import read_name
 from scepd.config.settings import Settings
+from scepd.problems import Refused
 from scepd.records import Name
 from scepd.refusal import OperatorError
 from scepd.x509.names import COMMON_NAME, from_x509

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -14,7 +15,7 @@ from scepd.cli.ca_tables import issuer_of
 from scepd.cli.ceremony import ceremony_options, hold, manner_of
 from scepd.cli.output import FAILED, Failure
 from scepd.config.audit import load_audit_key
-from scepd.config.problems import ConfigurationError, Problem, Refused
+from scepd.problems import ConfigurationError, Problem, Refused
 from scepd.refusal import OperatorError
 
 
@@ -54,7 +55,7 @@ def _read(file: Path) -> Plan:
     try:
         return read_plan(file.read_text("utf-8"), str(file))
     except PlanError as error:
-        problems = [Problem(fault.path, fault.reason, fault.hint, file) for fault in error.faults]
+        problems = [attrs.evolve(problem, file=file) for problem in error.problems]
     except (OSError, UnicodeDecodeError) as error:
         problems = [Problem("$", f"cannot be read: {error}", "scepd ca create ... --plan > FILE", file)]
     raise ConfigurationError(problems)

@@ -20,8 +20,8 @@ from scepd.cli.configured import config_option, json_option, load_settings
 from scepd.cli.output import FAILED, MISCONFIGURED, show_json, three_parts
 from scepd.cli.probe import probe
 from scepd.cli.run import twistd
-from scepd.config.problems import ConfigurationError, Problem
 from scepd.config.settings import Settings
+from scepd.problems import ConfigurationError, Problem
 from scepd.refusal import OperatorError, Unavailable
 from scepd.store.engines import StoreConnection, open_engine
 from scepd.store.read_only import standstill

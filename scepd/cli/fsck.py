@@ -16,9 +16,9 @@ from scepd.cli.progress import with_progress
 from scepd.cli.verdict import Verdict
 from scepd.config.certificates import read_certificate
 from scepd.config.issuer_settings import IssuerSettings
-from scepd.config.problems import Refused
 from scepd.config.settings import Settings
 from scepd.observe.trail import Trail
+from scepd.problems import Refused
 from scepd.store.check import Inspection
 from scepd.store.check_certificate import Known
 from scepd.x509.keys import spki_digest

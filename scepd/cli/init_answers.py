@@ -9,10 +9,10 @@ from typing import Any
 import attrs
 import click
 
-from scepd.config.problems import Refused
 from scepd.config.scalars import read_address, read_name, read_text, read_url
 from scepd.config.variables import read_assignment
 from scepd.hsm.softhsm import MODULES
+from scepd.problems import Refused
 from scepd.refusal import OperatorError
 from scepd.x509.names import from_text
 

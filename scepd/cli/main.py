@@ -7,7 +7,7 @@ import click
 
 import scepd
 from scepd.cli.output import MISCONFIGURED, Failure, three_parts
-from scepd.config.problems import ConfigurationError, Problem
+from scepd.problems import ConfigurationError, Problem
 from scepd.refusal import OperatorError, Reject, Unavailable
 
 # Each command's module is read when it is called: a SCEP client needs no database, a status no token.

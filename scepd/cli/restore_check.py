@@ -15,11 +15,11 @@ from scepd.cli.configured import config_option, json_option, load_token
 from scepd.cli.hsm import log_in
 from scepd.cli.output import FAILED, show_json, three_parts
 from scepd.config.load import load_appliance
-from scepd.config.problems import ConfigurationError
 from scepd.hsm.faults import TokenFault
 from scepd.hsm.keys import find_key, parse_uri
 from scepd.hsm.public import public_key_digest
 from scepd.hsm.token import Session
+from scepd.problems import ConfigurationError
 from scepd.refusal import OperatorError, Unavailable
 from scepd.store.copy import Inspection, inspect_copy, upgrade_copy
 from scepd.store.marks import MarkFile, Marks

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from cryptography import x509
 
 from scepd.config.issuer_settings import IssuerSettings
-from scepd.config.problems import Place, Refused
 from scepd.config.profile_sections import ApprovalSection, ProfileSection, RenewalSection
 from scepd.config.sections import ListenerSection, RootSection
 from scepd.config.succession import followers
+from scepd.problems import Place, Refused
 from scepd.x509.usages import STATUS_REQUEST
 
 # Methods that know a secret, or nothing, and not who uses it.

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from scepd.config.fields import Duration, KeyUri, Text, required
 from scepd.config.files import read_public
 from scepd.config.issuer_settings import IssuerSettings
-from scepd.config.problems import Place, Refused
 from scepd.config.secret import Surroundings
 from scepd.config.settings import AuditSettings
+from scepd.problems import Place, Refused
 
 _SEALS = "audit-seals.jsonl"
 _SMALLEST_RSA = 2048  # bits

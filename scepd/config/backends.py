@@ -8,9 +8,9 @@ from scepd.config import certificates as judge
 from scepd.config.access_sections import ChallengeSection, ComplianceSection, NotifySection
 from scepd.config.files import read_public
 from scepd.config.key_pair import read_private_key
-from scepd.config.problems import Place, Refused
 from scepd.config.secret import SecretReference, Surroundings, read_secret, refuse_environment
 from scepd.config.services import is_plain
+from scepd.problems import Place, Refused
 from scepd.profile.model import IntuneRule, WebhookRule
 from scepd.records import Secret
 from scepd.x509.bundle import judge_bundle

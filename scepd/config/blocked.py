@@ -1,8 +1,8 @@
 """Compiling [appliance] blocked_keys: the lists of keys that nobody may have certified (threats S-28)."""
 
 from scepd.config.files import read_public
-from scepd.config.problems import Place, Refused
 from scepd.config.secret import Surroundings
+from scepd.problems import Place, Refused
 from scepd.profile.blocked_keys import BlockedKeys, Entries, read_entries
 
 _LONGEST = 16 * 1024 * 1024  # octets: Debian's lists have some 6 MB each

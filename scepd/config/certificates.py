@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepd.config.files import read_public
-from scepd.config.problems import Place, Refused
 from scepd.config.secret import Surroundings
+from scepd.problems import Place, Refused
 from scepd.x509.ocsp import may_answer
 
 E = TypeVar("E", bound=x509.ExtensionType)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from scepd.config.access_sections import ChallengeSection
 from scepd.config.methods import compile_method
-from scepd.config.problems import Place, Refused
 from scepd.config.secret import Surroundings
+from scepd.problems import Place, Refused
 from scepd.profile.model import ChallengeRule, StaticRule
 
 _PASSWORD_BITS = 128  # of a challenge that protects messages too (C-256)

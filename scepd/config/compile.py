@@ -19,7 +19,6 @@ from scepd.config.issuers import IssuerCompiler, published_at
 from scepd.config.listener_settings import ListenerSettings
 from scepd.config.listeners import compile_listeners, host_names, judge_renewals
 from scepd.config.pin import refer_to_pin
-from scepd.config.problems import Place, Refused
 from scepd.config.profiles import apply_preset, compile_profiles
 from scepd.config.scalars import read_text
 from scepd.config.secret import SecretReference, Surroundings, locate, read_octets, refuse_environment
@@ -36,6 +35,7 @@ from scepd.config.settings import Appliance, LimitSettings, LogFormat, LogLevel,
 from scepd.config.structure import read_section
 from scepd.config.succession import judge_successions
 from scepd.config.tenants import compile_tenants, judge_separation, tenants_of
+from scepd.problems import Place, Refused
 from scepd.profile.model import Profile
 
 _STORE_KEY = 32  # octets

@@ -5,7 +5,7 @@ import os
 import stat
 from pathlib import Path
 
-from scepd.config.problems import Refused
+from scepd.problems import Refused
 
 _LARGEST = 1 << 20  # octets; nothing that a configuration names is longer
 _OTHERS = 0o077

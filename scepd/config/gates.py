@@ -6,10 +6,10 @@ from pathlib import Path
 from scepd.config.access_sections import GateSection
 from scepd.config.backends import read_anchors
 from scepd.config.files import read_public
-from scepd.config.problems import Place, Refused
 from scepd.config.profile_sections import ProfileSection
 from scepd.config.secret import Surroundings
 from scepd.config.sections import ListenerSection, RootSection
+from scepd.problems import Place, Refused
 from scepd.profile.model import ClientCertificateGate
 from scepd.refusal import OperatorError
 from scepd.x509.revocation import judge_crls, read_crls

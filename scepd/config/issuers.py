@@ -10,12 +10,12 @@ from scepd.config import certificates as judge
 from scepd.config.certificates import Moment, read_named
 from scepd.config.issuer_settings import CrlSettings, IssuerSettings, OcspSettings, RaSettings, SuccessionSettings
 from scepd.config.listener_settings import ListenerSettings
-from scepd.config.problems import Place, Refused
 from scepd.config.registrations import RegistrationCompiler
 from scepd.config.secret import Surroundings
 from scepd.config.sections import CrlSection, IssuerSection, OcspSection
 from scepd.config.settings import Appliance
 from scepd.config.succession import moments
+from scepd.problems import Place, Refused
 from scepd.x509.certificate import Locations
 
 _LONGEST_ANSWER = timedelta(hours=24)

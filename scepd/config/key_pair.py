@@ -4,8 +4,8 @@ import attrs
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from scepd.config.problems import Place, Refused
 from scepd.config.secret import SecretReference, Surroundings, read_octets, refuse_environment
+from scepd.problems import Place, Refused
 from scepd.records import Secret
 
 

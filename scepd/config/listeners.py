@@ -11,10 +11,10 @@ from scepd.config import certificates as judge
 from scepd.config.issuer_settings import IssuerSettings
 from scepd.config.key_pair import read_private_key
 from scepd.config.listener_settings import ClientCertificates, ListenerSettings, TlsRenewal, TlsSettings
-from scepd.config.problems import Place, Refused, suggest
 from scepd.config.proxies import compile_proxies
 from scepd.config.secret import Surroundings
 from scepd.config.sections import ListenerSection, TlsSection
+from scepd.problems import Place, Refused, suggest
 
 
 def compile_listeners(

@@ -15,11 +15,11 @@ from scepd.config.files import read_trusted
 from scepd.config.inventory import Inventory
 from scepd.config.issuers import IssuerCompiler, published_at
 from scepd.config.listeners import compile_listeners
-from scepd.config.problems import ConfigurationError, Place, Refused
 from scepd.config.secret import Surroundings
 from scepd.config.sections import ApplianceSection, HsmSection, IssuerSection, ListenerSection, StoreSection
 from scepd.config.settings import Appliance, Premises, Settings
 from scepd.config.structure import read_section
+from scepd.problems import ConfigurationError, Place, Refused
 from scepd.x509.certificate import Locations
 
 DEFAULT_PATH = Path("/etc/scepd/scepd.toml")

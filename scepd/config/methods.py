@@ -8,8 +8,8 @@ import attrs
 
 from scepd.config.access_sections import ChallengeSection
 from scepd.config.backends import compile_intune, compile_webhook, written
-from scepd.config.problems import Place, Refused
 from scepd.config.secret import Surroundings, read_secret
+from scepd.problems import Place, Refused
 from scepd.profile.model import (
     ChallengeRule,
     ClientCertificateRule,

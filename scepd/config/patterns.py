@@ -3,8 +3,8 @@
 import ipaddress
 import re
 
-from scepd.config.problems import Refused, suggest
 from scepd.config.scalars import read_oid, read_text
+from scepd.problems import Refused, suggest
 from scepd.profile.model import FORBIDDEN_PURPOSES
 from scepd.x509.names import OIDS
 from scepd.x509.strings import is_host_name, is_mailbox

@@ -6,7 +6,6 @@ from typing import Literal
 
 from scepd.config.files import read_private
 from scepd.config.hsm_settings import PinPart, PinReference
-from scepd.config.problems import Refused
 from scepd.config.secret import (
     SecretReference,
     Source,
@@ -16,6 +15,7 @@ from scepd.config.secret import (
     refuse_environment,
     to_text,
 )
+from scepd.problems import Refused
 from scepd.records import Secret
 from scepd.refusal import OperatorError
 

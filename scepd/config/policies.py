@@ -5,9 +5,9 @@ from collections.abc import Collection
 import attrs
 
 from scepd.config.patterns import read_attribute
-from scepd.config.problems import Place, Refused
 from scepd.config.profile_sections import NamesSection, ProfileSection, SubjectSection
 from scepd.message.algorithms import MODERN_CIPHERS, MODERN_DIGESTS, Cipher, CryptoPolicy, Digest
+from scepd.problems import Place, Refused
 from scepd.profile.model import NamePolicy, SubjectPolicy
 from scepd.records import Attribute
 from scepd.refusal import Reject

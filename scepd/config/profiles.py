@@ -14,10 +14,10 @@ from scepd.config.gates import compile_gate
 from scepd.config.issuer_settings import IssuerSettings
 from scepd.config.patterns import read_path
 from scepd.config.policies import compile_crypto, compile_keys, compile_names, compile_subject, switches_on
-from scepd.config.problems import Place, Refused, suggest
 from scepd.config.profile_sections import ProfileSection
 from scepd.config.rules import compile_approval, compile_renewal, compile_signing_time
 from scepd.config.secret import Surroundings
+from scepd.problems import Place, Refused, suggest
 from scepd.profile.model import Profile
 from scepd.profile.presets import PRESETS
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from scepd.config.backends import read_anchors
 from scepd.config.files import read_public
-from scepd.config.problems import Place, Refused
 from scepd.config.secret import Surroundings
 from scepd.config.sections import ListenerSection
+from scepd.problems import Place, Refused
 from scepd.profile.networks import read_networks
 from scepd.refusal import OperatorError
 

@@ -9,10 +9,10 @@ from cryptography import x509
 from scepd.config import certificates as judge
 from scepd.config.certificates import Moment, read_named
 from scepd.config.issuer_settings import RaSettings
-from scepd.config.problems import Place, Refused
 from scepd.config.scalars import same_key
 from scepd.config.secret import Surroundings
 from scepd.config.sections import FormerRaSection, IssuerSection, OcspSection, RaSection
+from scepd.problems import Place, Refused
 
 _PAIR = 'ra_sign = { key = "pkcs11:object=ra-sign", certificate = "ra-sign.pem" }'
 _DECRYPT = 'ra_decrypt = { key = "pkcs11:object=ra-decrypt", certificate = "ra-decrypt.pem" }'

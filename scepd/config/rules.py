@@ -7,7 +7,6 @@ from typing import Any
 import attrs
 
 from scepd.config.patterns import read_attribute
-from scepd.config.problems import Place, Refused, suggest
 from scepd.config.profile_sections import (
     ApprovalSection,
     AutomaticSection,
@@ -15,6 +14,7 @@ from scepd.config.profile_sections import (
     RenewalSection,
     SigningTimeSection,
 )
+from scepd.problems import Place, Refused, suggest
 from scepd.profile.model import ApprovalRule, AutomaticWhen, RenewalRule, SigningTimeRule, SubjectPolicy
 from scepd.x509.names import OIDS
 

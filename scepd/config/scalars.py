@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from scepd.config.problems import Refused, suggest
+from scepd.problems import Refused, suggest
 
 _DURATION = re.compile(r"([0-9]{1,6})(s|m|h|d|w|y)")
 _UNITS = {

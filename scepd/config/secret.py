@@ -9,7 +9,7 @@ from typing import Literal
 import attrs
 
 from scepd.config.files import read_private
-from scepd.config.problems import Refused, suggest
+from scepd.problems import Refused, suggest
 from scepd.records import Secret
 
 Source = Literal["credential", "file", "env", "prompt"]

@@ -5,8 +5,8 @@ import re
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from scepd.config.problems import Refused
 from scepd.config.scalars import read_duration, read_text, read_url
+from scepd.problems import Refused
 from scepd.x509.strings import is_host_name
 
 _SHORTEST, _LONGEST = timedelta(seconds=1), timedelta(seconds=60)

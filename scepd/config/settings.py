@@ -12,7 +12,7 @@ import attrs
 from scepd.config.hsm_settings import HsmSettings
 from scepd.config.issuer_settings import IssuerSettings
 from scepd.config.listener_settings import ListenerSettings
-from scepd.config.problems import Problem
+from scepd.problems import Problem
 from scepd.profile.blocked_keys import BlockedKeys
 from scepd.profile.model import Profile
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, TypeVar
 
 import attrs
 
-from scepd.config.problems import Place, Refused, suggest
 from scepd.config.scalars import read_name
+from scepd.problems import Place, Refused, suggest
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 

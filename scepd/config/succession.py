@@ -8,9 +8,9 @@ from cryptography import x509
 from scepd.config import certificates as judge
 from scepd.config.certificates import Moment
 from scepd.config.issuer_settings import IssuerSettings
-from scepd.config.problems import Place, Refused, suggest
 from scepd.config.scalars import same_key
 from scepd.config.sections import IssuerSection
+from scepd.problems import Place, Refused, suggest
 
 _EXAMPLE = "next_from = 2031-03-01T06:00:00Z"
 

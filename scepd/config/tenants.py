@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from scepd.config.patterns import read_path
-from scepd.config.problems import Place, Refused, suggest
 from scepd.config.profile_sections import ProfileSection, RenewalSection
 from scepd.config.sections import TenantSection
 from scepd.config.settings import TenantSettings
+from scepd.problems import Place, Refused, suggest
 from scepd.profile.model import Profile
 
 

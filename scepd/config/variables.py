@@ -3,8 +3,8 @@
 import re
 from collections.abc import Mapping
 
-from scepd.config.problems import Refused
 from scepd.config.scalars import read_text
+from scepd.problems import Refused
 
 Variables = tuple[tuple[str, str], ...]
 

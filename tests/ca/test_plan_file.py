@@ -43,8 +43,8 @@ def plan(*makes):
 def faults(raw):
     with pytest.raises(PlanError) as caught:
         read_plan(raw if isinstance(raw, str) else json.dumps(raw), "x")
-    assert all(fault.reason and fault.hint for fault in caught.value.faults)
-    return [fault.path for fault in caught.value.faults]
+    assert all(problem.reason and problem.hint for problem in caught.value.problems)
+    return [problem.path for problem in caught.value.problems]
 
 
 def test_a_plan_of_every_kind_of_step_is_read_and_written_again():

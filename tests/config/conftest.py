@@ -1,7 +1,7 @@
 import pytest
 
 from scepd.config.load import load
-from scepd.config.problems import ConfigurationError
+from scepd.problems import ConfigurationError
 
 from .pki import NOW, lay_out, write_configuration
 

@@ -610,7 +610,7 @@ def test_S32_a_profile_without_authenticator_does_not_start(refused):
 
 
 def test_render_says_what_where_and_try(site, compiled):
-    from scepd.config.problems import ConfigurationError
+    from scepd.problems import ConfigurationError
 
     tables = base()
     tables["profile"]["routers"]["validity"] = "soon"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scepd.config.load import DEFAULT_PATH, find_configuration, load, load_appliance, load_premises
-from scepd.config.problems import ConfigurationError
+from scepd.problems import ConfigurationError
 
 from .pki import NOW, base, write_configuration
 

@@ -8,8 +8,8 @@ import pytest
 from scepd.config.hsm_settings import PinPart, PinReference
 from scepd.config.load import load
 from scepd.config.pin import ask_pin, read_pin, refer_to_pin
-from scepd.config.problems import ConfigurationError
 from scepd.config.secret import SecretReference, Surroundings
+from scepd.problems import ConfigurationError
 from scepd.records import Secret
 from scepd.refusal import OperatorError
 

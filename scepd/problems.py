@@ -1,10 +1,13 @@
-"""What is wrong with a configuration: every problem with its place, its reason and something to try."""
+"""What is wrong with a file that people write: every problem with its place, its reason and something to try."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
+
+T = TypeVar("T")
 
 # A first step that no TOML key can be taken for: its path is about the environment, not about a file.
 _ENVIRONMENT = -1
@@ -50,7 +53,7 @@ class Refused(ValueError):  # noqa: N818 - a value is refused; the place is know
 
 @attrs.frozen
 class Place:
-    """A place in the configuration, and the lists that collect what is wrong or doubtful there and below."""
+    """A place in a configuration or in a plan, and the lists that collect what is wrong or doubtful there and below."""
 
     path: tuple[str | int, ...] = ()
     found: list[tuple[tuple[str | int, ...], str, str]] = attrs.field(factory=list)
@@ -71,6 +74,14 @@ class Place:
     def refuse(self, refused: Refused) -> None:
         """Note a refused value at this place."""
         self.problem(refused.reason, refused.hint)
+
+    def take(self, read: "Callable[[object, Place], T]", raw: object) -> T | None:
+        """Return what a reader makes of the value at this place; None where it refuses, which is noted."""
+        try:
+            return read(raw, self)
+        except Refused as refused:
+            self.refuse(refused)
+            return None
 
     def doubt(self, reason: str, hint: str) -> None:
         """Note what can be used as it stands at this place, but will surprise somebody."""
