@@ -110,8 +110,9 @@ def _signer(issuer: str, manner: Manner) -> tuple[PlannedSigner, IssuerCertifica
         raise OperatorError(f"[issuer.{issuer}] names no key and certificate", "scepd ca create; scepd ca import")
     path = (manner.config.parent / table["certificate"]).absolute()
     ca = IssuerCertificate.load(read_certificate(path))
-    both = table.get("insecurely_ca_is_ra") is True and kind_of(ca.public_key).startswith("rsa:")
-    return PlannedSigner(uri=table["key"], certificate=str(path), kind=kind_of(ca.public_key), both_roles=both), ca
+    kind = kind_of(ca.public_key)
+    both = ca_tables.is_own_ra(table, kind)
+    return PlannedSigner(uri=table["key"], certificate=str(path), kind=kind, both_roles=both), ca
 
 
 def _subject(purpose: Purpose, ca: Name, written: str | None) -> str:

@@ -10,9 +10,7 @@ import click
 from cryptography import x509
 
 from scepd.ca.performance import read_certificate
-from scepd.ca.plan import KINDS, Plan, PlannedKey, PlannedSigner, Step, kind_of, write_moment
-from scepd.cli import ca_tables
-from scepd.cli.ca_keys import located
+from scepd.ca.plan import KINDS, Plan, PlannedKey, Step, kind_of, write_moment
 from scepd.cli.ca_options import (
     Command,
     as_duration,
@@ -22,8 +20,8 @@ from scepd.cli.ca_options import (
     locations_of,
     read_pem,
 )
+from scepd.cli.ca_signer import find_above
 from scepd.cli.ceremony import Manner, ceremony_options, hold, manner_of
-from scepd.config.load import load_locations
 from scepd.refusal import OperatorError
 from scepd.x509.certificate import Locations
 from scepd.x509.names import from_text as read_subject
@@ -166,15 +164,8 @@ def _certify_other(words: str, pem: str, subject: str, latest: datetime | None, 
 
 def _signed(step: Step, wishes: dict[str, Any], manner: Manner) -> Step:
     """Return the step with its signer; by a CA of the configuration it goes on record, and says where that publishes."""
-    certificate = Path(wishes["certificate"])
-    public = x509.load_der_x509_certificate(read_certificate(certificate)).public_key()
-    signer = PlannedSigner(
-        uri=key_uri(wishes["key"], manner), certificate=str(certificate), kind=kind_of(public)
-    )
-    issuer = ca_tables.issuer_of(manner.config, certificate)
-    configured = Locations() if issuer is None else load_locations(manner.config, issuer)
-    step = attrs.evolve(step, signer=signer, issuer=issuer or "")
-    return located(step, locations_of(wishes, configured))
+    above = find_above(wishes["key"], Path(wishes["certificate"]), manner)
+    return attrs.evolve(above, locations=locations_of(wishes, above.locations)).sign(step)
 
 
 @click.command("import", short_help="Check and take in what another CA signed for a key of ours.")

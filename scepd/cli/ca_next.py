@@ -11,7 +11,7 @@ import click
 
 from scepd.ca.ceremony import Fingerprints
 from scepd.ca.performance import Product, read_certificate
-from scepd.ca.plan import KINDS, Plan, PlannedSigner
+from scepd.ca.plan import KINDS, Plan
 from scepd.cli import ca_tables
 from scepd.cli.ca_keys import (
     Generation,
@@ -23,8 +23,9 @@ from scepd.cli.ca_keys import (
     responder_kind,
     signer_of,
 )
-from scepd.cli.ca_options import as_duration, as_instant, file_option, key_uri
+from scepd.cli.ca_options import as_duration, as_instant, file_option
 from scepd.cli.ca_plan import find_issuer, next_name, next_subject, refuse_what_cannot_follow, subject_of
+from scepd.cli.ca_signer import CaAbove, find_above
 from scepd.cli.ceremony import Manner, ceremony_options, hold, manner_of
 from scepd.cli.configured import config_option, load_settings
 from scepd.cli.output import say_done
@@ -74,15 +75,14 @@ def rollover(issuer: str, write: bool, **wishes: Any) -> None:
     path, written = ca_tables.find_table(manner.config, issuer)
     wish = _next_generation(settings, old, path.parent.absolute(), wishes, now)
     if above is not None:
-        wish = attrs.evolve(wish, signer=above, end=min(wish.end, _end_of_file(Path(above.certificate))))
+        end = _end_of_file(Path(above.signer.certificate))
+        wish = attrs.evolve(wish, signer=above.signer, end=min(wish.end, end))
     steps, made = plan_generation(old, wish)
     table = ca_tables.issuer_table(wish.name, made, old)
     if above is not None:
-        chain = [
-            above.certificate,
-            *(written.get("chain", []) if above.certificate in written.get("chain", []) else []),
-        ]
-        table["chain"] = list(dict.fromkeys(chain))
+        steps = (above.sign(steps[0]), *steps[1:])
+        own, former = above.signer.certificate, written.get("chain", [])
+        table["chain"] = list(dict.fromkeys([own, *(former if own in former else [])]))
     keys = {"next": wish.name, "next_from": wishes["at"], "next_overlap": ca_tables.duration(wishes["overlap"])}
     then = _lines([f"[issuer.{wish.name}]", *ca_tables.lines(table)], issuer, keys)
     products = hold(Plan(title=f"What follows the issuer {issuer}: {wish.name}", steps=steps, then=then), manner)
@@ -112,15 +112,12 @@ def _next_generation(
     )
 
 
-def _above(wishes: Mapping[str, Any], manner: Manner) -> PlannedSigner | None:
+def _above(wishes: Mapping[str, Any], manner: Manner) -> CaAbove | None:
     if wishes["key"] is None:
         return None
     if wishes["certificate"] is None:
         raise OperatorError("the certificate of the key that signs is missing", "--certificate root-ca.pem")
-    path = Path(wishes["certificate"])
-    return PlannedSigner(
-        uri=key_uri(wishes["key"], manner), certificate=str(path), kind=kind_of_certificate(read_certificate(path))
-    )
+    return find_above(wishes["key"], Path(wishes["certificate"]), manner)
 
 
 def _end_of_file(path: Path) -> datetime:

@@ -35,6 +35,11 @@ def find_table(config: Path, issuer: str) -> tuple[Path, dict[str, Any]]:
     raise OperatorError(f"there is no [issuer.{issuer}] in {config}", "scepd ca show")
 
 
+def is_own_ra(table: Mapping[str, Any], kind: str) -> bool:
+    """Return whether the CA key of an issuer's table decrypts as well: of a CA that is its own RA."""
+    return table.get("insecurely_ca_is_ra") is True and kind.startswith("rsa:")
+
+
 def issuer_of(config: Path, certificate: Path) -> str | None:
     """Return the issuer of the configuration that has this very certificate, None where there is none.
 

@@ -357,7 +357,11 @@ def test_C283_C052_what_an_issuer_certifies_says_where_it_publishes_as_a_devices
     site.scepd("ca", "create", "sub-ca", "--subject", "CN=Sub", "--path-length", "0", "--validity", "5y", "--key", "root-ca", "--certificate", "root-ca.pem", "--yes", **at)
     assert said_in(site.directory / "sub-ca.pem")["urls"] == urls
     run("openssl", "verify", "-x509_strict", "-CAfile", "root-ca.pem", "sub-ca.pem", "sign.pem", "decrypt.pem", "server.pem", **at)
-    for record in records(site)[-3:]:  # plans with URLs, and a CA that an issuer signed
+    # So is a next issuing CA that it signs.
+    site.scepd("ca", "rollover", "devices", "--from", "2030-01-01T00:00:00Z", "--key", "root-ca", "--certificate", "root-ca.pem", "--write", "--yes", **at)
+    assert said_in(site.directory / "devices-2-ca.pem")["urls"] == urls
+    run("openssl", "verify", "-x509_strict", "-CAfile", "root-ca.pem", "devices-2-ca.pem", **at)
+    for record in records(site)[-4:]:  # plans with URLs, and a CA that an issuer signed
         assert "the record is whole" in scepd("ca", "verify-record", record, "--key", site.directory / "scepd-audit.pem").stdout
     # The CA below is on record like any other: whoever asks at those URLs hears of its revocation.
     serial = x509.load_pem_x509_certificate((site.directory / "sub-ca.pem").read_bytes()).serial_number
