@@ -17,6 +17,11 @@ def module_of(server):
     return tomllib.loads(server.config.read_text())["hsm"]["module"]
 
 
+def label_of(server):
+    """The label of the token that the configuration names: where several share a module, each has its own."""
+    return tomllib.loads(server.config.read_text())["hsm"]["token"]
+
+
 def give_board(server, module, monkeypatch):
     """Put the faulty module between a server and its token; returns its board."""
     board = Board(server.directory / "board")

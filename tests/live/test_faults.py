@@ -12,7 +12,7 @@ import pytest
 from tests.faulty_token import OK, PIN_INCORRECT, compile_module
 from tests.live.device import Fleet, tail
 from tests.live.killing import ready_pids, wait_ready, wait_until, workers
-from tests.live.moods import give_board, module_of, percentile, watched
+from tests.live.moods import give_board, label_of, module_of, percentile, watched
 from tests.live.server import BIN, PATIENCE, copy_of, environment, run
 from tests.tokens import CHOSEN
 
@@ -159,7 +159,7 @@ def spy_on(server, module, monkeypatch):
 def change_pin(server, old, new):
     """Change the token's user PIN behind the server's back."""
     run(
-        "pkcs11-tool", "--module", module_of(server), "--token-label", "scepd", "--login",
+        "pkcs11-tool", "--module", module_of(server), "--token-label", label_of(server), "--login",
         "--pin", old, "--change-pin", "--new-pin", new, env=environment(server),
     )  # fmt: skip
 
