@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from cryptography import x509
 from twisted.internet.defer import Deferred
@@ -11,7 +12,7 @@ from scepd.enroll.answer import RunsInLane
 from scepd.ports import Clock
 from scepd.profile.model import ClientCertificateGate
 from scepd.records import Certificate
-from scepd.web.client_certificate import Gate, Register, name_and_key
+from scepd.web.client_certificate import UNREADABLE, Gate, Register, name_and_key
 from scepd.web.watched import Watched
 from scepd.x509.bundle import read_bundle
 from scepd.x509.client import ClientTrust
@@ -29,7 +30,7 @@ def make_gates(
     intermediates = tuple(dict.fromkeys(certificate for chain in ours.values() for certificate in chain))
     register = Register({name_and_key(chain[0]): name for name, chain in ours.items()}, _looking_up(lanes))
     return {
-        profile.name: _make_gate(profile.client_certificate, intermediates, register, clock, seconds)
+        profile.name: _make_gate(profile.client_certificate, clock, seconds, intermediates, register)
         for profile in settings.profiles
         if profile.client_certificate is not None
     }
@@ -45,12 +46,19 @@ def _looking_up(lanes: RunsInLane) -> Callable[[str, int], Deferred[Certificate 
     return lambda issuer, serial: lanes.run(lambda context: context.store.certificate(issuer, serial))
 
 
+def make_proxy_gate(trust: Path, clock: Clock, seconds: Callable[[], float]) -> Gate:
+    """Return the gate that admits proxies, by their own certificates under the anchors in a file (threats S-100)."""
+    return _make_gate(ClientCertificateGate(trust=trust, issued_here=False), clock, seconds, unreadable="proxy_trust_unreadable")
+
+
 def _make_gate(
     rule: ClientCertificateGate,
-    intermediates: Sequence[x509.Certificate],
-    register: Register,
     clock: Clock,
     seconds: Callable[[], float],
+    intermediates: Sequence[x509.Certificate] = (),
+    register: Register | None = None,
+    *,
+    unreadable: str = UNREADABLE,
 ) -> Gate:
     bundle = Watched(rule.trust, read_bundle, seconds=seconds)
     lists = None if rule.crl is None else Watched(rule.crl, read_crls, seconds=seconds)
@@ -62,4 +70,4 @@ def _make_gate(
             return None
         return ClientTrust(anchors, between, revoked, purpose_optional=rule.purpose_optional)
 
-    return Gate(trust, clock, register if rule.issued_here else None)
+    return Gate(trust, clock, register if rule.issued_here else None, unreadable=unreadable)

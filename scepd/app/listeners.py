@@ -5,7 +5,6 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -16,17 +15,15 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from scepd.app.gates import make_proxy_gate
 from scepd.app.parcel import Inherited
 from scepd.config.listener_settings import ClientCertificates, ListenerSettings, TlsSettings
 from scepd.ports import Clock
 from scepd.profile.networks import read_networks
 from scepd.refusal import OperatorError
 from scepd.web.client_address import Approach, nobody
-from scepd.web.presented import ProxyProof
 from scepd.web.proxy_protocol import ProxyProtocolFactory
 from scepd.web.watched import Watched
-from scepd.x509.bundle import read_bundle
-from scepd.x509.client import ClientTrust
 
 _OWNER_ONLY = 0o600
 
@@ -145,18 +142,8 @@ def approach_of(
         address_header=_header(listener.client_address_header),
         certificate_header=_header(certificate_header),
         asks_certificate=asks and listener.tls is not None,  # never on plain HTTP
-        proxy_proof=None if listener.proxy_trust is None else _proxy_proof(listener.proxy_trust, clock, seconds),
+        proxy_gate=None if listener.proxy_trust is None else make_proxy_gate(listener.proxy_trust, clock, seconds),
     )
-
-
-def _proxy_proof(path: Path, clock: Clock, seconds: Callable[[], float]) -> ProxyProof:
-    bundle = Watched(path, read_bundle, seconds=seconds)
-
-    def trust() -> ClientTrust | None:
-        anchors = bundle.value
-        return None if anchors is None else ClientTrust(anchors)
-
-    return ProxyProof(trust, clock)
 
 
 def _header(name: str | None) -> bytes | None:
@@ -182,8 +169,8 @@ def make_factory(listener: ListenerSettings, site: Any, hints: Hints = no_hints)
 
 def _with_proxies(hints: Hints, approach: Approach) -> Hints:
     """Return hints that name the CAs of the proxies too: some clients show no certificate of another CA."""
-    proof = approach.proxy_proof
-    return hints if proof is None else lambda: tuple(dict.fromkeys((*hints(), *proof.anchors)))
+    gate = approach.proxy_gate
+    return hints if gate is None else lambda: tuple(dict.fromkeys((*hints(), *gate.anchors)))
 
 
 class UnixPort(unix.Port):

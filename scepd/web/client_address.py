@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IAddress
 from scepd.profile.networks import Networks, read_address
 
 if TYPE_CHECKING:
-    from scepd.web.presented import ProxyProof
+    from scepd.web.client_certificate import Gate
 
 FORWARDED_FOR = b"x-forwarded-for"
 CONNECTING_IP = b"cf-connecting-ip"
@@ -40,7 +40,7 @@ class Approach:
 
     `proxies` are the networks whose word counts, as they are at this moment. `address_header` is the one header that
     names the client, in lower case; `certificate_header` the one that holds the certificate which a proxy's TLS asked
-    for, and `proxy_proof` what a proxy must show of itself for it; None: its address is enough. `asks_certificate`:
+    for, and `proxy_gate` admits the proxies whose word that is; None: their address is enough. `asks_certificate`:
     TLS asks for one, ours or that of a proxy.
     """
 
@@ -48,7 +48,7 @@ class Approach:
     address_header: bytes | None = None
     certificate_header: bytes | None = None
     asks_certificate: bool = False
-    proxy_proof: "ProxyProof | None" = None
+    proxy_gate: "Gate | None" = None
 
     def is_proxy(self, address: str) -> bool:
         """Return whether that address is a trusted proxy's."""

@@ -16,6 +16,7 @@ from scepd.refusal import Unavailable
 from scepd.x509.client import ClientFault, ClientRefused, ClientTrust, identify, judge_lists, verify_client
 from scepd.x509.revocation import ListMissing
 
+UNREADABLE = "client_trust_unreadable"  # the reason of 503 while nobody can be judged
 _RETRY = 60  # seconds, until an operator may have mended a file
 _KEPT = 256  # proofs of a gate, of the clients that came last
 _KEPT_LENGTH = 16_384  # octets of what was presented; longer chains are verified each time
@@ -72,39 +73,26 @@ class Proof:
         )
 
 
-class Proofs:
-    """The paths of what peers presented, each found once for as long as it stands."""
-
-    def __init__(self) -> None:
-        """Know none."""
-        self._kept: OrderedDict[tuple[bytes, ...], Proof] = OrderedDict()
-
-    def of(self, presented: tuple[bytes, ...], trust: ClientTrust, now: datetime) -> Proof:
-        """Return the path of what was presented, as it was found for an earlier request where that still stands.
-
-        Revocation is not looked at. Raises `ClientRefused`.
-        """
-        basis = (trust.bundle, trust.intermediates, trust.purpose_optional)
-        proof = self._kept.pop(presented, None)
-        if proof is None or not proof.stands(basis, now):
-            path = verify_client(presented, trust, now)
-            proof = Proof(basis, path, identify(path[0], presented[0]))
-        if sum(map(len, presented)) <= _KEPT_LENGTH:
-            self._kept[presented] = proof
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return proof
-
-
 class Gate:
-    """The gate of one profile: admits holders of certificates that lead to this profile's anchors, and nobody else."""
+    """A profile's gate, or that of proxies: admits holders of certificates that lead to its anchors, and nobody else."""
 
-    def __init__(self, trust: Callable[[], ClientTrust | None], clock: Clock, register: Register | None = None) -> None:
-        """Take what the files say at each moment (None: never readable); `register` None: ours are like anybody's."""
+    def __init__(
+        self,
+        trust: Callable[[], ClientTrust | None],
+        clock: Clock,
+        register: Register | None = None,
+        *,
+        unreadable: str = UNREADABLE,
+    ) -> None:
+        """Take what the files say at each moment (None: never readable, which the log calls `unreadable`).
+
+        `register` None: certificates of ours are like anybody's.
+        """
         self._trust = trust
         self._clock = clock
         self._register = register
-        self._proofs = Proofs()
+        self._unreadable = unreadable
+        self._proofs: OrderedDict[tuple[bytes, ...], Proof] = OrderedDict()
 
     @property
     def anchors(self) -> tuple[x509.Certificate, ...]:
@@ -119,9 +107,9 @@ class Gate:
         """
         trust = self._trust()
         if trust is None:
-            raise Unavailable("client_trust_unreadable", _RETRY)
+            raise Unavailable(self._unreadable, _RETRY)
         now = self._clock.now()
-        proof = self._proofs.of(tuple(presented), trust, now)
+        proof = self._prove(tuple(presented), trust, now)
         path = proof.path
         issuer = None if self._register is None else self._register.issuer_of(path)
         if trust.lists is not None:
@@ -133,6 +121,19 @@ class Gate:
         if issuer is not None:
             await self._judge_row(issuer, path[0].serial_number, presented[0])
         return proof.client
+
+    def _prove(self, presented: tuple[bytes, ...], trust: ClientTrust, now: datetime) -> Proof:
+        """Return the path of what was presented, as it was found for an earlier request where that still stands."""
+        basis = (trust.bundle, trust.intermediates, trust.purpose_optional)
+        proof = self._proofs.pop(presented, None)
+        if proof is None or not proof.stands(basis, now):
+            path = verify_client(presented, trust, now)
+            proof = Proof(basis, path, identify(path[0], presented[0]))
+        if sum(map(len, presented)) <= _KEPT_LENGTH:
+            self._proofs[presented] = proof
+            if len(self._proofs) > _KEPT:
+                self._proofs.popitem(last=False)
+        return proof
 
     async def _judge_row(self, issuer: str, serial: int, der: bytes) -> None:
         assert self._register is not None  # it named the issuer

@@ -3,17 +3,14 @@
 import base64
 import binascii
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from cryptography import x509
 from OpenSSL import crypto
 
-from scepd.ports import Clock
 from scepd.refusal import Unavailable
-from scepd.web.client_certificate import Proofs
-from scepd.x509.client import ClientFault, ClientRefused, ClientTrust
+from scepd.web.client_certificate import Gate
+from scepd.x509.client import ClientFault, ClientRefused
 
 if TYPE_CHECKING:
     from scepd.web.request import ScepRequest
@@ -25,36 +22,7 @@ _MAXIMUM_CHAIN = 10
 _RETRY = 60  # seconds, until an operator may have mended the proxy
 
 
-class ProxyProof:
-    """Whether a peer with a proxy's address is one: by the certificate that it shows of itself."""
-
-    def __init__(self, trust: Callable[[], ClientTrust | None], clock: Clock) -> None:
-        """Take the anchors of the proxies' certificates at each moment; None: never readable."""
-        self._trust = trust
-        self._clock = clock
-        self._proofs = Proofs()
-
-    @property
-    def anchors(self) -> tuple[x509.Certificate, ...]:
-        """The anchors of this moment, whose names are hinted at in the handshake."""
-        trust = self._trust()
-        return () if trust is None else trust.bundle.certificates
-
-    def require(self, shown: tuple[bytes, ...]) -> None:
-        """Raise `Unavailable` (proxy_certificate_missing and the like) unless that is a proxy's certificate with its chain.
-
-        The client behind it is not to blame, so that no client is refused for it.
-        """
-        trust = self._trust()
-        if trust is None:
-            raise Unavailable("proxy_trust_unreadable", _RETRY)
-        try:
-            self._proofs.of(shown, trust, self._clock.now())
-        except ClientRefused as refused:
-            raise Unavailable(f"proxy_certificate_{refused.fault.value}", _RETRY) from None
-
-
-def presented_certificates(request: "ScepRequest") -> tuple[bytes, ...]:
+async def presented_certificates(request: "ScepRequest") -> tuple[bytes, ...]:
     """Return what the client presented, its own certificate first; untrusted input, empty where it presented none.
 
     From a trusted proxy it is the header's, never the certificate of the proxy itself, which proves the proxy. Raises
@@ -63,9 +31,20 @@ def presented_certificates(request: "ScepRequest") -> tuple[bytes, ...]:
     approach = request.site.approach
     if approach.certificate_header is None or not approach.is_proxy(request.peer):
         return _shown(request)
-    if approach.proxy_proof is not None:
-        approach.proxy_proof.require(_shown(request))
+    if approach.proxy_gate is not None:
+        await _admit_proxy(approach.proxy_gate, _shown(request))
     return _forwarded(request, approach.certificate_header)
+
+
+async def _admit_proxy(gate: Gate, shown: tuple[bytes, ...]) -> None:
+    """Raise `Unavailable` (proxy_certificate_missing and the like) for who only has a proxy's address.
+
+    The client behind it is not to blame, so that no client is refused for it.
+    """
+    try:
+        await gate.admit(shown)
+    except ClientRefused as refused:
+        raise Unavailable(f"proxy_certificate_{refused.fault.value}", _RETRY) from None
 
 
 def _shown(request: "ScepRequest") -> tuple[bytes, ...]:

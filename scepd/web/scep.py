@@ -83,7 +83,7 @@ class ScepResource(Resource):
         request.note(profile=endpoint.profile_name)
         if turn_browser_away(request):  # a browser may show a certificate without asking its user
             return
-        client = await endpoint.gate.admit(presented_certificates(request))
+        client = await endpoint.gate.admit(await presented_certificates(request))
         request.origin = attrs.evolve(request.origin, client=client)
         request.note(client=client.subject)
         self._answer(request, endpoint)

@@ -542,9 +542,8 @@ def test_proofs_are_bounded_in_number_and_length():
     for number in range(300):
         admit(gate, one, hint, b"%d" % number)
     admit(gate, one, *[hint + bytes(16_000)] * 2)
-    kept = gate._proofs._kept
-    assert len(kept) == 256
-    assert max(sum(map(len, presented)) for presented in kept) < 16_384
+    assert len(gate._proofs) == 256
+    assert max(sum(map(len, presented)) for presented in gate._proofs) < 16_384
 
 
 def test_get_verified_chain_is_used_nowhere():
