@@ -126,9 +126,7 @@ def with_tls(
     return TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=site, clock=site.reactor)
 
 
-def approach_of(
-    listener: ListenerSettings, clock: Clock, seconds: Callable[[], float] = time.monotonic
-) -> Approach:
+def approach_of(listener: ListenerSettings, clock: Clock, seconds: Callable[[], float] = time.monotonic) -> Approach:
     """Return how clients come to a listener."""
     proxies = nobody
     if listener.trusted_proxies is not None:

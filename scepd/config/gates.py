@@ -8,7 +8,7 @@ from scepd.config.backends import read_anchors
 from scepd.config.files import read_public
 from scepd.config.profile_sections import ProfileSection
 from scepd.config.secret import Surroundings
-from scepd.config.sections import ListenerSection, RootSection
+from scepd.config.sections import TLS_HINT, ListenerSection, RootSection
 from scepd.problems import Place, Refused
 from scepd.profile.model import ClientCertificateGate
 from scepd.refusal import OperatorError
@@ -83,9 +83,7 @@ def _judge_asking(
     """Note a listener that asks for certificates without TLS, or that bothers who has none."""
     listener = listeners[name]
     if listener.tls is None and not (place.above / "tls").is_noted:
-        place.problem(
-            "only TLS can ask for a certificate", 'tls = { certificate = "tls.pem", key = { file = "tls.key" } }'
-        )
+        place.problem("only TLS can ask for a certificate", TLS_HINT)
     if "publication" in listener.serves:
         place.doubt("who fetches a CRL here is asked for a certificate", "serve publication from a plain listener")
     if "challenges" in listener.serves:

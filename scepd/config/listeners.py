@@ -13,7 +13,7 @@ from scepd.config.key_pair import read_private_key
 from scepd.config.listener_settings import ClientCertificates, ListenerSettings, TlsRenewal, TlsSettings
 from scepd.config.proxies import compile_proxies
 from scepd.config.secret import Surroundings
-from scepd.config.sections import ListenerSection, TlsSection
+from scepd.config.sections import TLS_HINT, ListenerSection, TlsSection
 from scepd.problems import Place, Refused, suggest
 
 
@@ -61,8 +61,7 @@ def _judge_challenges(section: ListenerSection, place: Place) -> None:
         return
     is_plain = "challenges" in section.serves and section.tls is None
     if is_plain and not section.insecurely_plain_challenges:
-        hint = 'tls = { certificate = "tls.pem", key = { file = "tls.key" } }'
-        hint = f"{hint}; or, behind a proxy with TLS on the same machine, insecurely_plain_challenges = true"
+        hint = f"{TLS_HINT}; or, behind a proxy with TLS on the same machine, insecurely_plain_challenges = true"
         (place / "serves").problem("challenges and the tokens that ask for them would travel in clear", hint)
     if section.insecurely_plain_challenges and not is_plain:
         reason = "nothing here is in clear" if section.tls is not None else "this listener serves no challenges"

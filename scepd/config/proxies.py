@@ -7,7 +7,7 @@ from typing import Any
 from scepd.config.backends import read_anchors
 from scepd.config.files import read_public
 from scepd.config.secret import Surroundings
-from scepd.config.sections import ListenerSection
+from scepd.config.sections import TLS_HINT, ListenerSection
 from scepd.problems import Place, Refused
 from scepd.profile.networks import read_networks
 from scepd.refusal import OperatorError
@@ -52,8 +52,7 @@ def _judge_forwarded(section: ListenerSection, surroundings: Surroundings, place
                 "no header is read that it would vouch for", 'client_certificate_header = "X-SSL-Client-Cert"'
             )
     if forwards and section.tls is None and not (place / "tls").is_noted:
-        hint = 'tls = { certificate = "tls.pem", key = { file = "tls.key" } }'
-        (place / "client_certificate_header").problem("/scep-mtls is served under TLS alone", hint)
+        (place / "client_certificate_header").problem("/scep-mtls is served under TLS alone", TLS_HINT)
     is_local = all(ip_address(host).is_loopback for host, _ in section.address or ())
     needs_proof = forwards and not is_local and section.proxy_trust is None
     if needs_proof and not section.insecurely_unproven_proxies and not (place / "proxy_trust").is_noted:

@@ -171,6 +171,9 @@ class TlsSection:
     issuer: Text | None = None  # None: nobody here renews it
 
 
+TLS_HINT = 'tls = { certificate = "tls.pem", key = { file = "tls.key" } }'
+
+
 @attrs.frozen
 class ListenerSection:
     """[listener.NAME]."""
