@@ -1,15 +1,17 @@
 """What an enrolment costs inside one process: `python -m bench.inside CONFIG`, a process of its own for each token.
 
 All that is compared is measured by turns, a few calls each, so that a machine that is slower for a while is slower
-for everything. Every figure is the median of its calls in milliseconds of CPU time of this thread, which a busy
-neighbour does not lengthen; since SoftHSM computes in the calling thread, it is also the time that passes on an idle
-machine. The durable path, which waits for the disk, is measured in both, and fsync is the difference that passes.
+for everything, and on one core, as in a worker. Every figure is the median of its calls in milliseconds of CPU time of
+this thread, which a busy neighbour does not lengthen; since SoftHSM computes in the calling thread, it is also the time
+that passes on an idle machine. The durable path, which waits for the disk, is measured in both, and fsync is the
+difference that passes.
 """
 
 import argparse
 import cProfile
 import gc
 import json
+import os
 import pstats
 import sys
 import tempfile
@@ -91,6 +93,7 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, help="where the stores go: on the disk that is meant")
     parser.add_argument("--profile", metavar="ORDER", help="profile the path instead: tottime or cumtime")
     options = parser.parse_args()
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory(prefix="stores-", dir=options.directory) as directory:
         try:
             inside = open_inside(options.config, options.keys, options.challenge, Path(directory))

@@ -15,6 +15,7 @@ from scepd.app.belongings import Outfitter, Shared
 from scepd.app.checkpoint import Checkpoints
 from scepd.app.clock import UtcClock
 from scepd.app.clock_watch import ClockWatch
+from scepd.app.cores import keep_to_core
 from scepd.app.endpoints import default_key, make_endpoints
 from scepd.app.gates import anchors_of
 from scepd.app.gateway import Gateway, TokenOpener
@@ -73,6 +74,7 @@ class Worker:
     async def start(self) -> None:
         """Serve: token and lanes, then the listeners; they come first where the token lets them wait."""
         settings, parcel = self._settings, self._parcel
+        keep_to_core(settings, parcel.slot)  # before there are threads: they inherit it
         for listener in settings.listeners:
             check_listener(listener)
         os.environ.update(settings.hsm.variables)

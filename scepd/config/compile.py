@@ -77,6 +77,7 @@ def compile_settings(raw: Mapping[str, Any], surroundings: Surroundings, place: 
         profiles=profiles,
         blocked_keys=blocked_keys,
         workers=surroundings.cores if root.workers is None else root.workers,
+        cpu_affinity=root.cpu_affinity,
         limits=LimitSettings(**attrs.asdict(root.limits)),
         log=log,
         insecure=_switches_on(issuers, listeners, profiles),

@@ -45,7 +45,7 @@ class HsmSettings:
     pin: PinReference
     lanes: int = 1  # threads with a session each, per worker
     deadline: timedelta = timedelta(seconds=10)  # of one lane hop, waiting included
-    queue: int = 64  # hops that may wait, per worker
+    queue: int = 512  # hops that may wait, per worker
     module_sha256: str | None = None  # hex: the only content of the module that is loaded
     call_limit: timedelta = timedelta(seconds=10)  # of one call into the module, after which the worker is replaced
     softhsm2_conf: Path | None = None  # SoftHSM finds its tokens by this file alone: exported as SOFTHSM2_CONF

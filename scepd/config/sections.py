@@ -56,7 +56,7 @@ class HsmSection:
     serial: Text | None = None
     lanes: Annotated[int, scalars.whole(1, 64)] = 1
     deadline: Duration = timedelta(seconds=10)
-    queue: Annotated[int, scalars.whole(1, 10_000)] = 64
+    queue: Annotated[int, scalars.whole(1, 10_000)] = 512
     call_limit: Duration = timedelta(seconds=10)
     module_sha256: Annotated[str, scalars.read_sha256] | None = None
     softhsm2_conf: Text | None = None
@@ -216,6 +216,7 @@ class RootSection:
     log: LogSection = LogSection()
     limits: LimitSection = LimitSection()
     workers: Annotated[int, scalars.whole(0, 256)] | None = None
+    cpu_affinity: Flag = True
     issuer: Mapping[str, IssuerSection] = attrs.field(
         default=None, metadata=required('[issuer.devices]\nkey = "pkcs11:token=scepd;object=devices-ca"')
     )

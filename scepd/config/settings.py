@@ -124,6 +124,7 @@ class Settings:
     listeners: tuple[ListenerSettings, ...]
     profiles: tuple[Profile, ...]
     workers: int
+    cpu_affinity: bool = True  # a core for each worker, where there are enough
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     insecure: tuple[str, ...] = ()  # "profile.routers.insecurely_accept_sha1", ...

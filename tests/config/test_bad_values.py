@@ -154,6 +154,7 @@ NOT_BUNDLE = [
 # Where a value goes, the wrong values with a part of the reason, and (optionally) where the problem is reported.
 WRONG = [
     ("workers", whole(0, 256)),
+    ("cpu_affinity", NOT_FLAG),
     ("appliance", NOT_TABLE),
     ("appliance.name", NOT_TEXT),
     ("appliance.public_url", NOT_URL),

@@ -55,6 +55,7 @@ def test_example_shows_the_defaults(installed):
     # Each commented key says what holds without it, unless it has no default.
     short, full = installed(EXAMPLE), installed(UNCOMMENTED)
     assert full.limits == short.limits == LimitSettings()
+    assert full.cpu_affinity is short.cpu_affinity is True
     assert attrs.evolve(full.audit, previous_der=()) == short.audit is not None
     assert (full.hsm, full.log, full.store) == (
         attrs.evolve(

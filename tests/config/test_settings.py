@@ -32,10 +32,10 @@ def test_settings_of_the_base_configuration(site, compiled):
     assert settings.appliance.runtime == site / "run"
     assert settings.appliance.marks == settings.appliance.state
     assert (settings.hsm.module, settings.hsm.token, settings.hsm.serial) == (site / "module.so", "scepd", None)
-    assert (settings.hsm.lanes, settings.hsm.deadline, settings.hsm.queue) == (1, timedelta(seconds=10), 64)
+    assert (settings.hsm.lanes, settings.hsm.deadline, settings.hsm.queue) == (1, timedelta(seconds=10), 512)
     assert settings.store.url == f"sqlite:///{site}/state/scepd.sqlite"
     assert settings.store.key_file == site / "store-key"
-    assert settings.workers == 2
+    assert (settings.workers, settings.cpu_affinity) == (2, True)
     assert settings.limits == LimitSettings(body=100_000)
     assert settings.insecure == ()
     issuer = settings.issuer["devices"]
@@ -167,7 +167,9 @@ def test_workers_are_the_cores_where_nothing_is_written(compiled):
     del tables["workers"]
     assert compiled(tables).workers == 3
     tables["workers"] = 0
-    assert compiled(tables).workers == 0
+    tables["cpu_affinity"] = False
+    settings = compiled(tables)
+    assert (settings.workers, settings.cpu_affinity) == (0, False)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The processes of a service as /proc shows them."""
 
+import os
 from pathlib import Path
 
 
@@ -17,6 +18,11 @@ def descendants(pid):
     for one in found:
         found += [child for child, parent in parents.items() if parent == one]
     return found
+
+
+def cores_of_threads(pid):
+    """Return the cores on which each thread of a process may run."""
+    return [os.sched_getaffinity(int(thread.name)) for thread in Path(f"/proc/{pid}/task").iterdir()]
 
 
 def read_process(pid):

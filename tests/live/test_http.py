@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import os
 import random
 import secrets
 import selectors
@@ -23,7 +24,7 @@ from scepd.message.query import build_get
 from tests import make
 from tests.live.device import certificate
 from tests.live.http_wire import Wire, exchange, request
-from tests.live.processes import descendants
+from tests.live.processes import cores_of_threads, descendants
 from tests.live.server import STATIC, copy_of, run
 from tests.ports import free_port
 
@@ -450,3 +451,15 @@ def test_S69_dozens_of_trickling_clients_hold_nobody_up_and_are_cut_off(setting)
         over.set()
         trickling.join()
     assert time.monotonic() - begun < HEADER_SECONDS + 4
+
+
+def test_each_worker_keeps_to_a_core(server):
+    pids = [row["pid"] for row in server.status()["workers"]]
+    found = [cores_of_threads(pid) for pid in pids]
+    assert all(len(threads) > 2 for threads in found)  # lanes, duties and news among them
+    cores = [set.union(*threads) for threads in found]
+    if len(os.sched_getaffinity(0)) < len(pids):
+        assert cores == [os.sched_getaffinity(0)] * len(pids)
+    else:
+        assert [len(core) for core in cores] == [1, 1]
+        assert cores[0] != cores[1]
