@@ -14,7 +14,7 @@ from scepd.cli.backup_source import Opened, opened
 from scepd.cli.files import PRIVATE, create, keep_name, make_directory
 from scepd.cli.init_user import Owner, find_owner
 from scepd.cli.output import Failure, printable
-from scepd.cli.restore_places import judge_places, manifest_places, own_places
+from scepd.cli.restore_places import judge_places, manifest_places, own_places, plain_path
 from scepd.refusal import OperatorError
 
 
@@ -109,8 +109,8 @@ def _refuse_beside_service(runtime: Path) -> None:
 
 
 def _is_there(entry: Entry) -> bool:
-    """Return whether a file is there already; raises `OperatorError` where another is in its place."""
-    path = Path(entry.path)
+    """Return whether a file is there already; raises `OperatorError` where another, or no file at all, is in its place."""
+    path = plain_path(entry.path)
     if entry.role == STORE:
         leftovers = [one for one in path.parent.glob(f"{path.name}*") if one.suffix != ".lock"]
         if leftovers:
@@ -120,7 +120,7 @@ def _is_there(entry: Entry) -> bool:
         return False
     if not path.exists():
         return False
-    if digest_of(path) != (entry.sha256, entry.size):
+    if not path.is_file() or digest_of(path) != (entry.sha256, entry.size):
         raise OperatorError(f"{path} is there and differs from the backup's", f"mv {path} {path}.old")
     return True
 

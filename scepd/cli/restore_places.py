@@ -18,8 +18,7 @@ def judge_places(homes: Sequence[Path], wanted: Iterable[Entry], *, elsewhere: b
     """
     yield from (f"{printable(str(one))}/   (directory)" for one in homes if not one.exists())
     for entry in wanted:
-        path = Path(entry.path)
-        _require_plain(path)
+        path = plain_path(entry.path)
         above = next((one for one in homes if path.is_relative_to(one)), None)
         if above is not None:
             _refuse_links(path, above)
@@ -43,13 +42,16 @@ def manifest_places(manifest: Manifest) -> tuple[Path, ...]:
 def own_places(directories: Sequence[Path]) -> tuple[Path, ...]:
     """Return those of the directories that may be a service's alone; raises `OperatorError` for one that is not plain."""
     for one in directories:
-        _require_plain(one)
+        plain_path(str(one))
     return tuple(one for one in dict.fromkeys(directories) if len(one.parts) >= _OWN)
 
 
-def _require_plain(path: Path) -> None:
+def plain_path(text: str) -> Path:
+    """Return the path that a manifest names; raises `OperatorError` for one that depends on where somebody stands."""
+    path = Path(text)
     if not path.is_absolute() or ".." in path.parts:
-        raise OperatorError(f"the manifest names {printable(str(path))!r}, which no backup does", "take another backup")
+        raise OperatorError(f"the manifest names {printable(text)!r}, which no backup does", "take another backup")
+    return path
 
 
 def _refuse_links(path: Path, home: Path) -> None:
