@@ -4,8 +4,10 @@ from typing import Any
 
 import attrs
 from pkcs11 import Attribute, ObjectClass, TokenFlag
+from pkcs11.util.ec import encode_named_curve_parameters
 
 from scepd.hsm.attributes import WORDS, key_type, read
+from scepd.hsm.generate import CURVES
 from scepd.hsm.module import Module
 from scepd.hsm.token import Session, tokens
 from scepd.hsm.uri import KeyName
@@ -25,6 +27,7 @@ _ACCESS = (
     Attribute.NEVER_EXTRACTABLE,
     Attribute.LOCAL,
 )
+_CURVES = {encode_named_curve_parameters(number): name for name, number in CURVES.items()}
 _FLAGS = {
     TokenFlag.LOGIN_REQUIRED: "login required",
     TokenFlag.RNG: "rng",
@@ -55,7 +58,7 @@ class KeyRow:
 
     label: str
     id: str  # hex
-    kind: str  # "RSA 2048 bits", "EC"
+    kind: str  # "RSA 2048 bits", "EC P-256"; "EC" on another curve, or where the token does not say
     usage: tuple[str, ...]
     access: tuple[str, ...]
     uri: str
@@ -102,5 +105,8 @@ def _row(session: Session, key: Any) -> KeyRow:
 
 
 def _kind(key: Any) -> str:
-    modulus = read(key, Attribute.MODULUS) if key_type(key) == "RSA" else None
-    return f"RSA {int.from_bytes(modulus, 'big').bit_length()} bits" if modulus else key_type(key)
+    kind = key_type(key)
+    if kind == "RSA" and (modulus := read(key, Attribute.MODULUS)):
+        return f"RSA {int.from_bytes(modulus, 'big').bit_length()} bits"
+    curve = _CURVES.get(read(key, Attribute.EC_PARAMS) or b"") if kind == "EC" else None
+    return f"{kind} {curve}" if curve else kind

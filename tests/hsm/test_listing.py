@@ -31,7 +31,7 @@ def test_keys_are_described_in_the_words_of_pkcs11_tool(bench):
         assert ", ".join(row.usage) == blocks[label]["usage"]
         assert ", ".join(row.access) == blocks[label]["access"]
     assert rows["ra-sign"].kind == "RSA 2048 bits"
-    assert rows["ca"].kind == "EC"
+    assert rows["ca"].kind == "EC P-256"
 
 
 def test_a_listed_uri_names_its_key(bench):
