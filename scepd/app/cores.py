@@ -6,7 +6,7 @@ the other's caches and a wake-up across cores: two workers on two cores enrol a 
 
 import os
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -27,20 +27,23 @@ def keep_to_core(settings: Settings, slot: int) -> None:
     allowed = os.sched_getaffinity(0)
     if not settings.cpu_affinity or settings.hsm.lanes > 1 or not 2 <= settings.workers <= len(allowed):
         return
-    # Several installations of one machine begin at different cores.
-    first = zlib.crc32(str(settings.appliance.state).encode())
-    core = core_of(first + slot, allowed)
+    # Several installations of one machine, or containers that see all of it, should not begin at the same core.
+    start = zlib.crc32(f"{os.uname().nodename} {settings.appliance.state}".encode())
+    core = core_of(slot, start, allowed)
     try:
         os.sched_setaffinity(0, {core})
     except OSError as error:  # a sandbox may forbid it: slower, and no reason to stay away
         _log.warn(event="core_refused", core=core, problem=error.strerror)
 
 
-def core_of(number: int, allowed: Iterable[int], siblings: "Callable[[int], list[int]] | None" = None) -> int:
-    """Return the core of that number, round and round: one thread of each physical core before the second of any."""
+def core_of(slot: int, start: int, allowed: set[int], siblings: "Callable[[int], list[int]] | None" = None) -> int:
+    """Return the core of a slot: one thread of each physical core before the second of any, begun at the `start`-th."""
     find = siblings or _siblings
-    ranked = sorted(allowed, key=lambda core: (find(core).index(core), core))
-    return ranked[number % len(ranked)]
+    ranks: dict[int, list[int]] = {}
+    for core in sorted(allowed):
+        ranks.setdefault([one for one in find(core) if one in allowed].index(core), []).append(core)
+    dealt = [cores[(start + turn) % len(cores)] for _, cores in sorted(ranks.items()) for turn in range(len(cores))]
+    return dealt[slot]
 
 
 def _siblings(core: int) -> list[int]:

@@ -1,5 +1,6 @@
 """The processes of a service as /proc shows them."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -21,8 +22,12 @@ def descendants(pid):
 
 
 def cores_of_threads(pid):
-    """Return the cores on which each thread of a process may run."""
-    return [os.sched_getaffinity(int(thread.name)) for thread in Path(f"/proc/{pid}/task").iterdir()]
+    """Return the cores on which each thread of a process may run; one that has ended meanwhile is left out."""
+    found = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            found.append(os.sched_getaffinity(int(thread.name)))
+    return found
 
 
 def read_process(pid):

@@ -36,7 +36,7 @@ RIVALS, WORKERS = 200, 4
 FAIR_ROUNDS = 50  # in so many each worker wins some of the races, but for once in half a million
 REFUSED = "challenge rejected"
 TARGET = "/scep/race?operation=PKIOperation"
-# Every rival may be in one worker's queue at the same moment: as it comes, that turns none away before it has competed.
+# Every rival may be in one worker's queue at the same moment. Refused ones may fill half of it, which is room for all.
 PATIENT = f'[hsm]\ndeadline = "{10 * CHOSEN.slowness}s"'
 CONFIG = """
 [limits]

@@ -56,7 +56,8 @@ def test_C290_C294_each_certificate_names_the_crl_of_its_shard_and_openssl_agree
     wait_until(lambda: len(dealing.log_lines("crl_published")) >= 3, what="the CRL of a second shard")
     base = f"http://127.0.0.1:{dealing.http}/crl/devices"
     younger = (enrol(dealing, tmp_path / f"young{number}") for number in range(20))
-    young = next(one for one in younger if place_of_crl(one) != f"{base}.crl")  # each worker hears of it for itself
+    young = next((one for one in younger if place_of_crl(one) != f"{base}.crl"), None)  # each worker hears of it for itself
+    assert young is not None
     assert [place_of_crl(one) for one in (*olds, young)] == [f"{base}.crl"] * SIZE + [f"{base}.1.crl"]
     for certificate in (olds[0], young):
         assert verify(dealing, certificate).returncode == 0
