@@ -96,14 +96,11 @@ def public_operations(inside: Inside, request: Prepared, certificate_der: bytes)
     issuer: Any = inside.belongings.issuers[inside.profile.issuer].certificate.public_key
     tbs, _, signature = split(certificate_der)
     scheme = (_V15, _SHA256) if isinstance(issuer, rsa.RSAPublicKey) else (ec.ECDSA(_SHA256),)
-    reply_key: Any = inside.belongings.registrations[inside.profile.issuer].signer.key
-    reply = reply_key.sign(attributes, _V15, _SHA256)
     return {
         "signer verify": lambda _n: key.verify(info.signature, attributes, _V15, _SHA256),
         "CSR verify": lambda _n: key.verify(csr.signature, csr.info_der, _V15, _SHA256),
         "certificate verify": lambda _n: issuer.verify(signature, tbs, *scheme),
         "RSA encrypt": lambda _n: key.encrypt(_CONTENT_KEY, _V15),
-        "reply verify": lambda _n: reply_key.public_key().verify(reply, attributes, _V15, _SHA256),
     }
 
 

@@ -2,14 +2,12 @@
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import attrs
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scepd.enroll.context import Context
 from scepd.message.algorithms import KeyTransport
@@ -17,7 +15,7 @@ from scepd.message.certrep import ReplySigner
 from scepd.ports import DecryptionKey
 from scepd.records import Intent, Step, Transaction, TransactionKey, TransactionState
 from scepd.store.values import claimed
-from scepd.x509.draft import EcPlaceholder, RsaPlaceholder
+from scepd.x509.draft import EcPlaceholder, RsaPlaceholder, placeholder
 
 Sign = Callable[..., bytes]
 
@@ -73,24 +71,6 @@ class RecordedEc(EcPlaceholder):
         if known is None:
             known = self._memory[data] = self._ask(data, signature_algorithm)
         return known
-
-
-class SignerOfZeros(RsaPlaceholder):
-    """An RSA key that signs with zeros, at once; who verifies them does the work of it, and they pass."""
-
-    def public_key(self) -> Any:
-        """Return the other half."""
-        return _Lenient(super().public_key())
-
-
-@attrs.frozen
-class _Lenient:
-    key: rsa.RSAPublicKey
-
-    def verify(self, signature: bytes, data: bytes) -> None:
-        """Verify as an RSA key does, whatever comes of it."""
-        with suppress(InvalidSignature):
-            self.key.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
 
 
 @attrs.frozen
@@ -164,9 +144,7 @@ def recorded(context: Context, memory: Memory, *, sign_replies: bool) -> dict[st
 
 
 def _signer_of_zeros(signer: ReplySigner) -> ReplySigner:
-    key = signer.key.public_key()
-    assert isinstance(key, rsa.RSAPublicKey)  # as `scepd init` makes it
-    return attrs.evolve(signer, key=SignerOfZeros(key))
+    return attrs.evolve(signer, key=placeholder(signer.key.public_key()))
 
 
 def _stand_in(key: Any, memory: Memory) -> RecordedRsa | RecordedEc:

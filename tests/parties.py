@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, cast
 
 import attrs
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -48,23 +47,6 @@ def _key(_name: str, kind: str) -> PrivateKey:
     if kind == "ed25519":
         return ed25519.Ed25519PrivateKey.generate()
     return rsa.generate_private_key(65537, int(kind.removeprefix("rsa")))
-
-
-def miscalculating(right: PrivateKey) -> PrivateKey:
-    """Return a key whose first signature has a bit turned; all that follow are right."""
-    kind = next(one for one in (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey) if isinstance(right, one))
-    faults = iter([1])
-
-    class Wrong:
-        def sign(self, *arguments: Any) -> bytes:
-            signature: bytes = right.sign(*arguments)
-            return signature[:-1] + bytes([signature[-1] ^ next(faults, 0)])
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(right, name)
-
-    kind.register(Wrong)
-    return cast("PrivateKey", Wrong())
 
 
 def spki(private_key: PrivateKey) -> bytes:

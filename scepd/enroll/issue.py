@@ -17,8 +17,7 @@ from scepd.ports import SerialTaken
 from scepd.profile.holder import holder_name
 from scepd.profile.model import ApprovalRule, Profile
 from scepd.records import Answered, Intent, Pending, Petition, Transaction, TransactionState
-from scepd.refusal import Reason, Reject, Unavailable
-from scepd.x509.draft import SealError
+from scepd.refusal import Reason, Reject
 from scepd.x509.keys import spki_digest
 from scepd.x509.names import to_text
 
@@ -175,10 +174,7 @@ def _finish(context: Context, asking: Asking, transaction: Transaction) -> Answe
     context.owes = True
     asking.trail.step("intent")
     context.checkpoint("after_intent")
-    try:
-        finished = finish(context, transaction, asking.trail)
-    except SealError as error:  # the intent stands: whoever comes next has its draft signed again
-        raise Unavailable(f"the issuing key signed wrongly: {error}", retry_after=1) from error
+    finished = finish(context, transaction, asking.trail)
     context.owes = False
     return finished
 

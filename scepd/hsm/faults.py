@@ -40,6 +40,14 @@ class TokenFault(Exception):  # noqa: N818 - a state of the token, not an error 
         self.cause = cause
 
 
+class WrongSignature(TokenFault):
+    """A signature that does not verify: the token or its module miscalculates."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("sign", "C_Sign gave a signature that does not verify")
+
+
 def describe(error: exceptions.PKCS11Error) -> str:
     """Return the error's name, with its text where there is one."""
     text = str(error)

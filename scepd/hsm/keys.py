@@ -7,14 +7,13 @@ from typing import Any
 
 import attrs
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pkcs11 import Attribute, Mechanism, ObjectClass
 
 from scepd.hsm.attributes import KeyRules, check, key_type, read
 from scepd.hsm.decryption import TRANSPORTS, RsaDecryptionKey, TokenDecryption
-from scepd.hsm.faults import TokenFault
+from scepd.hsm.faults import TokenFault, WrongSignature
 from scepd.hsm.signing import EcTokenKey, Recorder, RsaTokenKey, TokenSigner, sign_and_verify
 from scepd.hsm.token import Session
 from scepd.hsm.uri import KeyName, parse_uri
@@ -186,7 +185,7 @@ def _public_key(certificate_der: bytes) -> PublicKey:
 def _probe_signature(key: RsaTokenKey | EcTokenKey, name: KeyName, data: bytes) -> None:
     try:
         sign_and_verify(key, data)
-    except InvalidSignature as error:
+    except WrongSignature as error:
         raise _mismatch(name, "is not the key of its certificate") from error
 
 

@@ -48,6 +48,7 @@ class Lane(Generic[C]):
     make_context: Callable[[], C]
     drop_context: Callable[[C], None]
     report: Callable[[TokenFault], None]  # a device fault: the circuit opens
+    tell: Callable[[TokenFault], None]  # another one, which a new session may mend
     monotonic: Callable[[], float]
     away: threading.Event  # set by the first lane that meets a device fault, cleared when the circuit closes
     context: C | None = None
@@ -124,6 +125,7 @@ class Lane(Generic[C]):
         except TokenFault as fault:
             if fault.kind == "device":
                 raise
+            self.tell(fault)
         self._rebuild()
         self.rebuilt += 1
         try:

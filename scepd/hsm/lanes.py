@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from scepd.hsm.faults import TokenFault
+from scepd.hsm.faults import TokenFault, WrongSignature
 from scepd.hsm.lane import C, Job, Lane
 from scepd.hsm.recovery import Care, Recovery, Thrift
 from scepd.records import Standing
@@ -90,7 +90,7 @@ class Lanes(Generic[C]):
         self._started = Deferred()
         self._running = self._unbuilt = self.size
         self._lanes = [
-            Lane(self.make_context, self.drop_context, self._report, self.monotonic, self._away)
+            Lane(self.make_context, self.drop_context, self._report, self._tell, self.monotonic, self._away)
             for _ in range(self.size)
         ]
         for number, lane in enumerate(self._lanes):
@@ -192,6 +192,13 @@ class Lanes(Generic[C]):
             self._timer.cancel()
         for _ in range(self.size):
             self._queue.put(None)
+
+    def _tell(self, fault: TokenFault) -> None:
+        if isinstance(fault, WrongSignature):  # mended by now, and yet nothing that a token may do
+            self.reactor.callFromThread(self._log_wrong, fault.cause)
+
+    def _log_wrong(self, cause: str) -> None:
+        self._log.error(event="signature_wrong", cause=cause, hint="scepd hsm probe; replace this HSM if it comes again")
 
     def _report(self, fault: TokenFault) -> None:
         self.reactor.callFromThread(self._open_circuit, fault)

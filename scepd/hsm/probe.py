@@ -7,14 +7,13 @@ from contextlib import closing
 from typing import Any
 
 import attrs
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scepd.hsm.attributes import KeyRules, Role
 from scepd.hsm.attributes import check as check_attributes
 from scepd.hsm.calls import Calls
 from scepd.hsm.decryption import TRANSPORTS, RsaDecryptionKey
-from scepd.hsm.faults import TokenFault
+from scepd.hsm.faults import TokenFault, WrongSignature
 from scepd.hsm.keys import Opening, RsaTokenKey, decrypts, find_key, open_decryption_key, open_signing_key
 from scepd.hsm.module import load_module
 from scepd.hsm.pin import PinMemory
@@ -126,8 +125,8 @@ def probe_signing_key(key: SigningKey, data: bytes) -> None:
     """Sign and verify, for the timed probe of a lane. Raises `TokenFault`, also where the signature does not verify."""
     try:
         sign_and_verify(key, data)
-    except InvalidSignature as error:
-        raise TokenFault("device", "the token's signature does not verify") from error
+    except WrongSignature as fault:
+        raise TokenFault("device", fault.cause) from fault
 
 
 def probe_decryption_key(key: DecryptionKey, content_key: bytes) -> None:

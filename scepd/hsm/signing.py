@@ -1,16 +1,21 @@
-"""Private keys that sign in the token, as cryptography's own classes, so that its builders can use them."""
+"""Private keys that sign in the token, as cryptography's own classes, so that its builders can use them.
+
+Nobody sees a signature before it verifies: what it stands under would be worthless, and a fault in one half of an RSA
+operation gives the key away (Boneh, DeMillo, Lipton, "On the Importance of Checking Cryptographic Protocols for Faults").
+"""
 
 from collections.abc import Callable
 from typing import Any, Never
 
 import attrs
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.utils import Buffer
 from pkcs11 import MGF, Mechanism, exceptions
 
 from scepd.hsm import mechanisms
-from scepd.hsm.faults import signing_fault
+from scepd.hsm.faults import WrongSignature, signing_fault
 from scepd.hsm.token import Session
 from scepd.x509.unreadable import Unreadable
 
@@ -68,6 +73,9 @@ class RsaTokenKey(Unreadable, rsa.RSAPrivateKey):
         algorithm: Any,  # hashes.HashAlgorithm or Prehashed
     ) -> bytes:
         """Return the signature (RFC 8017 sections 8.1, 8.2). Raises `TokenFault`; TypeError for another padding."""
+        return _right(self._public_key, self._sign(data, padding, algorithm), bytes(data), padding, algorithm)
+
+    def _sign(self, data: Buffer, padding: padding.AsymmetricPadding, algorithm: Any) -> bytes:
         if padding.name == "EMSA-PKCS1-v1_5" and self.hashes is not None:
             return self._sign_hashing(bytes(data), algorithm)
         name, octets = mechanisms.digest(bytes(data), algorithm)
@@ -136,7 +144,7 @@ class EcTokenKey(Unreadable, ec.EllipticCurvePrivateKey):
         """Return the DER Ecdsa-Sig-Value (RFC 3279 section 2.2.3). Raises `TokenFault`."""
         _, octets = mechanisms.digest(bytes(data), signature_algorithm.algorithm)
         raw = self._signer.sign(mechanisms.ecdsa_input(octets, self._public_key.key_size), Mechanism.ECDSA)
-        return mechanisms.ecdsa_der(raw)
+        return _right(self._public_key, mechanisms.ecdsa_der(raw), bytes(data), signature_algorithm)
 
     @property
     def curve(self) -> ec.EllipticCurve:
@@ -158,10 +166,15 @@ class EcTokenKey(Unreadable, ec.EllipticCurvePrivateKey):
 
 
 def sign_and_verify(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, data: bytes) -> None:
-    """Sign and verify with the key's own public key. Raises InvalidSignature, `TokenFault`."""
-    if isinstance(key, rsa.RSAPrivateKey):
-        signature = key.sign(data, padding.PKCS1v15(), hashes.SHA256())
-        key.public_key().verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
-    else:
-        algorithm = ec.ECDSA(hashes.SHA256())
-        key.public_key().verify(key.sign(data, algorithm), data, algorithm)
+    """Sign, with whatever key, and verify with its own public key. Raises `TokenFault`: `WrongSignature` among others."""
+    arguments = (padding.PKCS1v15(), hashes.SHA256()) if isinstance(key, rsa.RSAPrivateKey) else (ec.ECDSA(hashes.SHA256()),)
+    _right(key.public_key(), key.sign(data, *arguments), data, *arguments)
+
+
+def _right(public_key: Any, signature: bytes, *arguments: Any) -> bytes:
+    """Return the signature; `arguments` are those of the key's `verify`. Raises `WrongSignature`."""
+    try:
+        public_key.verify(signature, *arguments)
+    except InvalidSignature as error:
+        raise WrongSignature from error
+    return signature

@@ -22,7 +22,7 @@ from scepd.message.certificate import SignerKey
 from scepd.message.errors import MessageError
 from scepd.message.kinds import is_ec, is_private_ec, is_private_ed25519, is_private_rsa, is_rsa
 from scepd.message.tlv import Element
-from scepd.refusal import Reason, Reject, Unavailable
+from scepd.refusal import Reason, Reject
 from scepd.x509.unreadable import own_hashes
 
 SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -34,7 +34,6 @@ _EDWARDS_OIDS = {Digest.SHA512: ED25519}
 _MAXIMUM_SALT = 512  # octets
 _SHORT = 20  # octets: an OID with NULL or no parameters, and nothing that differs from message to message
 _MAXIMUM_EXPONENT = 1 << 64
-_V15 = padding.PKCS1v15()
 
 
 @attrs.frozen
@@ -95,7 +94,7 @@ def read_scheme(algorithm: Algorithm, digest: Digest) -> Scheme:
     if algorithm.parameters_der not in {None, tlv.null()}:
         raise Reject(Reason.algorithm_unsupported, f"signature algorithm {algorithm.oid} with parameters")
     if algorithm.oid == RSA_ENCRYPTION or RSA_SIGNATURES.get(algorithm.oid) is digest:
-        return Scheme("rsa", digest, _V15)
+        return Scheme("rsa", digest, padding.PKCS1v15())
     if ECDSA_SIGNATURES.get(algorithm.oid) is digest:
         return Scheme("ec", digest, None)
     # RFC 8419 section 3.1: the digest is that of the content alone.
@@ -184,31 +183,19 @@ def is_valid(key: SignerKey, scheme: Scheme, signature: bytes, data: bytes) -> b
 def sign(key: SigningKey, data: bytes, digest: Digest, *, pss: bool) -> tuple[bytes, bytes]:
     """Return signatureAlgorithm and signature, by one private-key operation.
 
-    RSA PKCS#1 v1.5 is announced as rsaEncryption: strongSwan 5.9.8 refuses shaNWithRSAEncryption. Nobody sees a
-    signature that does not verify: one fault in half of an RSA operation gives the key away (Boneh, DeMillo, Lipton,
-    "On the Importance of Checking Cryptographic Protocols for Faults", 1997). Raises `Unavailable` for it; KeyError
+    RSA PKCS#1 v1.5 is announced as rsaEncryption: strongSwan 5.9.8 refuses shaNWithRSAEncryption. Raises KeyError
     where `can_sign` says no.
     """
     if is_private_ed25519(key):
-        algorithm, scheme = tlv.sequence(tlv.oid(_EDWARDS_OIDS[digest])), Scheme("ed25519", digest, None)
-        signature = key.sign(data)
-    elif is_private_ec(key):
-        algorithm, scheme = tlv.sequence(tlv.oid(_ECDSA_OIDS[digest])), Scheme("ec", digest, None)
-        signature = key.sign(data, ec.ECDSA(digest.hash))
-    else:
-        algorithm, scheme = _rsa_scheme(digest, pss=pss)
-        assert scheme.padding is not None
-        signature = key.sign(data, scheme.padding, digest.hash)
-    if not is_valid(key.public_key(), scheme, signature, data):
-        raise Unavailable("the key signed wrongly: its signature does not verify", retry_after=1)
-    return algorithm, signature
-
-
-def _rsa_scheme(digest: Digest, *, pss: bool) -> tuple[bytes, Scheme]:
-    if not pss:
-        return write_algorithm(RSA_ENCRYPTION), Scheme("rsa", digest, _V15)
-    scheme = padding.PSS(mgf=padding.MGF1(digest.hash), salt_length=digest.size)
-    return _pss_algorithm(digest), Scheme("rsa", digest, scheme)
+        return tlv.sequence(tlv.oid(_EDWARDS_OIDS[digest])), key.sign(data)
+    if is_private_ec(key):
+        algorithm = tlv.sequence(tlv.oid(_ECDSA_OIDS[digest]))
+        return algorithm, key.sign(data, ec.ECDSA(digest.hash))
+    if pss:
+        return _pss_algorithm(digest), key.sign(
+            data, padding.PSS(mgf=padding.MGF1(digest.hash), salt_length=digest.size), digest.hash
+        )
+    return write_algorithm(RSA_ENCRYPTION), key.sign(data, padding.PKCS1v15(), digest.hash)
 
 
 def can_sign(key: SigningKey, digest: Digest) -> bool:

@@ -52,14 +52,11 @@ def refused(site, *command):
 
 # Signatures in order: the probe of the audit key, that of the new CA key, the certificate, the record.
 @pytest.mark.parametrize(
-    ("command", "good", "words"),
-    [
-        (CREATE, 2, "the signature does not verify with the issuer's public key"),
-        (CREATE, 3, "the signature over the record does not verify with the audit key"),
-        (("ca", "request", "sub-ca", "--subject", "CN=Sub", "--yes"), 2, "the request does not verify"),
-    ],
+    ("command", "good"),
+    [(CREATE, 2), (CREATE, 3), (("ca", "request", "sub-ca", "--subject", "CN=Sub", "--yes"), 2)],
 )
-def test_S110_a_token_that_lies_is_told_on_one_line_and_noted(site, lying, command, good, words):
+def test_S110_a_token_that_lies_is_told_on_one_line_and_noted(site, lying, command, good):
+    words = "C_Sign gave a signature that does not verify"
     lying.strike("Sign", "flip", skip=good)
     error = refused(site, *command)
     assert words in error

@@ -12,6 +12,7 @@ from datetime import timedelta
 
 import attrs
 import pytest
+from twisted.logger import globalLogPublisher
 
 from scepd.hsm.lanes import Lanes
 from scepd.hsm.pin import PinMemory
@@ -112,6 +113,14 @@ def board(module, prepared):
 
 
 @pytest.fixture
+def events():
+    found = []
+    globalLogPublisher.addObserver(found.append)
+    yield found
+    globalLogPublisher.removeObserver(found.append)
+
+
+@pytest.fixture
 def rig(prepared, tmp_path, module, board):
     memory = PinMemory(tmp_path / "pin.json", b"k" * 32)
     bench = open_bench(prepared, tmp_path, str(module), memory)
@@ -174,6 +183,21 @@ def test_S110_S116_a_token_that_answers_wrongly_is_found_by_the_probe(rig, funct
     rig.pump.until(lambda: rig.lanes.state == "away", 5)
     rig.board.heal()
     rig.heal()
+
+
+def test_S110_one_wrong_signature_is_told_and_made_anew_on_another_session(rig, events):
+    for _ in range(9):
+        rig.forget()
+        rig.board.strike("Sign", "flip")
+        rig.ask()  # a probe may have been struck instead: then the token was away
+        rig.heal()
+        told = [event for event in events if event.get("event") == "signature_wrong"]
+        if told:
+            break
+    assert rig.lanes.rebuilt >= 1
+    told = told[0]
+    assert told["cause"] == "C_Sign gave a signature that does not verify"
+    assert "scepd hsm probe" in told["hint"]
 
 
 def test_S117_a_token_that_relapses_again_and_again_is_logged_in_to_ever_more_seldom(rig):

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.x509.oid import NameOID
 from pkcs11 import exceptions
 
-from scepd.hsm.faults import TokenFault
+from scepd.hsm.faults import TokenFault, WrongSignature
 from scepd.hsm.keys import Opening
 from scepd.hsm.signing import TokenSigner
 
@@ -148,3 +148,28 @@ def test_S116_a_module_that_lost_its_initialisation_is_a_device_fault(bench):
 def test_S113_no_pin_in_representations(bench):
     shown = repr(bench.token) + repr(bench.token.session()) + repr(bench.signing("ca")) + str(vars(bench.signing("ca")))
     assert PIN not in shown
+
+
+@pytest.mark.parametrize(
+    ("label", "arguments"),
+    [
+        ("ra-sign", (padding.PKCS1v15(), hashes.SHA256())),
+        ("ra-sign", (padding.PKCS1v15(), Prehashed(hashes.SHA512()))),
+        ("ra-sign", (padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH), hashes.SHA256())),
+        ("ca", (ec.ECDSA(hashes.SHA256()),)),
+        ("ca", (ec.ECDSA(Prehashed(hashes.SHA512())),)),
+    ],
+    ids=["v1.5", "v1.5 over a digest", "PSS", "ECDSA", "ECDSA over a digest"],
+)
+def test_S110_no_signature_leaves_that_does_not_verify(bench, monkeypatch, label, arguments):
+    key, right = bench.signing(label), TokenSigner.sign
+    data = bytes(64)  # as long as the digest where there is one
+    key.public_key().verify(key.sign(data, *arguments), data, *arguments)
+
+    def sign(signer, *wanted):
+        signature = right(signer, *wanted)
+        return signature[:-1] + bytes([signature[-1] ^ 1])
+
+    monkeypatch.setattr(TokenSigner, "sign", sign)
+    with pytest.raises(WrongSignature):
+        key.sign(data, *arguments)

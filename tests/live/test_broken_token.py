@@ -49,7 +49,7 @@ def served(template, place):
         yield fleet, board
         board.heal()
         assert server.stop() in {0, -signal.SIGTERM}
-    fleet.settle_account(token_lies=True)
+    fleet.settle_account()
     assert board.overlaps == 0, "two threads in one session (S-114)"
 
 
@@ -203,9 +203,10 @@ def test_S110_a_token_that_signs_wrongly_gives_no_wrong_certificate_and_no_wrong
     with Trickle(fleet) as trickle:
         for number in range(6):
             struck = board.struck("Sign")
-            board.strike("Sign", "flip", skip=number % 2)  # certificates and replies
+            board.strike("Sign", "flip", skip=number % 2)  # certificates and replies, as it happens
             wait_until(lambda s=struck: board.struck("Sign") > s, what="a wrong signature")
             trickle.wait(3)
+    assert fleet.server.log_lines("signature_wrong")
 
 
 def test_S114_no_call_is_made_by_a_reactors_thread(served):
