@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from bench.connections import drive
 from bench.installation import CHALLENGE, pids, resident_kib, serve, url, worker_pids
 from bench.load import enrol, measure
+from bench.middle import middle
 from bench.report import Broken, say
 from bench.target import Target
 from tests.live.server import Server
@@ -21,6 +22,7 @@ from tests.live.server import Server
 CLIENTS = (1, 4, 16, 64)
 WORKERS = (1, 2)
 OK = 200
+_TURNS = 3  # of each row
 _RIM_REQUESTS = 2000
 _CHUNK = 2500  # enrolments between two looks at memory
 _LONG_CLIENTS = 16
@@ -41,7 +43,7 @@ def serving(
 
 
 def over_http(template: Server, place: Path, keys: Sequence[rsa.RSAPrivateKey], count: int) -> list[dict[str, Any]]:
-    """Return a row for each number of workers and clients.
+    """Return a row for each number of workers and clients: of each figure the median of the turns.
 
     Both servers are up all the while and are loaded by turns, so that what slows the machine slows both.
     """
@@ -55,10 +57,14 @@ def over_http(template: Server, place: Path, keys: Sequence[rsa.RSAPrivateKey], 
         for target in targets.values():
             measure(target, keys, clients=4, count=40)  # each worker has enrolled before the clock starts
         for clients in CLIENTS:
-            for workers, target in targets.items():
-                amount = count if clients > 1 else count // 2
-                run = measure(target, keys, clients=clients, count=amount, pids=watched[workers])
-                rows.append({"workers": workers, "clients": clients, **run.figures()})
+            runs: dict[int, list[dict[str, float]]] = {workers: [] for workers in targets}
+            for _ in range(_TURNS):
+                for workers, target in targets.items():
+                    amount = count if clients > 1 else count // 2
+                    run = measure(target, keys, clients=clients, count=amount, pids=watched[workers])
+                    runs[workers].append(run.figures())
+            for workers, found in runs.items():
+                rows.append({"workers": workers, "clients": clients, **middle(found)})
                 say("  " + "  ".join(f"{name}={value}" for name, value in rows[-1].items()))
     return rows
 
