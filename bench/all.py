@@ -17,13 +17,12 @@ from bench import crl, http, methods, ocsp, renewal, table
 from bench.installation import CHALLENGE, DEFAULT_KEY, ISSUING_KEYS, install, url
 from bench.keys import key_pool
 from bench.load import enrol
-from bench.middle import middle
+from bench.middle import TURNS, middle
 from bench.report import Broken, say
 from bench.target import Target
 from tests.live.server import Server
 
 _LONG = 50_000  # enrolments
-_TURNS = 3  # of each issuing key in process
 _RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -65,9 +64,9 @@ def measure(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
             say(f"{issuing_key}: scepd init")
             templates[issuing_key] = install(work / issuing_key, issuing_key)
         runs: dict[str, list[Any]] = {issuing_key: [] for issuing_key in templates}
-        for turn in range(1, _TURNS + 1):
+        for turn in range(1, TURNS + 1):
             for issuing_key, template in templates.items():
-                say(f"{issuing_key}: in process, {turn} of {_TURNS}")
+                say(f"{issuing_key}: in process, {turn} of {TURNS}")
                 runs[issuing_key].append(inside(template, pool, options.count // 2))
         result["inside"] = {issuing_key: middle(found) for issuing_key, found in runs.items()}
         say("HTTP and log alone")

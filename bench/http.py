@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from bench.connections import drive
 from bench.installation import CHALLENGE, pids, resident_kib, serve, url, worker_pids
 from bench.load import enrol, measure
-from bench.middle import middle
+from bench.middle import TURNS, middle
 from bench.report import Broken, say
 from bench.target import Target
 from tests.live.server import Server
@@ -22,7 +22,6 @@ from tests.live.server import Server
 CLIENTS = (1, 4, 16, 64)
 WORKERS = (1, 2)
 OK = 200
-_TURNS = 3  # of each row
 _RIM_REQUESTS = 2000
 _CHUNK = 2500  # enrolments between two looks at memory
 _LONG_CLIENTS = 16
@@ -58,7 +57,7 @@ def over_http(template: Server, place: Path, keys: Sequence[rsa.RSAPrivateKey], 
             measure(target, keys, clients=4, count=40)  # each worker has enrolled before the clock starts
         for clients in CLIENTS:
             runs: dict[int, list[dict[str, float]]] = {workers: [] for workers in targets}
-            for _ in range(_TURNS):
+            for _ in range(TURNS):
                 for workers, target in targets.items():
                     amount = count if clients > 1 else count // 2
                     run = measure(target, keys, clients=clients, count=amount, pids=watched[workers])

@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, help="where the stores go: on the disk that is meant")
     parser.add_argument("--profile", metavar="ORDER", help="profile the path instead: tottime or cumtime")
     options = parser.parse_args()
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # any one, and always the same
     with tempfile.TemporaryDirectory(prefix="stores-", dir=options.directory) as directory:
         try:
             inside = open_inside(options.config, options.keys, options.challenge, Path(directory))

@@ -4,6 +4,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+TURNS = 3
+
 
 def middle(runs: Sequence[Any]) -> Any:
     """Return the median of each figure of runs that have the same ones, in dictionaries within dictionaries."""

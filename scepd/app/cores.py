@@ -6,7 +6,6 @@ the other's caches and a wake-up across cores: two workers on two cores enrol a 
 
 import os
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -36,12 +35,11 @@ def keep_to_core(settings: Settings, slot: int) -> None:
         _log.warn(event="core_refused", core=core, problem=error.strerror)
 
 
-def core_of(slot: int, start: int, allowed: set[int], siblings: "Callable[[int], list[int]] | None" = None) -> int:
+def core_of(slot: int, start: int, allowed: set[int]) -> int:
     """Return the core of a slot: one thread of each physical core before the second of any, begun at the `start`-th."""
-    find = siblings or _siblings
     ranks: dict[int, list[int]] = {}
     for core in sorted(allowed):
-        ranks.setdefault([one for one in find(core) if one in allowed].index(core), []).append(core)
+        ranks.setdefault([one for one in _siblings(core) if one in allowed].index(core), []).append(core)
     dealt = [cores[(start + turn) % len(cores)] for _, cores in sorted(ranks.items()) for turn in range(len(cores))]
     return dealt[slot]
 

@@ -194,7 +194,7 @@ class Lanes(Generic[C]):
             self._queue.put(None)
 
     def _tell(self, fault: TokenFault) -> None:
-        if isinstance(fault, WrongSignature):  # mended by now, and yet nothing that a token may do
+        if isinstance(fault, WrongSignature):  # a new session may mend it, and yet no token may do it
             self.reactor.callFromThread(self._log_wrong, fault.cause)
 
     def _log_wrong(self, cause: str) -> None:

@@ -73,7 +73,7 @@ class RsaTokenKey(Unreadable, rsa.RSAPrivateKey):
         algorithm: Any,  # hashes.HashAlgorithm or Prehashed
     ) -> bytes:
         """Return the signature (RFC 8017 sections 8.1, 8.2). Raises `TokenFault`; TypeError for another padding."""
-        return _right(self._public_key, self._sign(data, padding, algorithm), bytes(data), padding, algorithm)
+        return _verified(self._public_key, self._sign(data, padding, algorithm), bytes(data), padding, algorithm)
 
     def _sign(self, data: Buffer, padding: padding.AsymmetricPadding, algorithm: Any) -> bytes:
         if padding.name == "EMSA-PKCS1-v1_5" and self.hashes is not None:
@@ -144,7 +144,7 @@ class EcTokenKey(Unreadable, ec.EllipticCurvePrivateKey):
         """Return the DER Ecdsa-Sig-Value (RFC 3279 section 2.2.3). Raises `TokenFault`."""
         _, octets = mechanisms.digest(bytes(data), signature_algorithm.algorithm)
         raw = self._signer.sign(mechanisms.ecdsa_input(octets, self._public_key.key_size), Mechanism.ECDSA)
-        return _right(self._public_key, mechanisms.ecdsa_der(raw), bytes(data), signature_algorithm)
+        return _verified(self._public_key, mechanisms.ecdsa_der(raw), bytes(data), signature_algorithm)
 
     @property
     def curve(self) -> ec.EllipticCurve:
@@ -168,10 +168,10 @@ class EcTokenKey(Unreadable, ec.EllipticCurvePrivateKey):
 def sign_and_verify(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, data: bytes) -> None:
     """Sign, with whatever key, and verify with its own public key. Raises `TokenFault`: `WrongSignature` among others."""
     arguments = (padding.PKCS1v15(), hashes.SHA256()) if isinstance(key, rsa.RSAPrivateKey) else (ec.ECDSA(hashes.SHA256()),)
-    _right(key.public_key(), key.sign(data, *arguments), data, *arguments)
+    _verified(key.public_key(), key.sign(data, *arguments), data, *arguments)
 
 
-def _right(public_key: Any, signature: bytes, *arguments: Any) -> bytes:
+def _verified(public_key: Any, signature: bytes, *arguments: Any) -> bytes:
     """Return the signature; `arguments` are those of the key's `verify`. Raises `WrongSignature`."""
     try:
         public_key.verify(signature, *arguments)

@@ -5,7 +5,6 @@ import threading
 
 import attrs
 import pytest
-from twisted.logger import globalLogPublisher
 
 from scepd.app import cores
 from scepd.app.cores import core_of, keep_to_core
@@ -40,14 +39,6 @@ def machine(monkeypatch):
 
 
 @pytest.fixture
-def events():
-    found = []
-    globalLogPublisher.addObserver(found.append)
-    yield found
-    globalLogPublisher.removeObserver(found.append)
-
-
-@pytest.fixture
 def settings(tmp_path):
     (tmp_path / "config.json").write_text('{"workers": 3}')
     return tiny_settings.make(tmp_path)
@@ -63,8 +54,9 @@ def settings(tmp_path):
     ],
     ids=str,
 )
-def test_each_physical_core_has_one_before_any_has_two_wherever_it_begins(allowed, found):
-    dealt = [[core_of(slot, start, allowed, PAIRED.get) for slot in range(len(allowed))] for start in range(4)]
+def test_each_physical_core_has_one_before_any_has_two_wherever_it_begins(monkeypatch, allowed, found):
+    monkeypatch.setattr(cores, "_siblings", PAIRED.get)
+    dealt = [[core_of(slot, start, allowed) for slot in range(len(allowed))] for start in range(4)]
     assert dealt == found * 2
 
 

@@ -5,7 +5,6 @@ import time
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.epollreactor import EPollReactor
-from twisted.logger import globalLogPublisher
 
 from scepd.app import worker as room
 from scepd.app.parcel import Parcel
@@ -14,14 +13,6 @@ from scepd.config.settings import dump
 from scepd.web.scep import Endpoint, Phase
 
 from . import tiny_settings
-
-
-@pytest.fixture
-def events():
-    found = []
-    globalLogPublisher.addObserver(found.append)
-    yield found
-    globalLogPublisher.removeObserver(found.append)
 
 
 @pytest.fixture

@@ -332,6 +332,9 @@ def test_S105_what_backup_prints_is_what_restore_takes(home, tmp_path):
     assert f"manifest  SHA-256 {digest(tmp_path)}" in told
     packed = json.loads(home.scepd("backup", tmp_path / "c.tar", "--json").stdout)["manifest_sha256"]
     home.scepd("restore-check", "--no-token", "--manifest", packed.upper(), tmp_path / "c.tar")
+    with tarfile.open(tmp_path / "c.tar") as archive:
+        manifest = archive.extractfile("manifest.json").read()
+    assert hashlib.sha256(manifest).hexdigest() == packed  # its own, whatever that of the directory is
 
 
 def test_S105_a_backup_that_changes_while_a_person_thinks_is_not_written(lone, tmp_path):
@@ -368,7 +371,7 @@ def test_S105_a_directory_of_the_system_is_no_state_directory(planted, tmp_path,
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("path", ["{}/new/../etc/x", "relative/x", "../x"])
+@pytest.mark.parametrize("path", ["{}/new/../etc/x", "relative/x", "../x", ".."])
 def test_S105_a_path_that_is_not_plain_is_never_written(planted, tmp_path, path):
     planted(path.format(tmp_path))
     told = proven(tmp_path, "--elsewhere")
@@ -386,13 +389,6 @@ def test_S105_what_is_no_file_is_in_the_way(planted, tmp_path, make):
     assert told.returncode == 1
     assert f"{place} is there and differs" in told.stderr
     assert not (tmp_path / "new").exists()
-
-
-def test_S105_a_path_that_is_not_plain_is_not_even_looked_at(planted, tmp_path):
-    planted("..")
-    told = proven(tmp_path, "--elsewhere")
-    assert told.returncode == 1
-    assert "which no backup does" in told.stderr
 
 
 def test_S105_restore_does_not_follow_links(planted, tmp_path):

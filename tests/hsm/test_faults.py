@@ -12,7 +12,6 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from twisted.logger import globalLogPublisher
 
 from scepd.hsm.lanes import Lanes
 from scepd.hsm.pin import PinMemory
@@ -113,14 +112,6 @@ def board(module, prepared):
 
 
 @pytest.fixture
-def events():
-    found = []
-    globalLogPublisher.addObserver(found.append)
-    yield found
-    globalLogPublisher.removeObserver(found.append)
-
-
-@pytest.fixture
 def rig(prepared, tmp_path, module, board):
     memory = PinMemory(tmp_path / "pin.json", b"k" * 32)
     bench = open_bench(prepared, tmp_path, str(module), memory)
@@ -195,9 +186,8 @@ def test_S110_one_wrong_signature_is_told_and_made_anew_on_another_session(rig, 
         if told:
             break
     assert rig.lanes.rebuilt >= 1
-    told = told[0]
-    assert told["cause"] == "C_Sign gave a signature that does not verify"
-    assert "scepd hsm probe" in told["hint"]
+    assert told[0]["cause"] == "C_Sign gave a signature that does not verify"
+    assert "scepd hsm probe" in told[0]["hint"]
 
 
 def test_S117_a_token_that_relapses_again_and_again_is_logged_in_to_ever_more_seldom(rig):

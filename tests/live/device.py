@@ -166,7 +166,7 @@ class Fleet:
             rows = [row for row in rows if row.reason is not Reason.interrupted]
             certificates = [row for row in certificates if row.state is not CertificateState.FAILED]
         transactions = {row.key.transaction_id: row for row in rows}
-        assert len(transactions) == len(rows), [(row, row.trail) for row in rows if row is not transactions[row.key.transaction_id]]
+        assert len(transactions) == len(rows), [row for row in rows if row is not transactions[row.key.transaction_id]]
         assert transactions.keys() == {device.transaction_id for device in self.devices}
         for device in self.devices:
             _check_device(device, transactions[device.transaction_id], challenges[device.challenge[0]])
